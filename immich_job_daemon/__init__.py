@@ -1,0 +1,3 @@
+"""Immich Job Daemon: runs Immich's background queues by priority, at most N at once."""
+
+__version__ = "0.1.0"
