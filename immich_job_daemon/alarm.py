@@ -1,0 +1,82 @@
+"""Waiting that can be cut short: by SIGTERM and SIGINT, also in the middle of a request."""
+
+import contextlib
+import select
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Protocol, Self
+
+
+class StopRequested(BaseException):
+    """Somebody asked the daemon to stop."""
+
+
+class Clock(Protocol):
+    """The time, as the loop sees it."""
+
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds.
+
+        Raises:
+            StopRequested: somebody asked for it, before or meanwhile.
+        """
+        ...
+
+    def interruptible(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which a request to stop raises StopRequested at once."""
+        ...
+
+
+class Alarm:
+    """The real clock. As a context manager it turns SIGTERM and SIGINT into StopRequested.
+
+    The exception is raised only inside ``wait`` and ``interruptible``, where nothing can be left
+    half done: not while the ledger is written.
+    """
+
+    def __init__(self) -> None:
+        self._is_asked = False
+        self._is_interruptible = False
+        self._before: dict[signal.Signals, signal.Handlers | int | object] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() gave us
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_asked = True
+        if self._is_interruptible:
+            # Once is enough: a second signal must not tear the release apart.
+            self._is_interruptible = False
+            raise StopRequested
+
+    def monotonic(self) -> float:
+        """Return the seconds of the system's monotonic clock."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or raise StopRequested."""
+        with self.interruptible():
+            select.select([], [], [], max(0.0, seconds))
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a request to stop raise StopRequested at once."""
+        self._is_interruptible = True
+        try:
+            if self._is_asked:
+                raise StopRequested
+            yield
+        finally:
+            self._is_interruptible = False

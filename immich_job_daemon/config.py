@@ -1,0 +1,272 @@
+"""The settings: what there is, where the values come from, and how an error in one reads."""
+
+import enum
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import voluptuous as vol
+
+from immich_job_daemon import values
+from immich_job_daemon.log import LEVELS
+from immich_job_daemon.queues import PRIORITY, PROTECTED
+from immich_job_daemon.secret import Secret, redactor
+
+__all__ = [
+    "SCHEMA",
+    "SETTINGS",
+    "OnExit",
+    "Secret",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "read_options",
+    "read_settings",
+]
+
+
+class OnExit(enum.Enum):
+    """What becomes of the held queues when the daemon stops."""
+
+    RELEASE = "release"
+    KEEP = "keep"
+
+
+SCHEMA: Final = vol.Schema(
+    {
+        vol.Optional(
+            "IMMICH_URL",
+            default="http://127.0.0.1:2283",
+            description="an address such as http://192.168.1.5:2283",
+        ): values.address,
+        vol.Required(
+            "API_KEY",
+            msg="is required",
+            description="a key from Immich > Account Settings > API Keys",
+        ): values.api_key,
+        vol.Optional(
+            "MAX_CONCURRENT_JOBS", default=1, description="a whole number from 1"
+        ): vol.All(values.whole_number, vol.Range(min=1, msg="is too small")),
+        vol.Optional(
+            "POLL_INTERVAL",
+            default=10,
+            description="a number of seconds or a duration such as 10s, from 1 second to 1 hour",
+        ): vol.All(
+            values.seconds,
+            vol.Range(min=1, msg="is too short"),
+            vol.Range(max=3600, msg="is too long"),
+        ),
+        vol.Optional(
+            "QUEUE_PRIORITY",
+            default=",".join(PRIORITY),
+            description="names of queues with commas between them, each once",
+        ): values.queue_names,
+        vol.Optional(
+            "PROTECTED_QUEUES",
+            default=",".join(PROTECTED),
+            description="names of queues with commas between them, each once, or none",
+        ): values.queue_names_or_none,
+        vol.Optional("UNRESTRICTED_BELOW", default=0, description="a whole number from 0"): vol.All(
+            values.whole_number, vol.Range(min=0, msg="is too small")
+        ),
+        vol.Optional("ON_EXIT", default="release", description="release or keep"): vol.All(
+            values.text, vol.Lower, vol.Coerce(OnExit, msg="is neither of the two")
+        ),
+        vol.Optional(
+            "LOG_LEVEL", default="info", description=f"one of {', '.join(LEVELS)}"
+        ): vol.All(values.text, vol.Lower, vol.In(LEVELS, msg="is no level")),
+        vol.Optional(
+            "DATA_DIR", default="/data", description="a folder such as /data"
+        ): values.folder,
+    }
+)
+"""Every setting once: its name, its default, what is expected, and how its value is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the schema says of one setting; ``default`` is as a user would write it."""
+
+    name: str
+    default: str | int | None
+    expected: str
+
+
+SETTINGS: Final = {
+    str(marker): Setting(
+        name=str(marker),
+        default=None if isinstance(marker.default, vol.Undefined) else marker.default(),
+        expected=marker.description,
+    )
+    for marker in SCHEMA.schema
+}
+"""The schema as data, by name. A setting whose default is None is required."""
+
+_LISTS: Final = frozenset({"QUEUE_PRIORITY", "PROTECTED_QUEUES"})
+_LARGEST: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the daemon is asked to do, read and checked. ``poll_interval`` is in seconds."""
+
+    immich_url: str
+    api_key: Secret
+    max_concurrent_jobs: int
+    poll_interval: float
+    queue_priority: tuple[str, ...]
+    protected_queues: frozenset[str]
+    unrestricted_below: int
+    on_exit: OnExit
+    log_level: str
+    data_dir: Path
+
+
+class SettingsError(Exception):
+    """The daemon cannot start with what it was given; ``problems`` has one line for each reason."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def read_settings(
+    environment: Mapping[str, str], options: Mapping[str, object] | None
+) -> tuple[Settings, list[str]]:
+    """Return the settings, and a warning, one line each, for all that has no effect.
+
+    Args:
+        environment: the process's; what is no setting in it is somebody else's.
+        options: the add-on's, which win, key by key; one that is not set leaves it to the other.
+
+    Raises:
+        SettingsError: values are wrong, all of them named at once.
+    """
+    options = options or {}
+    given = {**_set_in(environment), **_set_in(options)}
+    hiding = _Hiding(source.get("API_KEY") for source in (environment, options))
+    # Raised outside of any except: voluptuous' errors must not hang on as its context.
+    checked, wrong = _check(given)
+    if wrong:
+        raise SettingsError(
+            _problem(name, wrong[name], given, hiding) for name in SETTINGS if name in wrong
+        )
+    settings = Settings(**{name.lower(): value for name, value in checked.items()})
+    unknown = [
+        f"{hiding.name(name)}: not a setting of this daemon, ignored"
+        for name in options
+        if name not in SETTINGS
+    ]
+    both = [name for name in settings.queue_priority if name in settings.protected_queues]
+    without_effect = [
+        f"QUEUE_PRIORITY: {name} is in PROTECTED_QUEUES too, which wins, ignored" for name in both
+    ]
+    return settings, unknown + (without_effect if "QUEUE_PRIORITY" in given else [])
+
+
+def read_options(source: str, stdin: IO[str] | IO[bytes] | None) -> dict[str, object]:
+    """Return the JSON object in the file named ``source``, or in standard input for ``-``.
+
+    Raises:
+        SettingsError: it cannot be read, is over 1 MiB, or is no JSON object. What is in it is
+            never told: the key is.
+    """
+    content, wrong = _content(source, stdin)
+    options, wrong = ({}, wrong) if wrong else _object(content)
+    if wrong:
+        # Who gives the options themselves instead of a file's name gives the key with them.
+        file = "the file" if "{" in source else f"the file {values.show(source)}"
+        where = "standard input" if source == "-" else file
+        expected = "a JSON object of settings, in a file or, for -, in standard input"
+        raise SettingsError([f"--options: {where} {wrong}, expected {expected}"])
+    return options
+
+
+def _content(source: str, stdin: IO[str] | IO[bytes] | None) -> tuple[bytes, str]:
+    """Return what there is to read, and what is wrong with it or nothing."""
+    content: str | bytes
+    try:
+        if source != "-":
+            with Path(source).open("rb") as file:
+                content = file.read(_LARGEST + 1)
+        elif stdin is not None:
+            content = stdin.read(_LARGEST + 1)
+        else:
+            return b"", "is closed"
+    except OSError as error:
+        return b"", f"cannot be read ({error.strerror})"
+    except ValueError:
+        return b"", "cannot be read"
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    return content, "is over 1 MiB" if len(content) > _LARGEST else ""
+
+
+def _object(content: bytes) -> tuple[dict[str, object], str]:
+    """Return the JSON object, and what is wrong with it or nothing."""
+    try:
+        found = json.loads(content)
+    except json.JSONDecodeError as error:
+        return {}, f"is not JSON (line {error.lineno}, column {error.colno})"
+    except (ValueError, RecursionError):
+        return {}, "is not JSON that can be read"
+    return (found, "") if isinstance(found, dict) else ({}, "is not a JSON object")
+
+
+def _set_in(source: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of the settings that are set."""
+    return {
+        name: source[name]
+        for name in SETTINGS
+        if not values.is_unset(source.get(name))
+        and not (name in _LISTS and values.is_empty_list(source[name]))
+    }
+
+
+def _check(given: dict[str, object]) -> tuple[dict[str, Any], dict[str, vol.Invalid]]:
+    """Return the values as they are meant, or what is wrong by the name of the setting."""
+    try:
+        return SCHEMA(given), {}
+    except vol.MultipleInvalid as invalid:
+        return {}, {str(error.path[0]): error for error in invalid.errors}
+
+
+class _Hiding:
+    """Knows what was given as the key, and so what must not be shown."""
+
+    def __init__(self, keys: Iterable[object]) -> None:
+        texts = (text.strip() for text in values.texts_in([*keys]) if not values.is_unset(text))
+        self._redact = redactor(*texts)
+
+    def is_in(self, value: object) -> bool:
+        """Whether the key is anywhere in a value."""
+        return any(self._redact(text) != text for text in values.texts_in(value))
+
+    def name(self, name: str) -> str:
+        """Return the name of an option as it may be shown."""
+        if self.is_in(name):
+            return "a hidden name"
+        return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name) else values.show(name)
+
+
+def _problem(name: str, error: vol.Invalid, given: dict[str, object], hiding: _Hiding) -> str:
+    """Return the line that tells a person what is wrong with the value of a setting."""
+    wrong = error.error_message
+    value = given.get(name)
+    if name not in given:
+        got = "nothing"
+    elif name == "API_KEY":
+        got = "a hidden value"
+    elif hiding.is_in(value):
+        wrong, got = "holds the API key", "a hidden value"
+    elif any("@" in text for text in values.texts_in(value)):
+        # An address may have a password before the @.
+        got = "a hidden value"
+    elif isinstance(error, values.ItemsInvalid):
+        got = values.show(error.items[0] if len(error.items) == 1 else error.items)
+    else:
+        got = values.show(value)
+    return f"{name}: {wrong}, got {got}, expected {SETTINGS[name].expected}"

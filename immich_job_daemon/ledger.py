@@ -1,0 +1,183 @@
+"""The ledger: the little that must survive the daemon, in one file of DATA_DIR.
+
+It says which queues the daemon holds paused, which somebody else paused, who has the slots and
+whether the limit is on. It is written before a pause is sent, so that a crash at any point leaves
+no queue paused that nobody answers for.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+import voluptuous as vol
+
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import NAME
+
+NAME_OF_FILE: Final = "ledger.json"
+VERSION: Final = 1
+MOST_BYTES: Final = 1 << 20
+
+_NAMES = [vol.All(str, vol.Match(NAME))]
+_SCHEMA = vol.Schema(
+    {
+        vol.Required("version"): vol.All(int, VERSION),
+        vol.Required("held"): _NAMES,
+        vol.Required("paused_by_others"): _NAMES,
+        vol.Required("slots"): _NAMES,
+        vol.Required("is_limited"): bool,
+    },
+    extra=vol.ALLOW_EXTRA,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """Somewhere a memory is kept."""
+
+    def load(self) -> Memory | None:
+        """Return what was kept, or None if nothing (that can be read) was."""
+        ...
+
+    def save(self, memory: Memory) -> None:
+        """Keep the memory. Never raises: the daemon works on without, and says so."""
+        ...
+
+
+def encode(memory: Memory) -> str:
+    """Return the part of the memory that survives, as the text of a ledger file."""
+    return json.dumps(
+        {
+            "version": VERSION,
+            "held": sorted(memory.held),
+            "paused_by_others": sorted(memory.paused_by_others),
+            "slots": memory.slots,
+            "is_limited": memory.is_limited,
+        },
+        indent=1,
+    )
+
+
+def decode(text: str) -> Memory:
+    """Return the memory that a ledger file's text stands for.
+
+    Raises:
+        ValueError: the text is no ledger of this version.
+
+    >>> decode(encode(Memory(held=frozenset({"ocr"}), slots=("library",)))).slots
+    ('library',)
+    """
+    try:
+        kept = _SCHEMA(json.loads(text))
+    except (vol.Invalid, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return Memory(
+        taken_over=True,
+        is_limited=kept["is_limited"],
+        held=frozenset(kept["held"]),
+        paused_by_others=frozenset(kept["paused_by_others"]),
+        slots=tuple(dict.fromkeys(kept["slots"])),
+    )
+
+
+class Ledger:
+    """The ledger as a file.
+
+    Args:
+        folder: DATA_DIR; made if it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME_OF_FILE
+        self._written: str | None = None
+        self._complaint: str | None = None
+
+    def load(self) -> Memory | None:
+        """Return the memory that was kept, or None where there is none.
+
+        A file that is no ledger is kept beside under another name, with an error line.
+        """
+        try:
+            with self.path.open("rb") as file:
+                text = file.read(MOST_BYTES).decode()
+            memory = decode(text)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            self._put_aside(error)
+            return None
+        except OSError as error:
+            log.error(
+                "The ledger %s cannot be read (%s): every paused queue is taken for the daemon's "
+                "own. Check DATA_DIR and its permissions.",
+                self.path,
+                error.strerror or error,
+            )
+            return None
+        self._written = text
+        return memory
+
+    def save(self, memory: Memory) -> None:
+        """Write the memory, whole or not at all, if what survives of it has changed."""
+        text = encode(memory)
+        if text == self._written:
+            return
+        try:
+            self._replace(text)
+        except OSError as error:
+            self._complain(error)
+        else:
+            if self._complaint is not None:
+                log.info("The ledger %s can be written again.", self.path)
+            self._complaint = None
+            self._written = text
+
+    def _replace(self, text: str) -> None:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+        # The rename itself is on the disk only when the folder is.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _put_aside(self, error: ValueError) -> None:
+        aside = self.path.with_suffix(".bad")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self.path.with_suffix(f".bad-{number}")
+        try:
+            self.path.replace(aside)
+            kept = f"It is kept as {aside}."
+        except OSError as failure:
+            kept = f"It could not be kept aside ({failure.strerror or failure})."
+        log.error(
+            "The ledger %s cannot be understood (%s). %s Every paused queue is taken for the "
+            "daemon's own, as at its first start: pause again what should stay paused.",
+            self.path,
+            error,
+            kept,
+        )
+
+    def _complain(self, error: OSError) -> None:
+        complaint = error.strerror or str(error)
+        if complaint != self._complaint:
+            log.error(
+                "The ledger %s cannot be written (%s): the daemon works on, but after a crash it "
+                "will not know what it holds paused. Make room, or check DATA_DIR and its "
+                "permissions.",
+                self.path,
+                complaint,
+            )
+        self._complaint = complaint

@@ -1,0 +1,96 @@
+"""What the scheduler carries from one decision to the next, and what an answer does to it.
+
+A ``Memory`` is never changed: each function here returns a new one. The first five fields
+survive a restart in the ledger, the others are of this run only. Times are the caller's seconds,
+of whatever clock it passes to the scheduler.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from immich_job_daemon.queues import Snapshot
+
+UNSURE_FOR: Final = 60.0
+"""Seconds for which a pause whose answer never came may still take effect.
+
+A proxy or a stalled server can carry a request out long after the client has given up. A queue
+found paused within this time was paused by that request, not by a person.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known beside the snapshot.
+
+    Attributes:
+        taken_over: whether the paused queues of the first start ever were taken over.
+        is_limited: the limit holds until nothing is pending (rule 10).
+        held: queues that are paused by the daemon, or may be: added before a pause is sent,
+            removed when the queue is seen open again.
+        paused_by_others: managed queues found paused that the daemon did not pause.
+        slots: the queues that have a slot, in the order they got it.
+        wanted: queues that somebody resumed and that have no slot yet.
+        refused: queues that Immich refuses to pause.
+        lent: queues with a lent slot, and since when.
+        turns: when each queue was last seen open, or first seen at all.
+        unsure: until when a pause without an answer may still take effect.
+        was_away: something failed since the last snapshot, so that what it shows may have come
+            about by itself: nobody's wish is read from it.
+    """
+
+    taken_over: bool = False
+    is_limited: bool = False
+    held: frozenset[str] = frozenset()
+    paused_by_others: frozenset[str] = frozenset()
+    slots: tuple[str, ...] = ()
+    wanted: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    lent: Mapping[str, float] = field(default_factory=dict)
+    turns: Mapping[str, float] = field(default_factory=dict)
+    unsure: Mapping[str, float] = field(default_factory=dict)
+    was_away: bool = True
+
+
+def restored(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
+    """Return the memory of a run that starts now from what the ledger kept of an earlier one.
+
+    The earlier run may have been killed with a pause under way: what it held and is open at the
+    first look may still be paused by it.
+    """
+    unsure = {
+        name: now + UNSURE_FOR
+        for name in memory.held
+        if name in snapshot and not snapshot[name].is_paused
+    }
+    return replace(memory, unsure=unsure, was_away=True)
+
+
+def after_failure(memory: Memory) -> Memory:
+    """Return the memory after a request that failed or was never answered."""
+    return replace(memory, was_away=True)
+
+
+def after_unclear_pause(memory: Memory, name: str, now: float) -> Memory:
+    """Return the memory after a pause of ``name`` of which nobody knows whether it took effect."""
+    return replace(memory, was_away=True, unsure={**memory.unsure, name: now + UNSURE_FOR})
+
+
+def after_refusal(memory: Memory, name: str) -> Memory:
+    """Return the memory after Immich refused to pause ``name`` (rule 9)."""
+    return replace(
+        memory,
+        refused=memory.refused | {name},
+        held=memory.held - {name},
+        slots=tuple(slot for slot in memory.slots if slot != name),
+        lent={queue: since for queue, since in memory.lent.items() if queue != name},
+    )
+
+
+def after_release(memory: Memory, released: frozenset[str], now: float) -> Memory:
+    """Return the memory after the queues ``released`` were seen open at the daemon's end.
+
+    One with a pause that may still take effect stays on the list: the next run answers for it.
+    """
+    unsure = {name for name, until in memory.unsure.items() if until > now}
+    return replace(memory, held=memory.held - (released - unsure), slots=(), lent={})

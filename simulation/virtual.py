@@ -1,0 +1,113 @@
+"""The real daemon in virtual time: only the clock, the disk and the wire are stand-ins."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from immich_job_daemon.alarm import StopRequested
+from immich_job_daemon.config import OnExit, Settings
+from immich_job_daemon.errors import ImmichError
+from immich_job_daemon.immich import Immich
+from immich_job_daemon.ledger import decode, encode
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import PRIORITY, PROTECTED
+from immich_job_daemon.secret import Secret
+from immich_job_daemon.simulator import KEY
+from immich_job_daemon.simulator.engine import Engine
+
+
+class Changes(TypedDict, total=False):
+    """Settings that differ from the defaults."""
+
+    max_concurrent_jobs: int
+    poll_interval: float
+    queue_priority: tuple[str, ...]
+    protected_queues: frozenset[str]
+    unrestricted_below: int
+    on_exit: OnExit
+
+
+def settings(**changes: Unpack[Changes]) -> Settings:
+    """Return the default settings with these changes."""
+    given: Changes = {
+        "max_concurrent_jobs": 1,
+        "poll_interval": 10.0,
+        "queue_priority": PRIORITY,
+        "protected_queues": frozenset(PROTECTED),
+        "unrestricted_below": 0,
+        "on_exit": OnExit.RELEASE,
+        **changes,
+    }
+    return Settings(
+        immich_url="http://simulated",
+        api_key=Secret(KEY),
+        log_level="info",
+        data_dir=Path("/nowhere"),
+        **given,
+    )
+
+
+class VirtualAlarm:
+    """The loop's clock on an engine's time: waiting is free, and ends when ``is_over`` says so."""
+
+    def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
+        self.engine = engine
+        self.is_over = is_over
+
+    def monotonic(self) -> float:
+        """Return the engine's time."""
+        return self.engine.now
+
+    def wait(self, seconds: float) -> None:
+        """Let the engine's time pass, or raise StopRequested."""
+        if self.is_over():
+            raise StopRequested
+        self.engine.advance(self.engine.now + max(0.0, seconds))
+        if self.is_over():
+            raise StopRequested
+
+    def interruptible(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: in virtual time nobody asks in the middle of a request."""
+        return contextlib.nullcontext()
+
+
+class VirtualLedger:
+    """A ledger on a disk that is a variable; its text is the real one's."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.writes = 0
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The queues that the disk says are held."""
+        return frozenset() if self.text is None else decode(self.text).held
+
+    def load(self) -> Memory | None:
+        """Return what is kept."""
+        return None if self.text is None else decode(self.text)
+
+    def save(self, memory: Memory) -> None:
+        """Keep what is to be kept."""
+        text = encode(memory)
+        if text != self.text:
+            self.text = text
+            self.writes += 1
+
+
+class VirtualServer(Immich):
+    """The real client; its one use of threads is made one request after another."""
+
+    def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
+        """Resume the queues in turn: on a virtual clock threads would make luck of the order."""
+        del within  # Virtual time has no deadline to miss that a test does not set itself.
+        results: dict[str, ImmichError | None] = {}
+        for name in names:
+            try:
+                self.resume(name)
+            except ImmichError as error:
+                results[name] = error
+            else:
+                results[name] = None
+        return results

@@ -1,0 +1,322 @@
+"""One random world: a server with its users, restarts and faults, a daemon that crashes, a judge.
+
+Everything follows from the seed, so a world that failed can be lived through again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Literal, TypeVar
+
+from immich_job_daemon.alarm import StopRequested
+from immich_job_daemon.daemon import Daemon
+from immich_job_daemon.dialects import JOBS, QUEUES
+from immich_job_daemon.errors import ImmichError
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import PROTECTED
+from immich_job_daemon.simulator import KEY
+from immich_job_daemon.simulator.api import Api, Key
+from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.faults import Fault, RandomFaults
+from immich_job_daemon.simulator.pipeline import REINDEX, lasting
+from immich_job_daemon.simulator.virtual import VirtualTransport
+from immich_job_daemon.transport import Answer
+from simulation.judge import DAEMON, PERSON, Judge
+from simulation.virtual import VirtualAlarm, VirtualLedger, VirtualServer, settings
+
+T = TypeVar("T")
+
+DENSE: Final = 1800.0
+"""Seconds of a world in which things happen, by default."""
+LONGEST_END: Final = 6 * 3600.0
+"""Seconds after that in which everything must be drained."""
+
+
+_PAUSES: Final = frozenset(dialect.body(paused=True) for dialect in (QUEUES, JOBS))
+
+
+class Crash(BaseException):
+    """The daemon is killed, here and now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a world.
+
+    Attributes:
+        seed: of the world.
+        complaints: what the daemon must never do, and did.
+        seconds: of virtual time until everything was drained.
+        looks, resumes, crashes: how often.
+    """
+
+    seed: int
+    complaints: tuple[str, ...]
+    seconds: float
+    looks: int
+    resumes: int
+    crashes: int
+
+
+class World:
+    """A server and a daemon that live through ``dense`` seconds of events and a quiet end."""
+
+    def __init__(self, seed: int, dense: float = DENSE) -> None:
+        self.random = Random(seed)
+        self.seed = seed
+        self.dense = dense
+        self.crashes = 0
+        self.io_until_crash: int | None = None
+        self.is_dead = False
+        self.is_releasing = False
+        self.in_flight: str | None = None
+        self.stop_at: float | None = None
+        self.daemon: Daemon | None = None
+        version: Literal[5, 6] = self.random.choice((5, 6))
+        self.engine = Engine(bullmq=version, seed=seed)
+        self.ledger = VirtualLedger()
+        self.settings = settings(
+            max_concurrent_jobs=self.random.choice((1, 1, 2, 2, 3, 4)),
+            poll_interval=self.random.choice((5.0, 10.0, 10.0, 30.0)),
+            unrestricted_below=self.random.choice((0, 0, 0, 0, 50)),
+        )
+        self.transport = self._transport()
+        self.judge = Judge(
+            self.engine,
+            self.settings.max_concurrent_jobs,
+            is_limited=self._is_limited,
+            ours=self._ours,
+            in_flight=lambda: self.in_flight,
+        )
+        self._plan()
+
+    def live(self) -> Outcome:
+        """Live through the world and return what became of it."""
+        self.engine.advance(self.random.uniform(0, 5))
+        while not self._is_over():
+            self._run_daemon()
+            self.engine.advance(self.engine.now + self.random.uniform(0, 20))
+        # Whatever its last end was: a start, a round and a stop leave nothing paused behind,
+        # once Immich is well again.
+        self.engine.advance(self.engine.now + 120)
+        self._run_daemon()
+        self.judge.finish()
+        return Outcome(
+            seed=self.seed,
+            complaints=tuple(self.judge.complaints),
+            seconds=self.engine.now,
+            looks=self.transport.requests["GET"],
+            resumes=self.judge.resumes,
+            crashes=self.crashes,
+        )
+
+    # The daemon, from its start to its end or its crash.
+
+    def _run_daemon(self) -> None:
+        is_dense = self.engine.now < self.dense
+        self.io_until_crash = self.random.randint(1, 300) if is_dense else None
+        self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
+        self.daemon = Daemon(self.settings, _Server(self), _Disk(self), _Alarm(self))
+        try:
+            self.daemon.run()
+        except Crash:
+            self.crashes += 1
+        self.is_dead = self.is_releasing = False
+        self.in_flight = None
+        self.daemon = None
+
+    def must_stop(self) -> bool:
+        """Return whether somebody stops the daemon now."""
+        if self.stop_at is not None and self.engine.now >= self.stop_at:
+            return True
+        return self._is_over()
+
+    def io(self, act: Callable[[], T]) -> T:
+        """Let the daemon do one thing with the outside, or be killed just before or after it."""
+        if self.is_dead:
+            raise Crash  # Nothing runs in a process that was killed, no clean-up either.
+        if self.io_until_crash is not None:
+            self.io_until_crash -= 1
+            if self.io_until_crash == 0:
+                self.is_dead = True
+                if self.random.random() < 0.5:
+                    self._kill_after(act)
+                raise Crash
+        return act()
+
+    def _kill_after(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception as error:
+            raise Crash from error
+
+    def _is_over(self) -> bool:
+        now = self.engine.now
+        if now < self.dense:
+            return False
+        if now > self.dense + LONGEST_END:
+            return True
+        return self.judge.is_done()
+
+    def _is_limited(self) -> bool:
+        if self.settings.unrestricted_below == 0:
+            return not self.is_releasing
+        return False
+
+    def _ours(self) -> frozenset[str]:
+        if self.ledger.text is None:
+            return frozenset(self.engine.queues)
+        memory = self.daemon.memory if self.daemon else Memory()
+        return self.ledger.held | memory.held | memory.unsure.keys()
+
+    # What happens.
+
+    def _transport(self) -> VirtualTransport:
+        serves = self.random.choice((("queues", "jobs"), ("queues",), ("jobs",)))
+        api = Api(
+            self.engine,
+            keys={KEY: Key(name=DAEMON)},
+            serves=frozenset(serves),
+        )
+        latency = self.random.choice((0.006, 0.02, 0.05))
+        return VirtualTransport(
+            self.engine,
+            api,
+            KEY,
+            latency=lambda: latency * self.random.uniform(0.7, 2.0),
+        )
+
+    def _plan(self) -> None:
+        chances = (
+            (1 / 40, self._upload),
+            (1 / 150, self._reindex),
+            (1 / 90, self._odd_jobs),
+            (1 / 200, self._person),
+            (1 / 500, self._restart),
+            (1 / 150, self._bad_line),
+        )
+        for rate, action in chances:
+            when = self.random.expovariate(rate)
+            while when < self.dense:
+                self.engine.at(when, action)
+                when += self.random.expovariate(rate)
+        if self.random.random() < 0.3:
+            # People come from tools that leave everything paused.
+            for name in self.engine.queues:
+                self.engine.pause(name, by="shell daemon")
+            for name in PROTECTED:
+                self.engine.resume(name, by=PERSON)
+        if self.random.random() < 0.5:
+            self.engine.upload(photos=self.random.randint(1, 60), videos=1)
+
+    def _upload(self) -> None:
+        self.engine.upload(
+            photos=self.random.choice((1, 1, 2, 5, 20, 40)), videos=self.random.choice((0, 0, 1))
+        )
+
+    def _reindex(self) -> None:
+        self.engine.reindex(self.random.choice(tuple(REINDEX)), self.random.randint(5, 200))
+
+    def _odd_jobs(self) -> None:
+        queue = self.random.choice(tuple(REINDEX))
+        kind = lasting(self.random.choice((0.002, 0.5, 3.0, 20.0)))
+        how = self.random.randrange(3)
+        self.engine.add(
+            queue,
+            kind,
+            count=self.random.randint(1, 5),
+            delay=self.random.uniform(1, 120) if how == 0 else 0.0,
+            priority=self.random.randint(1, 3) if how == 1 else 0,
+        )
+
+    def _person(self) -> None:
+        name = self.random.choice([name for name in self.engine.queues if name not in PROTECTED])
+        if self.engine.queues[name].is_paused:
+            self.engine.resume(name, by=PERSON)
+        else:
+            self.engine.pause(name, by=PERSON)
+            if self.random.random() < 0.8:
+                later = self.engine.now + self.random.expovariate(1 / 120)
+                self.engine.at(later, lambda: self.engine.resume(name, by=PERSON))
+
+    def _restart(self) -> None:
+        if self.engine.is_up:
+            self.engine.restart(self.random.uniform(7, 10))
+
+    def _bad_line(self) -> None:
+        self.transport.faults = RandomFaults(
+            self.random.randrange(1 << 30), self.random.choice((0.05, 0.3, 1.0)), tuple(Fault)
+        )
+        self.engine.at(self.engine.now + self.random.uniform(1, 60), self._good_line)
+
+    def _good_line(self) -> None:
+        self.transport.faults = None
+
+
+class _Server(VirtualServer):
+    """The client; while all held queues are resumed at the end there is no limit."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(_Wire(world))
+        self.world = world
+
+    def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
+        self.world.is_releasing = True
+        return super().resume_all(names, within=within)
+
+
+class _Wire:
+    """The transport, with the daemon's death at any request."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
+    ) -> Answer:
+        if method == "PUT":
+            name = path.rpartition("/")[2]
+            self.world.in_flight = name
+            if body in _PAUSES:
+                self.world.judge.excuse(name)
+        try:
+            return self.world.io(
+                lambda: self.world.transport.send(method, path, body, timeout=timeout)
+            )
+        finally:
+            self.world.in_flight = None
+
+    def another(self) -> "_Wire":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+class _Disk(VirtualLedger):
+    """The ledger, with the daemon's death at any write; the text stays the world's."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def load(self) -> Memory | None:
+        return self.world.ledger.load()
+
+    def save(self, memory: Memory) -> None:
+        self.world.io(lambda: self.world.ledger.save(memory))
+
+
+class _Alarm(VirtualAlarm):
+    """The clock, with the daemon's death while it waits."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.engine, world.must_stop)
+        self.world = world
+
+    def wait(self, seconds: float) -> None:
+        if self.is_over():
+            raise StopRequested
+        self.world.io(lambda: self.engine.advance(self.engine.now + max(0.0, seconds)))
+        if self.is_over():
+            raise StopRequested

@@ -1,0 +1,29 @@
+from immich_job_daemon.simulator.faults import Fault, FaultQueue, RandomFaults, truncated
+from immich_job_daemon.transport import Answer
+
+
+def test_a_fault_queue_gives_one_fault_a_request_then_none() -> None:
+    faults = FaultQueue([Fault.HANG, None, Fault.HTML])
+    found = [faults("GET", "/api/queues") for _ in range(5)]
+    assert found == [Fault.HANG, None, Fault.HTML, None, None]
+
+
+def test_random_faults_come_as_often_as_asked_and_repeat_with_their_seed() -> None:
+    def draw(seed: int) -> list[Fault | None]:
+        faults = RandomFaults(seed, 0.25, [Fault.RESET, Fault.HTML])
+        return [faults("PUT", "/api/queues/ocr") for _ in range(2000)]
+
+    found = draw(1)
+    assert found == draw(1)
+    assert found != draw(2)
+    assert set(found) == {Fault.RESET, Fault.HTML, None}
+    assert 400 < sum(fault is not None for fault in found) < 600
+
+
+def test_random_faults_are_of_every_kind_where_not_said() -> None:
+    faults = RandomFaults(1, 1.0)
+    assert {faults("GET", "/") for _ in range(500)} == set(Fault)
+
+
+def test_a_truncated_answer_lacks_its_second_half() -> None:
+    assert truncated(Answer(200, "text/plain", b"abcd")) == Answer(200, "text/plain", b"ab")

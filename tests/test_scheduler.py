@@ -1,0 +1,477 @@
+"""One test, or more, for each numbered rule of the scheduler."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from immich_job_daemon.decision import Action, Command, Decision, Reason
+from immich_job_daemon.memory import Memory, after_failure, after_refusal, after_unclear_pause
+from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
+from immich_job_daemon.scheduler import TURN, TURN_EVERY, decide
+
+METADATA, THUMBNAIL, SEARCH, VIDEO = (
+    "metadataExtraction",
+    "thumbnailGeneration",
+    "smartSearch",
+    "videoConversion",
+)
+KNOWN = Memory(taken_over=True, was_away=False)
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_concurrent_jobs: int = 1
+    queue_priority: tuple[str, ...] = PRIORITY
+    protected_queues: frozenset[str] = frozenset(PROTECTED)
+    unrestricted_below: int = 0
+
+
+def held(name: str, backlog: int = 0, **counts: int) -> Queue:
+    return Queue(name, is_paused=True, paused=backlog, **counts)
+
+
+def opened(name: str, active: int = 0, waiting: int = 0) -> Queue:
+    return Queue(name, is_paused=False, active=active, waiting=waiting)
+
+
+def snapshot(*queues: Queue) -> Snapshot:
+    return {queue.name: queue for queue in queues}
+
+
+def ours(*names: str, **changes: object) -> Memory:
+    memory = replace(KNOWN, held=frozenset(names))
+    return replace(memory, **changes)  # type: ignore[arg-type]
+
+
+def pauses(decision: Decision) -> list[str]:
+    return [c.queue for c in decision.commands if c.action is Action.PAUSE]
+
+
+def resumes(decision: Decision) -> list[str]:
+    return [c.queue for c in decision.commands if c.action is Action.RESUME]
+
+
+Answers = Callable[[Command, Queue], Queue]
+
+
+def obey(command: Command, queue: Queue) -> Queue:
+    """Answer as a server does that carries the command out, and nothing else happens."""
+    ready = queue.backlog
+    if command.action is Action.PAUSE:
+        return replace(queue, is_paused=True, waiting=0, paused=ready)
+    return replace(queue, is_paused=False, waiting=ready, paused=0)
+
+
+def whole_round(
+    seen: Snapshot, memory: Memory, limits: Limits, now: float = 0.0, answer: Answers = obey
+) -> tuple[list[Command], Snapshot, Decision]:
+    """Decide and carry out until nothing is left to do, as the loop does."""
+    sent: list[Command] = []
+    for _ in range(10):
+        decision = decide(seen, memory, limits, now)
+        memory = decision.memory
+        if not decision.commands:
+            return sent, seen, decision
+        for command in decision.commands:
+            sent.append(command)
+            seen = {**seen, command.queue: answer(command, seen[command.queue])}
+    raise AssertionError(f"no end: {sent}")
+
+
+# 1. Limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_rule_1_no_more_queues_are_open_than_the_limit(limit: int) -> None:
+    names = (METADATA, THUMBNAIL, SEARCH, VIDEO)
+    _, after, _ = whole_round(
+        snapshot(*(held(name, 5) for name in names)), ours(*names), Limits(limit)
+    )
+    assert [q.name for q in after.values() if not q.is_paused] == list(names[:limit])
+
+
+def test_rule_1_an_open_queue_counts_even_when_nothing_is_in_it() -> None:
+    """Work may reach it between the look and the resume."""
+    seen = snapshot(opened(METADATA), held(THUMBNAIL, 5))
+    first = decide(seen, ours(THUMBNAIL, lent={METADATA: 0.0}), Limits(), 1.0)
+    assert (pauses(first), resumes(first)) == ([METADATA], [])
+
+
+def test_rule_1_pauses_go_before_resumes() -> None:
+    seen = snapshot(opened(METADATA), held(THUMBNAIL, 5), opened(VIDEO))
+    first = decide(seen, ours(THUMBNAIL, slots=(METADATA,)), Limits(2), 0.0)
+    assert (pauses(first), resumes(first)) == ([VIDEO], [])
+
+
+def test_rule_1_as_long_as_a_pause_is_not_confirmed_nothing_is_resumed() -> None:
+    seen = snapshot(opened(METADATA), held(THUMBNAIL, 5))
+    memory = ours(THUMBNAIL, slots=(METADATA,))
+    for _ in range(3):
+        decision = decide(seen, memory, Limits(), 0.0)
+        assert (pauses(decision), resumes(decision)) == ([METADATA], [])
+        memory = after_failure(decision.memory)
+
+
+def test_rule_1_a_queue_that_drains_without_a_slot_counts() -> None:
+    seen = snapshot(held(METADATA, 5, active=1), held(THUMBNAIL, 9), held(SEARCH, 9))
+    limits = Limits(queue_priority=(THUMBNAIL, METADATA))
+    assert decide(seen, ours(*seen), limits, 0.0).commands == ()
+
+
+def test_rule_1_protected_and_refused_queues_count_for_nothing() -> None:
+    seen = snapshot(opened("backgroundTask", 3), opened("library", 2), held(THUMBNAIL, 5))
+    memory = ours(THUMBNAIL, refused=frozenset({"library"}))
+    assert resumes(decide(seen, memory, Limits(), 0.0)) == [THUMBNAIL]
+
+
+# 2. Priority
+
+
+def test_rule_2_the_free_slot_goes_to_the_first_by_priority_with_a_backlog() -> None:
+    seen = snapshot(held(VIDEO, 99), held(SEARCH, 1), held(THUMBNAIL), held("ocr", 7))
+    assert resumes(decide(seen, ours(*seen), Limits(), 0.0)) == [SEARCH]
+
+
+def test_rule_2_queues_not_named_follow_in_the_order_of_immich() -> None:
+    seen = snapshot(held("newOne", 1), held("library", 1), held("ocr", 1), held(VIDEO, 1))
+    order = []
+    memory = ours(*seen)
+    while any(queue.backlog for queue in seen.values()):
+        decision = decide(seen, memory, Limits(), 0.0)
+        order += [name for name in resumes(decision) if seen[name].backlog]
+        memory = decision.memory
+        seen = {
+            name: replace(queue, is_paused=True, paused=0, waiting=0) if name in order else queue
+            for name, queue in seen.items()
+        }
+    assert order == [VIDEO, "newOne", "library", "ocr"]
+
+
+def test_rule_2_delayed_jobs_are_no_backlog() -> None:
+    seen = snapshot(held(METADATA, delayed=5), held(THUMBNAIL, 1))
+    assert resumes(decide(seen, ours(*seen), Limits(), 0.0)) == [THUMBNAIL]
+
+
+@pytest.mark.parametrize("count", ["waiting", "paused"])
+def test_rule_2_a_paused_queues_jobs_are_backlog_in_bullmq_5_and_6(count: str) -> None:
+    seen = snapshot(Queue(THUMBNAIL, is_paused=True, **{count: 3}))
+    assert resumes(decide(seen, ours(THUMBNAIL), Limits(), 0.0)) == [THUMBNAIL]
+
+
+# 3. No interruption
+
+
+def test_rule_3_a_higher_priority_waits_until_the_slot_is_free() -> None:
+    seen = snapshot(held(METADATA, 50), opened(VIDEO, active=1, waiting=2))
+    decision = decide(seen, ours(METADATA, slots=(VIDEO,)), Limits(), 0.0)
+    assert decision.commands == ()
+    assert decision.reasons == {METADATA: Reason.WAITING, VIDEO: Reason.RUNNING}
+
+
+@pytest.mark.parametrize(("active", "waiting"), [(1, 0), (0, 1)])
+def test_rule_3_active_or_backlog_alone_keeps_the_slot(active: int, waiting: int) -> None:
+    seen = snapshot(held(METADATA, 50), opened(VIDEO, active, waiting))
+    assert decide(seen, ours(METADATA, slots=(VIDEO,)), Limits(), 0.0).commands == ()
+
+
+def test_rule_3_a_drained_queue_hands_over() -> None:
+    seen = snapshot(held(METADATA, 50), opened(VIDEO))
+    sent, _, decision = whole_round(seen, ours(METADATA, slots=(VIDEO,)), Limits())
+    assert sent == [Command(Action.PAUSE, VIDEO), Command(Action.RESUME, METADATA)]
+    assert decision.memory.slots == (METADATA,)
+    assert decision.memory.held == {VIDEO}
+
+
+def test_rule_3_a_momentary_zero_between_two_jobs_is_resumed_at_once() -> None:
+    def work_came(command: Command, queue: Queue) -> Queue:
+        answer = obey(command, queue)
+        return replace(answer, paused=3) if command == Command(Action.PAUSE, VIDEO) else answer
+
+    seen = snapshot(held(METADATA, 50), opened(VIDEO))
+    sent, after, decision = whole_round(
+        seen, ours(METADATA, slots=(VIDEO,)), Limits(), answer=work_came
+    )
+    assert sent == [Command(Action.PAUSE, VIDEO), Command(Action.RESUME, VIDEO)]
+    assert decision.memory.slots == (VIDEO,)
+    assert after[METADATA].is_paused
+
+
+# 4. Spare slots
+
+
+def test_rule_4_two_queues_with_work_run_when_the_limit_is_two() -> None:
+    seen = snapshot(opened(METADATA, 5, 20), held(THUMBNAIL, 3), held(SEARCH, 3))
+    sent, _, decision = whole_round(seen, ours(THUMBNAIL, SEARCH, slots=(METADATA,)), Limits(2))
+    assert sent == [Command(Action.RESUME, THUMBNAIL)]
+    assert decision.reasons[SEARCH] is Reason.WAITING
+
+
+# 5. Over the limit
+
+
+def test_rule_5_on_a_busy_server_the_best_by_priority_go_on_and_the_rest_drains() -> None:
+    seen = snapshot(opened(VIDEO, 1, 9), opened(SEARCH, 2, 9), opened(THUMBNAIL, 3), opened("ocr"))
+    sent, after, decision = whole_round(seen, Memory(), Limits(2))
+    assert {c.queue for c in sent} == {VIDEO, "ocr"}
+    assert all(command.action is Action.PAUSE for command in sent)
+    assert decision.reasons == {
+        VIDEO: Reason.DRAINING,
+        SEARCH: Reason.RUNNING,
+        THUMBNAIL: Reason.RUNNING,
+        "ocr": Reason.IDLE,
+    }
+    # Thumbnails are done, but video conversion still runs: two of two slots are occupied.
+    seen = {**after, THUMBNAIL: opened(THUMBNAIL), METADATA: held(METADATA, 5)}
+    memory = replace(decision.memory, held=decision.memory.held | {METADATA})
+    sent, after, decision = whole_round(seen, memory, Limits(2))
+    assert sent == [Command(Action.PAUSE, THUMBNAIL)]
+    # Now it is back within the limit.
+    sent, _, _ = whole_round({**after, VIDEO: held(VIDEO, 9)}, decision.memory, Limits(2))
+    assert sent == [Command(Action.RESUME, METADATA)]
+
+
+def test_rule_5_who_has_a_slot_is_first_among_the_busy() -> None:
+    seen = snapshot(opened(METADATA, 5, 5), opened(VIDEO, 1, 5))
+    sent, _, decision = whole_round(seen, ours(METADATA, slots=(VIDEO,)), Limits())
+    assert sent == [Command(Action.PAUSE, METADATA)]
+    assert decision.memory.slots == (VIDEO,)
+
+
+def test_rule_5_a_lower_limit_keeps_the_best_of_the_busy() -> None:
+    seen = snapshot(opened(METADATA, 0, 5), opened(SEARCH, 1, 5), opened(VIDEO, 1, 5))
+    _, _, decision = whole_round(seen, ours(slots=(VIDEO, METADATA, SEARCH)), Limits(1))
+    assert decision.memory.slots == (SEARCH,)
+    assert decision.reasons[VIDEO] is Reason.DRAINING
+    assert decision.reasons[METADATA] is Reason.WAITING
+
+
+# 6. Lent slots
+
+
+def test_rule_6_the_spare_slot_rests_where_uploads_enter() -> None:
+    seen = snapshot(*(held(name) for name in PRIORITY))
+    sent, _, decision = whole_round(seen, ours(*seen), Limits())
+    assert sent == [Command(Action.RESUME, METADATA)]
+    assert decision.reasons[METADATA] is Reason.LENT
+    assert set(decision.reasons.values()) == {Reason.LENT, Reason.IDLE}
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_rule_6_every_held_queue_gets_its_turn_within_15_minutes(limit: int) -> None:
+    names = (*PRIORITY, "ocr", "library", "migration", "integrityCheck")
+    seen = snapshot(*(held(name) for name in names))
+    memory = ours(*names)
+    now = 0.0
+    last_open = dict.fromkeys(names, 0.0)
+    while now < 7200:
+        _, seen, decision = whole_round(seen, memory, Limits(limit), now)
+        memory = decision.memory
+        assert sum(not queue.is_paused for queue in seen.values()) <= limit
+        for queue in seen.values():
+            if not queue.is_paused:
+                last_open[queue.name] = now
+            assert now - last_open[queue.name] <= 900, queue.name
+        now += 10.0  # the default POLL_INTERVAL, the slowest that looks get by default
+
+
+def test_rule_6_a_queue_that_becomes_busy_in_its_turn_keeps_the_slot() -> None:
+    seen = snapshot(opened("library", active=1), held(METADATA, 5))
+    decision = decide(seen, ours(METADATA, lent={"library": 0.0}), Limits(), TURN + 1)
+    assert decision.commands == ()
+    assert decision.memory.slots == ("library",)
+    assert decision.reasons["library"] is Reason.RUNNING
+
+
+def test_rule_6_work_found_by_the_pause_that_ends_the_turn_keeps_the_slot() -> None:
+    def hidden(command: Command, queue: Queue) -> Queue:
+        answer = obey(command, queue)
+        return replace(answer, active=1) if command == Command(Action.PAUSE, "library") else answer
+
+    seen = snapshot(opened("library"), held(METADATA))
+    sent, _, decision = whole_round(
+        seen, ours(METADATA, lent={"library": 0.0}), Limits(), TURN, hidden
+    )
+    assert sent == [Command(Action.PAUSE, "library"), Command(Action.RESUME, "library")]
+    assert decision.memory.slots == ("library",)
+
+
+def test_rule_6_a_lent_slot_is_given_back_to_a_queue_with_work() -> None:
+    seen = snapshot(opened(METADATA), held(VIDEO, 1))
+    sent, _, _ = whole_round(seen, ours(VIDEO, lent={METADATA: 0.0}), Limits(), 0.5)
+    assert sent == [Command(Action.PAUSE, METADATA), Command(Action.RESUME, VIDEO)]
+
+
+def test_rule_6_the_decision_says_when_the_turn_is_over() -> None:
+    seen = snapshot(*(held(name) for name in PRIORITY))
+    _, seen, decision = whole_round(seen, ours(*seen), Limits(), 5.0)
+    assert decision.wake == 5.0 + TURN_EVERY
+    _, _, decision = whole_round(seen, decision.memory, Limits(), decision.wake)
+    assert decision.wake == 5.0 + TURN_EVERY + TURN
+
+
+# 7. Somebody else's pause
+
+
+def test_rule_7_at_the_first_start_every_paused_queue_is_taken_over() -> None:
+    seen = snapshot(held(METADATA), held(THUMBNAIL, 5), opened(VIDEO))
+    _, _, decision = whole_round(seen, Memory(), Limits())
+    assert decision.memory.paused_by_others == frozenset()
+    assert decision.memory.slots == (THUMBNAIL,)
+
+
+def test_rule_7_a_pause_of_somebody_else_stays() -> None:
+    seen = snapshot(held(THUMBNAIL, 500), held(VIDEO, 5))
+    sent, _, decision = whole_round(seen, ours(VIDEO), Limits(2))
+    assert sent == [Command(Action.RESUME, VIDEO)]
+    assert decision.reasons[THUMBNAIL] is Reason.PAUSED_BY_OTHERS
+    assert THUMBNAIL not in decision.memory.held
+
+
+def test_rule_7_pausing_a_running_queue_by_hand_takes_its_slot() -> None:
+    seen = snapshot(held(THUMBNAIL, 500), held(VIDEO, 5))
+    sent, _, decision = whole_round(seen, ours(VIDEO, slots=(THUMBNAIL,)), Limits())
+    assert sent == [Command(Action.RESUME, VIDEO)]
+    assert decision.memory.paused_by_others == {THUMBNAIL}
+
+
+def test_rule_7_a_queue_resumed_by_somebody_gets_a_slot_before_those_that_wait() -> None:
+    seen = snapshot(held(METADATA, 9), opened(SEARCH, 1, 9), opened("ocr", 0, 9))
+    memory = ours(METADATA, "ocr", slots=(SEARCH,))
+    sent, seen, decision = whole_round(seen, memory, Limits())
+    assert sent == [Command(Action.PAUSE, "ocr")]
+    assert decision.memory.wanted == {"ocr"}
+    sent, _, decision = whole_round({**seen, SEARCH: opened(SEARCH)}, decision.memory, Limits())
+    assert sent == [Command(Action.PAUSE, SEARCH), Command(Action.RESUME, "ocr")]
+    assert decision.memory.wanted == frozenset()
+
+
+def test_rule_7_a_queue_resumed_by_somebody_just_goes_on_where_a_slot_is_free() -> None:
+    seen = snapshot(held(METADATA, 9), opened("ocr", 0, 9))
+    sent, _, decision = whole_round(seen, ours(METADATA, "ocr"), Limits())
+    assert sent == []
+    assert decision.memory.slots == ("ocr",)
+
+
+def test_rule_7_an_empty_queue_resumed_by_somebody_gets_the_next_turn() -> None:
+    seen = snapshot(opened(METADATA), opened("library"), held(VIDEO))
+    memory = ours("library", VIDEO, lent={METADATA: 0.0})
+    _, _, decision = whole_round(seen, memory, Limits(), 1.0)
+    assert decision.reasons["library"] is Reason.LENT
+
+
+def test_rule_7_somebody_elses_pause_ends_when_somebody_resumes_it() -> None:
+    seen = snapshot(opened(THUMBNAIL, 1, 5))
+    memory = replace(KNOWN, paused_by_others=frozenset({THUMBNAIL}))
+    _, _, decision = whole_round(seen, memory, Limits())
+    assert decision.memory.paused_by_others == frozenset()
+    assert decision.reasons[THUMBNAIL] is Reason.RUNNING
+
+
+def test_rule_7_a_queue_that_immich_reopened_at_its_start_is_held_again() -> None:
+    seen = snapshot(opened(METADATA, 0, 4), opened(SEARCH, 1, 9), held(THUMBNAIL, 3))
+    memory = after_failure(ours(METADATA, THUMBNAIL, slots=(SEARCH,)))
+    sent, seen, decision = whole_round(seen, memory, Limits())
+    assert sent == [Command(Action.PAUSE, METADATA)]
+    assert decision.memory.wanted == frozenset()
+
+
+def test_rule_7_what_is_held_and_becomes_protected_is_given_back() -> None:
+    seen = snapshot(held("library", 3), opened(SEARCH, 1))
+    limits = Limits(protected_queues=frozenset({"library"}))
+    sent, _, decision = whole_round(seen, ours("library", slots=(SEARCH,)), limits)
+    assert sent == [Command(Action.RESUME, "library")]
+    assert "library" not in decision.memory.held
+
+
+def test_rule_7_a_protected_queue_that_somebody_paused_is_not_touched() -> None:
+    seen = snapshot(held("backupDatabase", 3), held(METADATA))
+    for memory in (Memory(), KNOWN):
+        sent, _, decision = whole_round(seen, memory, Limits())
+        assert "backupDatabase" not in {command.queue for command in sent}
+        assert decision.reasons["backupDatabase"] is Reason.PROTECTED
+
+
+def test_rule_7_a_pause_that_takes_effect_late_is_not_somebody_elses() -> None:
+    memory = after_unclear_pause(ours(slots=(THUMBNAIL,)), THUMBNAIL, 0.0)
+    working = decide(snapshot(opened(THUMBNAIL, 1, 3)), memory, Limits(), 10.0).memory
+    late = decide(snapshot(held(THUMBNAIL, 2)), working, Limits(), 20.0)
+    assert resumes(late) == [THUMBNAIL]
+    much_later = decide(
+        snapshot(held(THUMBNAIL, 2)), replace(working, held=frozenset()), Limits(), 100.0
+    )
+    assert much_later.reasons[THUMBNAIL] is Reason.PAUSED_BY_OTHERS
+
+
+# 8. What Immich reports is believed
+
+
+def test_rule_8_a_lost_resume_is_sent_again() -> None:
+    seen = snapshot(held(THUMBNAIL, 5))
+    first = decide(seen, ours(THUMBNAIL), Limits(), 0.0)
+    again = decide(seen, after_failure(first.memory), Limits(), 1.0)
+    assert resumes(first) == resumes(again) == [THUMBNAIL]
+
+
+def test_rule_8_a_lost_pause_is_sent_again_and_is_nobodys_wish() -> None:
+    seen = snapshot(opened(VIDEO, 1, 1), opened("ocr", 0, 4))
+    first = decide(seen, replace(KNOWN, slots=(VIDEO,)), Limits(), 0.0)
+    again = decide(seen, after_unclear_pause(first.memory, "ocr", 0.0), Limits(), 1.0)
+    assert pauses(first) == pauses(again) == ["ocr"]
+    assert again.memory.wanted == frozenset()
+
+
+def test_rule_8_a_queue_that_immich_no_longer_reports_is_forgotten_but_for_the_hold() -> None:
+    decision = decide(snapshot(held(VIDEO, 1)), ours("gone", VIDEO, slots=("gone",)), Limits(), 0.0)
+    assert resumes(decision) == [VIDEO]
+    assert "gone" in decision.memory.held
+
+
+# 9. Refused
+
+
+def test_rule_9_a_refused_queue_is_left_alone_without_stopping_the_rest() -> None:
+    seen = snapshot(opened("odd", 1, 1), opened(VIDEO, 1), opened("ocr", 1), held(METADATA))
+    first = decide(seen, Memory(), Limits(), 0.0)
+    assert set(pauses(first)) == {"odd", "ocr"}
+    _, _, decision = whole_round(seen, after_refusal(first.memory, "odd"), Limits())
+    assert decision.reasons["odd"] is Reason.REFUSED
+    assert decision.reasons["ocr"] is Reason.DRAINING
+    assert "odd" not in decision.memory.held
+
+
+# 10. Unrestricted
+
+
+def test_rule_10_below_the_number_everything_is_open() -> None:
+    seen = snapshot(held(METADATA, 3), held(THUMBNAIL), held("backupDatabase"))
+    sent, _, decision = whole_round(seen, ours(METADATA, THUMBNAIL), Limits(unrestricted_below=4))
+    assert {command.queue for command in sent} == {METADATA, THUMBNAIL}
+    assert decision.reasons[THUMBNAIL] is Reason.UNRESTRICTED
+    assert decision.memory.held == frozenset()
+
+
+def test_rule_10_from_the_number_on_the_limit_holds_until_nothing_is_pending() -> None:
+    limits = Limits(unrestricted_below=4)
+    seen = snapshot(opened(METADATA, 3), opened(THUMBNAIL, 1))
+    _, _, decision = whole_round(seen, KNOWN, limits)
+    assert decision.reasons[THUMBNAIL] is Reason.DRAINING
+    fewer = snapshot(opened(METADATA, 1), held(THUMBNAIL))
+    decision = decide(fewer, decision.memory, limits, 1.0)
+    assert decision.commands == ()
+    nothing = snapshot(opened(METADATA), held(THUMBNAIL))
+    sent, _, decision = whole_round(nothing, decision.memory, limits, 2.0)
+    assert sent == [Command(Action.RESUME, THUMBNAIL)]
+
+
+def test_rule_10_somebody_elses_pause_stays_and_its_backlog_does_not_hold_the_limit_up() -> None:
+    limits = Limits(unrestricted_below=4)
+    memory = ours(METADATA, is_limited=True, paused_by_others=frozenset({VIDEO}))
+    sent, _, decision = whole_round(snapshot(held(VIDEO, 900), held(METADATA)), memory, limits)
+    assert sent == [Command(Action.RESUME, METADATA)]
+    assert decision.reasons[VIDEO] is Reason.PAUSED_BY_OTHERS
+
+
+def test_rule_10_is_off_by_default() -> None:
+    seen = snapshot(held(METADATA, 1), held(THUMBNAIL, 1))
+    assert resumes(decide(seen, ours(*seen), Limits(), 0.0)) == [METADATA]

@@ -1,0 +1,191 @@
+"""What holds for every snapshot, memory and limit, whatever Immich answers in between."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from immich_job_daemon.decision import Action, Decision, Reason
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot, by_priority
+from immich_job_daemon.scheduler import decide
+
+NAMES = ("metadataExtraction", "thumbnailGeneration", "smartSearch", "ocr", "library", "newOne")
+ALONE = ("backgroundTask", "backupDatabase")
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_concurrent_jobs: int
+    queue_priority: tuple[str, ...] = PRIORITY
+    protected_queues: frozenset[str] = frozenset(PROTECTED)
+    unrestricted_below: int = 0
+
+
+counts = st.sampled_from([0, 0, 0, 1, 2, 500])
+names = st.sampled_from(NAMES)
+
+
+@st.composite
+def queues(draw: st.DrawFn, name: str) -> Queue:
+    return Queue(
+        name,
+        is_paused=draw(st.booleans()),
+        active=draw(counts),
+        waiting=draw(counts),
+        paused=draw(counts),
+        delayed=draw(counts),
+    )
+
+
+snapshots = st.tuples(*(queues(name) for name in (*NAMES, *ALONE))).map(
+    lambda seen: {queue.name: queue for queue in seen}
+)
+limits = st.builds(Limits, st.integers(1, 4))
+memories = st.builds(
+    Memory,
+    taken_over=st.booleans(),
+    held=st.frozensets(st.sampled_from((*NAMES, "gone"))),
+    paused_by_others=st.frozensets(names),
+    slots=st.lists(names, max_size=4, unique=True).map(tuple),
+    wanted=st.frozensets(names),
+    refused=st.frozensets(names, max_size=1),
+    lent=st.dictionaries(names, st.floats(0, 1000), max_size=3),
+    turns=st.dictionaries(names, st.floats(0, 1000)),
+    unsure=st.dictionaries(names, st.floats(0, 2000), max_size=2),
+    was_away=st.booleans(),
+).map(
+    lambda memory: replace(
+        memory,
+        held=memory.held - memory.refused,
+        lent={n: since for n, since in memory.lent.items() if n not in memory.slots},
+    )
+)
+NOW = 1000.0
+
+
+def managed(seen: Snapshot, memory: Memory, limits: Limits) -> list[Queue]:
+    alone = limits.protected_queues | memory.refused
+    return [q for q in by_priority(seen, limits.queue_priority) if q.name not in alone]
+
+
+def steps(
+    seen: Snapshot, memory: Memory, limits: Limits, surprises: st.DataObject
+) -> Iterator[tuple[Snapshot, Memory, Decision]]:
+    """One whole round; any answer to a command may show that jobs came meanwhile."""
+    for _ in range(12):
+        decision = decide(seen, memory, limits, NOW)
+        yield seen, memory, decision
+        memory = decision.memory
+        if not decision.commands:
+            return
+        for command in decision.commands:
+            queue = seen[command.queue]
+            came = surprises.draw(st.sampled_from([0, 0, 0, 1, 30]), label=f"came to {queue.name}")
+            is_paused = command.action is Action.PAUSE
+            active = queue.active + came if is_paused and not queue.is_paused else queue.active
+            seen = {**seen, queue.name: replace(queue, is_paused=is_paused, active=active)}
+
+
+@given(snapshots, memories, limits, st.data())
+@settings(max_examples=200, deadline=None)
+def test_the_limit_is_never_exceeded_by_a_resume(
+    seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
+) -> None:
+    for now_seen, before, decision in steps(seen, memory, limits, data):
+        occupied = {
+            queue.name
+            for queue in managed(now_seen, before, limits)
+            if queue.is_busy or not queue.is_paused
+        }
+        resumed = {
+            command.queue
+            for command in decision.commands
+            if command.action is Action.RESUME and command.queue not in limits.protected_queues
+        }
+        assert not resumed - occupied or len(occupied | resumed) <= limits.max_concurrent_jobs
+
+
+@given(snapshots, memories, limits)
+@settings(max_examples=200, deadline=None)
+def test_pauses_and_resumes_are_never_asked_for_together(
+    seen: Snapshot, memory: Memory, limits: Limits
+) -> None:
+    assert len({command.action for command in decide(seen, memory, limits, NOW).commands}) <= 1
+
+
+@given(snapshots, memories, limits)
+@settings(max_examples=200, deadline=None)
+def test_a_queue_with_a_slot_and_work_is_never_paused_within_the_limit(
+    seen: Snapshot, memory: Memory, limits: Limits
+) -> None:
+    assume(len(memory.slots) + len(memory.lent) <= limits.max_concurrent_jobs)
+    decision = decide(seen, memory, limits, NOW)
+    paused = {c.queue for c in decision.commands if c.action is Action.PAUSE}
+    assert not paused & {name for name in memory.slots if not seen[name].is_drained}
+
+
+@given(snapshots, memories, limits, st.data())
+@settings(max_examples=200, deadline=None)
+def test_no_slot_is_lost(
+    seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
+) -> None:
+    """At the end of a round no queue of the daemon's waits while a slot is free, by priority."""
+    *_, (after, _, decision) = steps(seen, memory, limits, data)
+    assume(not decision.commands)  # Surprises to the last: the next look goes on.
+    queues = managed(after, decision.memory, limits)
+    free = limits.max_concurrent_jobs - sum(q.is_busy or not q.is_paused for q in queues)
+    waiting = [q.name for q in queues if decision.reasons[q.name] is Reason.WAITING]
+    assert free <= 0 or not waiting
+    lent = [q.name for q in queues if decision.reasons[q.name] is Reason.LENT]
+    assert not (waiting and lent)
+
+
+@given(snapshots, limits)
+@settings(max_examples=200, deadline=None)
+def test_slots_go_by_priority(seen: Snapshot, limits: Limits) -> None:
+    seen = {name: replace(queue, is_paused=True, active=0) for name, queue in seen.items()}
+    memory = Memory(taken_over=True, held=frozenset(NAMES), turns=dict.fromkeys(NAMES, NOW))
+    decision = decide(seen, memory, limits, NOW)
+    with_work = [q.name for q in managed(seen, memory, limits) if q.backlog]
+    assert decision.memory.slots == tuple(with_work[: limits.max_concurrent_jobs])
+
+
+@given(snapshots, memories, limits, st.data())
+@settings(max_examples=200, deadline=None)
+def test_neither_protected_queues_nor_somebody_elses_pause_are_touched(
+    seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
+) -> None:
+    memory = replace(memory, taken_over=True)
+    foreign = {
+        queue.name
+        for queue in seen.values()
+        if queue.is_paused and queue.name not in memory.held | memory.unsure.keys()
+    }
+    for _, before, decision in steps(seen, memory, limits, data):
+        touched = {command.queue for command in decision.commands}
+        assert not touched & {*ALONE}
+        assert not touched & before.refused
+        resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
+        assert not resumed & foreign
+
+
+@given(snapshots, memories, limits, st.data())
+@settings(max_examples=200, deadline=None)
+def test_what_is_paused_is_always_somebodys(
+    seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
+) -> None:
+    """Nothing is paused without being written down first: as held, or as somebody else's."""
+    for now_seen, _, decision in steps(seen, memory, limits, data):
+        pauses = {c.queue for c in decision.commands if c.action is Action.PAUSE}
+        assert pauses <= decision.memory.held
+        paused = {q.name for q in managed(now_seen, memory, limits) if q.is_paused}
+        assert paused <= decision.memory.held | decision.memory.paused_by_others
+        assert not decision.memory.held & decision.memory.paused_by_others
+
+
+@given(snapshots, memories, limits)
+@settings(max_examples=200, deadline=None)
+def test_every_queue_has_a_reason(seen: Snapshot, memory: Memory, limits: Limits) -> None:
+    assert decide(seen, memory, limits, NOW).reasons.keys() == seen.keys()
