@@ -130,7 +130,7 @@ class Daemon:
                 log.warning("%s Trying again in %d s.", error, delay)
                 self.clock.wait(delay)
             else:
-                log.info("Connected: %s.", connection)
+                log.info("Connected to %s.", connection)
                 return
 
     def round(self) -> float:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Final, TypeVar
 
 from immich_job_daemon.answers import NoSuchApiError, body_of, lacking, not_immich
@@ -35,6 +35,9 @@ from immich_job_daemon.transport import Transport
 
 _T = TypeVar("_T")
 
+RETRY_AFTER: Final = 0.2
+"""Seconds between two tries to resume a queue at the daemon's end."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -52,6 +55,9 @@ class Connection:
     api: str
     permissions: frozenset[str] | None
 
+    def __str__(self) -> str:
+        return f"Immich {self.version}, through its {self.api}"
+
 
 class Immich:
     """One Immich server. `connect` is the thorough way to begin; the rest works without it too.
@@ -66,6 +72,7 @@ class Immich:
         self._log = log
         self._dialect: Dialect | None = None
         self._told: set[str] = set()
+        self._telling = Lock()
 
     def __repr__(self) -> str:
         return f"Immich({self._transport!r})"
@@ -90,10 +97,22 @@ class Immich:
             UnexpectedError: Immich answers, but neither API as it should.
         """
         version = self._version()
-        permissions = self._permissions()
+        permissions = self.permissions()
         self._told.clear()
         self._dialect = self._choose(permissions)
         return Connection(version, self._dialect.name, permissions)
+
+    def permissions(self) -> frozenset[str] | None:
+        """Return the key's permissions; None where an older Immich does not tell them.
+
+        Raises:
+            ImmichError: the key is rejected, or no answer.
+        """
+        try:
+            body = _send(self._transport, "GET", "/api/api-keys/me")
+        except (PermissionMissingError, RefusedError, NoSuchApiError):
+            return None
+        return parse_permissions(body)
 
     def look(self) -> Snapshot:
         """Return every queue as it is now, in Immich's order.
@@ -126,6 +145,8 @@ class Immich:
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
         """Resume queues all at the same time, each over a connection of its own.
+
+        What fails for a reason that may pass is tried again until the time is over.
 
         Args:
             names: of the queues.
@@ -171,12 +192,19 @@ class Immich:
             return _change(transport, dialect, name=name, paused=False, timeout=left)
 
         with closing(transport):
-            try:
-                self._ask(request, self._dialect or QUEUES)
-            except ImmichError as error:
-                done.put((name, error))
-            else:
-                done.put((name, None))
+            while True:
+                try:
+                    self._ask(request, self._dialect or QUEUES)
+                except ImmichError as error:
+                    # It is the last chance: what may pass is tried again as long as there is time.
+                    may_pass = isinstance(error, UnreachableError | UnexpectedError)
+                    if may_pass and time.monotonic() + RETRY_AFTER < until:
+                        time.sleep(RETRY_AFTER)
+                        continue
+                    done.put((name, error))
+                else:
+                    done.put((name, None))
+                return
 
     def _ask(self, request: Callable[[Dialect], _T], dialect: Dialect) -> _T:
         """Make a request in this dialect, or in the other one when its API is lost."""
@@ -189,14 +217,18 @@ class Immich:
             result = request(other)
         except ImmichError:
             raise lost from None
+        was_in_use = self._dialect is dialect
         self._dialect = other
-        self._tell(other, lost)
+        if was_in_use:
+            self._tell(other, lost)
         return result
 
     def _tell(self, chosen: Dialect, reason: ImmichError) -> None:
-        # A key that reads in one dialect and writes in the other would go to and fro.
-        if chosen.name not in self._told:
+        # Once each: a key that reads in one dialect and writes in the other goes to and fro.
+        with self._telling:
+            is_told = chosen.name in self._told
             self._told.add(chosen.name)
+        if not is_told:
             self._log.warning("Using Immich's %s, the other one fails: %s", chosen.name, reason)
 
     def _known(self) -> Dialect:
@@ -244,14 +276,6 @@ class Immich:
             return parse_version(body)
         except UnexpectedError as error:
             raise not_immich("it tells no version") from error
-
-    def _permissions(self) -> frozenset[str] | None:
-        """Return the key's permissions; None where an older Immich does not tell them."""
-        try:
-            body = _send(self._transport, "GET", "/api/api-keys/me")
-        except (PermissionMissingError, RefusedError, NoSuchApiError):
-            return None
-        return parse_permissions(body)
 
 
 def _look(transport: Transport, dialect: Dialect) -> Snapshot:

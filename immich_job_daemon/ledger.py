@@ -14,13 +14,12 @@ from typing import Final, Protocol
 import voluptuous as vol
 
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import NAME
 
 NAME_OF_FILE: Final = "ledger.json"
 VERSION: Final = 1
 MOST_BYTES: Final = 1 << 20
 
-_NAMES = [vol.All(str, vol.Match(NAME))]
+_NAMES = [vol.All(str, vol.Length(min=1))]
 _SCHEMA = vol.Schema(
     {
         vol.Required("version"): vol.All(int, VERSION),
@@ -128,6 +127,8 @@ class Ledger:
         try:
             self._replace(text)
         except OSError as error:
+            # It may have failed after the rename: what the file says is not known now.
+            self._written = None
             self._complain(error)
         else:
             if self._complaint is not None:

@@ -30,9 +30,6 @@ PROTECTED: Final = (
 )
 """Immich's internal queues: pausing them stops backups, the trash, mail or a person's own edit."""
 
-NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
-"""What a queue's name looks like, as a regular expression: also Immich's future ones."""
-
 ENTRY: Final = "metadataExtraction"
 """The queue at which every upload starts, and the one that Immich itself reopens at its start.
 

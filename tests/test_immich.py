@@ -634,13 +634,29 @@ def test_each_queue_has_its_own_outcome(serve: Serve) -> None:
         return others.get(path.rpartition("/")[2]) or healthy(method, path)
 
     results = serve(respond).resume_all(
-        iter(["open", "refused", "failed", "paused", "open"]), within=LIMIT
+        iter(["open", "refused", "failed", "paused", "open"]), within=1.0
     )
     assert list(results) == ["open", "refused", "failed", "paused"]
     assert results["open"] is None
     assert isinstance(results["refused"], RefusedError)
     assert isinstance(results["failed"], UnexpectedError)
     assert isinstance(results["paused"], UnexpectedError)
+
+
+def test_what_fails_at_first_is_tried_again_within_the_time(serve: Serve) -> None:
+    counted: Counter[str] = Counter()
+
+    def respond(method: str, path: str) -> Answer:
+        counted[path] += 1
+        if counted[path] < 3:
+            return answer({"message": "not now"}, 500)
+        return healthy(method, path)
+
+    assert serve(respond).resume_all(["ocr", "sidecar"], within=LIMIT) == {
+        "ocr": None,
+        "sidecar": None,
+    }
+    assert counted == {"/api/queues/ocr": 3, "/api/queues/sidecar": 3}
 
 
 def test_a_deadline_is_kept_and_the_missing_are_named(serve: Serve) -> None:

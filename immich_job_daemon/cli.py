@@ -1,0 +1,167 @@
+"""The commands: what may be asked for, where the settings come from, and which code ends it.
+
+Exit codes: 0 all is well; 1 something else is wrong, Immich away for instance; 2 a setting, the
+API key or its permissions are wrong, so that trying again will not help.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from immich_job_daemon import __version__
+from immich_job_daemon.alarm import Alarm
+from immich_job_daemon.config import Settings, SettingsError, read_options, read_settings
+from immich_job_daemon.daemon import Daemon
+from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
+from immich_job_daemon.immich import Immich
+from immich_job_daemon.ledger import Ledger
+from immich_job_daemon.log import set_up
+from immich_job_daemon.transport import HttpTransport
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say (default: the process's) and return the exit code."""
+    given = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = given.command
+    try:
+        return command(given)
+    except BrokenPipeError:
+        # Whoever read the output has gone. The interpreter's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="immich_job_daemon",
+        description="Runs Immich's background queues by priority, at most N at once.",
+        epilog="Settings come from the environment: IMMICH_URL, API_KEY, MAX_CONCURRENT_JOBS, ...",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    settings = argparse.ArgumentParser(add_help=False)
+    settings.add_argument(
+        "--options",
+        metavar="FILE",
+        help="a JSON object of settings that win over the environment; - is standard input",
+    )
+
+    run = commands.add_parser("run", parents=[settings], help="run the queues until stopped")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser(
+        "check", parents=[settings], help="say whether the daemon could do its work, change nothing"
+    )
+    check.set_defaults(command=_check)
+
+    release = commands.add_parser(
+        "release", parents=[settings], help="resume what a stopped daemon left paused"
+    )
+    release.add_argument("--all", action="store_true", help="resume every paused queue")
+    release.set_defaults(command=_release)
+
+    demo = commands.add_parser("demo", help="show it all against a simulated Immich")
+    demo.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
+    demo.add_argument("--photos", type=_at_least_one, default=40, help="uploaded (default: 40)")
+    demo.add_argument(
+        "--limit", type=_at_least_one, default=1, help="queues that run at once (default: 1)"
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1 is expected")
+    return number
+
+
+def _settings(given: argparse.Namespace) -> Settings | None:
+    """Return the settings with the log set up for them, or None after saying what is wrong."""
+    set_up("info", sys.stderr)
+    try:
+        options = read_options(given.options, sys.stdin.buffer) if given.options else None
+        settings, warnings = read_settings(os.environ, options)
+    except SettingsError as error:
+        for problem in error.problems:
+            log.error("%s", problem)
+        return None
+    set_up(settings.log_level, sys.stderr, secret=settings.api_key.reveal())
+    for warning in warnings:
+        log.warning("%s", warning)
+    return settings
+
+
+def _immich(settings: Settings) -> Immich:
+    return Immich(HttpTransport(settings.immich_url, settings.api_key.reveal()))
+
+
+def _ended(error: ImmichError) -> int:
+    """Say why nothing more can be done; return the exit code for it."""
+    log.critical("%s", error)
+    return WRONG if isinstance(error, KeyRejectedError | PermissionMissingError) else FAILED
+
+
+def _run(given: argparse.Namespace) -> int:
+    # Signals count from here on: a container may be stopped while it is still starting.
+    with Alarm() as alarm:
+        settings = _settings(given)
+        if settings is None:
+            return WRONG
+        log.info(
+            "Immich Job Daemon %s: at most %d of Immich's queues at once at %s.",
+            __version__,
+            settings.max_concurrent_jobs,
+            settings.immich_url,
+        )
+        immich = _immich(settings)
+        try:
+            Daemon(settings, immich, Ledger(settings.data_dir), alarm).run()
+        except ImmichError as error:
+            return _ended(error)
+        finally:
+            immich.close()
+        log.info("Stopped.")
+        return OK
+
+
+def _check(given: argparse.Namespace) -> int:
+    from immich_job_daemon.check import check  # noqa: PLC0415 - the daemon has no use for it
+
+    settings = _settings(given)
+    if settings is None:
+        return WRONG
+    try:
+        return OK if check(settings, _immich(settings), sys.stdout) else FAILED
+    except ImmichError as error:
+        return _ended(error)
+
+
+def _release(given: argparse.Namespace) -> int:
+    from immich_job_daemon.release import release  # noqa: PLC0415 - the same
+
+    settings = _settings(given)
+    if settings is None:
+        return WRONG
+    try:
+        ledger = Ledger(settings.data_dir)
+        is_done = release(_immich(settings), ledger, sys.stdout, every=given.all)
+    except ImmichError as error:
+        return _ended(error)
+    return OK if is_done else FAILED
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from immich_job_daemon.demo import demo  # noqa: PLC0415 - the same
+
+    return OK if demo(photos=given.photos, limit=given.limit, keep=given.keep) else FAILED
