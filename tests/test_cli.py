@@ -1,0 +1,451 @@
+"""The commands as a user runs them: real processes, real signals, real HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from immich_job_daemon.config import SETTINGS
+from immich_job_daemon.queues import PROTECTED
+from immich_job_daemon.simulator import simulated_immich
+from immich_job_daemon.simulator.api import Api, Key
+from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.faults import Fault
+from immich_job_daemon.simulator.pipeline import lasting
+from immich_job_daemon.simulator.server import SimulatedServer
+
+LIMIT = 60.0
+"""Seconds after which a thing that should happen is taken for not happening."""
+KEY = "a-secret-key-of-tests"
+MANAGED = {name for name in Engine().queues if name not in PROTECTED}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def immich(
+    permissions: frozenset[str] = frozenset({"all"}), latency: float = 0.0
+) -> Iterator[SimulatedServer]:
+    engine = Engine()
+    api = Api(engine, keys={KEY: Key(permissions=permissions, name="daemon")})
+    with SimulatedServer(engine, api, latency=latency) as server:
+        yield server
+
+
+def paused(server: SimulatedServer) -> set[str]:
+    with server.present() as engine:
+        return {name for name, queue in engine.queues.items() if queue.is_paused}
+
+
+def is_held(server: SimulatedServer) -> bool:
+    """Whether the daemon has the server in hand: all managed queues paused but one."""
+    return len(paused(server)) == len(MANAGED) - 1
+
+
+def environment(**settings: str) -> dict[str, str]:
+    mine = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**mine, **settings}
+
+
+def command(
+    *arguments: str, stdin: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "immich_job_daemon", *arguments],
+        input=stdin,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+@contextmanager
+def daemon(
+    server: SimulatedServer, folder: Path, **options: object
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the daemon as the add-on does."""
+    given = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
+    log = (folder / "log.txt").open("a")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
+        stdin=subprocess.PIPE,
+        stderr=log,
+        env=environment(),
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(given))
+        process.stdin.close()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> float:
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(LIMIT) == 0
+    return time.monotonic() - began
+
+
+# run
+
+
+def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            for name in MANAGED:
+                engine.pause(name, by="an older tool")
+            engine.upload(photos=3)
+        with daemon(server, tmp_path) as process:
+
+            def is_done() -> bool:
+                with server.present() as engine:
+                    return engine.is_idle
+
+            until(is_done)
+            stop(process)
+        assert paused(server) == set()
+    log = (tmp_path / "log.txt").read_text()
+    order = [line.split()[2] for line in log.splitlines() if " runs (" in line]
+    assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
+    assert KEY not in log
+    assert all(line.startswith("[") for line in log.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
+    with immich() as server, daemon(server, tmp_path) as process:
+        until(lambda: is_held(server))
+        stop(process, number)
+        assert paused(server) == set()
+
+
+def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_path: Path) -> None:
+    with immich() as server:
+        with daemon(server, tmp_path, ON_EXIT="keep") as process:
+            until(lambda: is_held(server))
+            stop(process)
+        assert is_held(server)
+        done = command("release", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
+        assert (done.returncode, paused(server)) == (0, set())
+        assert "library: resumed" in done.stdout
+
+
+def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_within_5_seconds(
+    tmp_path: Path,
+) -> None:
+    """Each answer takes a second: one after the other that would be thirteen."""
+    with immich() as server:
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            server.latency = 1.0
+            took = stop(process)
+        assert paused(server) == set()
+        assert took < 5.0
+
+
+def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_path: Path) -> None:
+    with immich() as server:
+        asked = []
+
+        def hang(method: str, path: str) -> Fault | None:
+            asked.append((method, path))
+            return Fault.HANG if method == "GET" else None
+
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            server.faults = hang
+            until(lambda: bool(asked))
+            took = stop(process)
+        assert paused(server) == set()
+        assert took < 5.0
+
+
+def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path) -> None:
+    with immich() as server:
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
+            stop(process)
+        assert paused(server) == {"ocr"}
+        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == ["ocr"]
+        assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+        server.faults = None
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            stop(process)
+        assert paused(server) == set()
+
+
+def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            engine.add("ocr", lasting(3600))
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            process.kill()
+            process.wait()
+        assert is_held(server)
+        with server.present() as engine:
+            engine.add("metadataExtraction", lasting(1))
+            engine.pause("library", by="person")
+        with daemon(server, tmp_path) as process:
+            until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
+            assert "ocr" not in paused(server)
+            assert "metadataExtraction" in paused(server)
+            stop(process)
+        assert paused(server) == set()
+
+
+def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            engine.restart(downtime=2.0)
+        with daemon(server, tmp_path) as process:
+            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            until(lambda: is_held(server))
+            stop(process)
+
+
+def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            engine.restart(downtime=3600)
+        with daemon(server, tmp_path) as process:
+            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            stop(process)
+
+
+def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
+    with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
+        until(lambda: is_held(server))
+        process_folder = Path("/proc") / str(process.pid)
+        for name in ("cmdline", "environ"):
+            assert KEY.encode() not in (process_folder / name).read_bytes()
+        stop(process)
+    assert KEY not in (tmp_path / "log.txt").read_text()
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    done = command(
+        "run",
+        "--options",
+        "-",
+        stdin='{"MAX_CONCURRENT_JOBS": "0", "POLL_INTERVAL": "soon", "API_KEY": ""}',
+        LOG_LEVEL="loud",
+    )
+    assert done.returncode == 2
+    for name in ("MAX_CONCURRENT_JOBS", "POLL_INTERVAL", "API_KEY", "LOG_LEVEL"):
+        assert f"ERROR: {name}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 4
+
+
+def test_options_that_are_no_json_are_an_error_that_does_not_show_them(tmp_path: Path) -> None:
+    file = tmp_path / "options.json"
+    file.write_text('{"API_KEY": "' + KEY)
+    done = command("run", "--options", str(file))
+    assert done.returncode == 2
+    assert "is not JSON" in done.stderr
+    assert KEY not in done.stderr
+
+
+def test_an_unknown_option_is_said_once_and_ignored(tmp_path: Path) -> None:
+    with immich() as server, daemon(server, tmp_path, COLOUR="red") as process:
+        until(lambda: is_held(server))
+        stop(process)
+    assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
+
+
+def test_a_rejected_key_ends_it_with_code_2() -> None:
+    with immich() as server:
+        done = command("run", IMMICH_URL=server.url, API_KEY="wrong-key", DATA_DIR="/dev/null/x")
+    assert done.returncode == 2
+    assert "FATAL" in done.stderr
+    assert "wrong-key" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -> None:
+    with immich(frozenset({"queue.read"})) as server:
+        done = command("run", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "queue.update" in done.stderr
+    assert "API Keys" in done.stderr
+
+
+# check
+
+
+def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
+    with immich(frozenset({"queue.read", "queue.update", "job.read"})) as server:
+        done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
+        assert paused(server) == set()
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "Immich       3.1.0, through its queues API" in lines
+    assert "queues API   the key has queue.read and queue.update" in lines
+    assert "jobs API     the key has job.read; the key lacks job.create" in lines
+    assert sum(line.split()[0] in Engine().queues for line in lines if line) == 19
+    assert any("backgroundTask" in line and "open, protected" in line for line in lines)
+
+
+def test_check_ends_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
+    with immich(frozenset({"queue.read"})) as server:
+        done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "the key lacks queue.update" in done.stdout
+
+
+def test_check_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+    done = command("check", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_check_ends_with_code_1_without_a_folder_for_the_ledger() -> None:
+    with immich() as server:
+        done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR="/dev/null/x")
+    assert done.returncode == 1
+    assert "/dev/null/x cannot be written" in done.stdout
+
+
+def test_check_with_wrong_settings_ends_with_code_2() -> None:
+    assert command("check", MAX_CONCURRENT_JOBS="many").returncode == 2
+
+
+# release
+
+
+def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Path) -> None:
+    with immich() as server:
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            process.kill()
+            process.wait()
+        with server.present() as engine:
+            engine.pause("backupDatabase", by="person")
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
+        done = command("release", **settings)
+        assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
+        assert "left so: backupDatabase" in done.stdout
+        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == []
+        done = command("release", **settings)
+        assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
+        assert "add --all" in done.stdout
+        done = command("release", "--all", **settings)
+        assert (done.returncode, paused(server)) == (0, set())
+        done = command("release", "--all", **settings)
+        assert (done.returncode, done.stdout) == (0, "No queue is paused: nothing to resume.\n")
+
+
+def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            engine.pause("ocr", by="person")
+            engine.pause("library", by="person")
+        server.faults = lambda _method, path: Fault.SERVER_ERROR if "ocr" in path else None
+        done = command(
+            "release", "--all", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)
+        )
+        assert (done.returncode, paused(server)) == (1, {"ocr"})
+        assert "library: resumed" in done.stdout
+        assert "ocr: " in done.stdout
+        assert "try again" in done.stdout
+
+
+def test_release_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+    done = command("release", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_release_with_wrong_settings_ends_with_code_2() -> None:
+    assert command("release").returncode == 2
+
+
+# demo
+
+
+def test_the_demo_shows_the_daemon_at_work_and_ends_with_code_0() -> None:
+    done = command("demo", "--photos", "3", "--limit", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All jobs done:              yes" in done.stdout
+    assert "the limit is 2: never exceeded" in done.stdout
+    assert "Paused after the stop:      none" in done.stdout
+
+
+def test_the_demo_can_be_left_running() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "immich_job_daemon", "demo", "--keep", "--photos", "1"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Left running"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(LIMIT) == 0
+    assert "Paused after the stop:      none" in rest
+
+
+# and around them
+
+
+def test_the_version_is_told() -> None:
+    assert command("--version").stdout.strip().count(".") == 2
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    with immich() as server:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "immich_job_daemon", "check"],
+            env=environment(IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            errors = process.stderr.read()
+    assert "Traceback" not in errors
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_demo_of_nothing_is_refused(number: str) -> None:
+    done = command("demo", "--photos", number)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_simulated_immich_of_the_demo_has_the_key_it_says() -> None:
+    _, api = simulated_immich()
+    answer = api.answer("GET", "/api/queues", {"x-api-key": "simulated-api-key"}, None)
+    assert answer.status == 200
