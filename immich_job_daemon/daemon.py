@@ -127,7 +127,7 @@ class Daemon:
                 raise
             except ImmichError as error:
                 delay = next(delays)
-                log.warning("%s Trying again in %d s.", error, delay)
+                log.warning("%s. Trying again in %d s.", error, delay)
                 self.clock.wait(delay)
             else:
                 log.info("Connected to %s.", connection)
@@ -259,7 +259,7 @@ class Daemon:
         if self._failing_since is None:
             self._failing_since = self.clock.monotonic()
         level = logging.DEBUG if str(error) == self.status.problem else logging.WARNING
-        log.log(level, "%s Nothing is changed meanwhile; the next try is in %.0f s.", error, delay)
+        log.log(level, "%s. Nothing is changed meanwhile; the next try is in %.0f s.", error, delay)
         self._publish(replace(self.status, problem=str(error)))
         return float(delay)
 
@@ -272,8 +272,8 @@ class Daemon:
         self._publish(
             replace(before, updated=now, queues=snapshot, reasons=decision.reasons, problem=None)
         )
-        for line in changes(before, self.status):
-            log.info("%s", line)
+        for text, is_detail in changes(before, self.status):
+            log.log(logging.DEBUG if is_detail else logging.INFO, "%s", text)
 
     def _publish(self, status: Status) -> None:
         self.status = status

@@ -52,7 +52,7 @@ def main() -> int:
     )
     if failed:
         print(
-            f"To see one again: script/soak --seed {failed[0]} --minutes {given.minutes:g} --verbose"
+            f"See one again: script/soak --seed {failed[0]} --minutes {given.minutes:g} --verbose"
         )
     return 1 if failed else 0
 

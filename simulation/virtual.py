@@ -2,17 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from immich_job_daemon.alarm import StopRequested
-from immich_job_daemon.config import OnExit, Settings
+from immich_job_daemon.config import OnExit, Settings, read_settings
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.immich import Immich
 from immich_job_daemon.ledger import decode, encode
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import PRIORITY, PROTECTED
-from immich_job_daemon.secret import Secret
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.engine import Engine
 
@@ -30,22 +28,8 @@ class Changes(TypedDict, total=False):
 
 def settings(**changes: Unpack[Changes]) -> Settings:
     """Return the default settings with these changes."""
-    given: Changes = {
-        "max_concurrent_jobs": 1,
-        "poll_interval": 10.0,
-        "queue_priority": PRIORITY,
-        "protected_queues": frozenset(PROTECTED),
-        "unrestricted_below": 0,
-        "on_exit": OnExit.RELEASE,
-        **changes,
-    }
-    return Settings(
-        immich_url="http://simulated",
-        api_key=Secret(KEY),
-        log_level="info",
-        data_dir=Path("/nowhere"),
-        **given,
-    )
+    defaults, _ = read_settings({"API_KEY": KEY, "IMMICH_URL": "http://simulated"}, None)
+    return replace(defaults, **changes)
 
 
 class VirtualAlarm:

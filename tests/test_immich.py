@@ -700,7 +700,7 @@ def test_a_server_that_hangs_does_not_keep_the_process_alive(serve: Serve) -> No
         "results = Immich(Patient(sys.argv[1], 'key')).resume_all(['ocr'], within=0.5)\n"
         "print(type(results['ocr']).__name__)\n"
     )
-    done = subprocess.run(  # noqa: S603 (this program)
+    done = subprocess.run(
         [sys.executable, "-c", program, serve_url],
         capture_output=True,
         text=True,

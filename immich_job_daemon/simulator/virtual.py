@@ -121,5 +121,5 @@ class VirtualTransport:
         """Let time pass and raise: the simulated Immich did ``what``."""
         self._engine.advance(self._engine.now + after)
         raise UnreachableError(
-            f"The simulated Immich {what}: it is down, or a fault was asked for. Try again later."
+            f"The simulated Immich {what}: it is down, or a fault was asked for: try again later"
         )
