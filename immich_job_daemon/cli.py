@@ -24,6 +24,7 @@ from immich_job_daemon.transport import HttpTransport
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
+INTERRUPTED: Final = 130
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = given.command
     try:
         return command(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone. The interpreter's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

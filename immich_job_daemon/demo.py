@@ -106,12 +106,12 @@ def _line(engine: Engine, limit: int) -> str:
 
 
 def _keep(server: SimulatedServer) -> None:
-    print(
-        f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and the "
-        "daemon. End both with Ctrl-C.",
-        flush=True,
-    )
     with suppress(KeyboardInterrupt):
+        print(
+            f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and "
+            "the daemon. End both with Ctrl-C.",
+            flush=True,
+        )
         while True:
             time.sleep(3600)
 

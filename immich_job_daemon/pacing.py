@@ -8,9 +8,10 @@ running queue is expected to be drained.
  2. Nothing pending: 200 times the smoothed response time of a look and at least 2 seconds, so
     that watching takes half a percent of one of the server's cores at most.
  3. Something runs: most of the time that is left until the first of the running queues is
-    expected to be drained, by its measured rate. Without a rate, or past the expected end, a
-    tenth of the time that the queue has shown no progress. At least 50 times the response time
-    and a quarter of a second.
+    expected to be drained, by its measured rate, or a little more than all of it where too little
+    would be left for another look. Without a rate, or past the expected end, a tenth of the time
+    that the queue has shown no progress. At least 50 times the response time and a quarter of a
+    second.
  4. While a slot is free beside those that run, new work could use it: as for nothing pending.
  5. For a few seconds after work was seen, as for a queue about to be drained: one photo walks
     through six queues.
@@ -38,6 +39,7 @@ RATE_SMOOTHING: Final = 0.3
 # An estimate errs both ways. Looking after 70 % of what is left, and again, reaches the end in a
 # handful of looks and is late by a fraction of the error only.
 SHARE_OF_ESTIMATE: Final = 0.7
+PAST_THE_END: Final = 1.03
 SHARE_OF_SILENCE: Final = 0.1
 
 
@@ -109,7 +111,7 @@ def next_look(
     least = max(BUSY_LEAST, BUSY_COSTS * cost)
     idle = max(IDLE_LEAST, IDLE_COSTS * cost)
     if pace.progress:
-        drained = max(least, min(_until_drained(p, now) for p in pace.progress.values()))
+        drained = min(_until_drained(one, least, now) for one in pace.progress.values())
         wait = min(drained, max(idle, least)) if is_spare else drained
     elif pace.worked_at is not None and now - pace.worked_at < LINGER:
         wait = least
@@ -140,11 +142,13 @@ def _advance(before: Progress | None, left: int, now: float) -> Progress:
     return Progress(left, now, rate)
 
 
-def _until_drained(progress: Progress, now: float) -> float:
+def _until_drained(progress: Progress, least: float, now: float) -> float:
     """Return the seconds after which a look is worth it, as far as this queue is concerned."""
     silent = now - progress.changed_at
     if progress.rate is not None:
         left = progress.left / progress.rate - silent
         if left > 0:
-            return SHARE_OF_ESTIMATE * left
-    return SHARE_OF_SILENCE * silent
+            soon = max(least, SHARE_OF_ESTIMATE * left)
+            # With too little left for another look after that one, it had better find the end.
+            return soon if left - soon >= least else max(least, PAST_THE_END * left)
+    return max(least, SHARE_OF_SILENCE * silent)

@@ -1,6 +1,7 @@
 """Random worlds: what a server, its users, a bad line and crashes can do to the daemon."""
 
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,15 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL + 1)
     yield
     logger.setLevel(before)
+
+
+@pytest.fixture(autouse=True)
+def _untraced() -> Iterator[None]:
+    """Measure no coverage: for 150 hours of virtual time that takes three times as long."""
+    before = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(before)
 
 
 @pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))

@@ -1,0 +1,153 @@
+"""What the daemon's own process costs: real time, real HTTP, a process of its own. Linux only."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Event
+from time import monotonic, sleep
+from typing import Final
+
+from immich_job_daemon.simulator import KEY
+from immich_job_daemon.simulator.api import Api, Key
+from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.server import SimulatedServer
+from immich_job_daemon.simulator.virtual import LATENCY
+from immich_job_daemon.transport import Answer
+
+LONGEST_START: Final = 30.0
+"""Seconds within which the first look must come."""
+
+_LONGEST_STOP: Final = 20.0
+_LISTS: Final = frozenset({"/api/queues", "/api/jobs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How long the process is watched: starts, seconds to settle, seconds of idling."""
+
+    starts: int
+    settle: float
+    idle: float
+
+
+FULL: Final = Sample(starts=7, settle=10.0, idle=90.0)
+QUICK: Final = Sample(starts=3, settle=8.0, idle=18.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was seen.
+
+    Attributes:
+        resident: memory in MiB after the idling (VmRSS).
+        peak: the most memory that it ever had, in MiB (VmHWM).
+        share: of one core while nothing is to be done, 0 to 1.
+        first_look: seconds from the start of the process to the first look at the queues, median.
+    """
+
+    resident: float
+    peak: float
+    share: float
+    first_look: float
+
+
+def is_possible() -> bool:
+    """Return whether this system tells what a process costs: Linux does."""
+    return Path("/proc/self/stat").exists()
+
+
+def measure(sample: Sample) -> Cost:
+    """Return what the daemon costs beside a simulated Immich that is idle.
+
+    Raises:
+        RuntimeError: the daemon did not start or did not end well; with what it said.
+    """
+    first_looks = []
+    for _ in range(sample.starts - 1):
+        with _daemon() as (_, seconds):
+            first_looks.append(seconds)
+    with _daemon() as (pid, seconds):
+        first_looks.append(seconds)
+        sleep(sample.settle)
+        began, before = monotonic(), processor_seconds(pid)
+        sleep(sample.idle)
+        used, lasted = processor_seconds(pid) - before, monotonic() - began
+        sizes = memory(pid)
+    return Cost(
+        resident=sizes["VmRSS"],
+        peak=sizes["VmHWM"],
+        share=used / lasted,
+        first_look=median(first_looks),
+    )
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time in seconds that a process has used up to now."""
+    # What follows the program's name, which stands in parentheses and may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> Mapping[str, float]:
+    """Return the sizes of a process's memory in MiB, by Linux's names for them."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    fields = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): int(size) / 1024 for name, size, _ in fields}
+
+
+class _Watched(Api):
+    """An API that knows when it was first asked for all queues."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, keys={KEY: Key()})
+        self.is_looked_at = Event()
+        self.looked_at = 0.0
+
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Answer, and note the time of the first look."""
+        if method == "GET" and path in _LISTS and not self.is_looked_at.is_set():
+            self.looked_at = monotonic()
+            self.is_looked_at.set()
+        return super().answer(method, path, headers, body)
+
+
+@contextmanager
+def _daemon() -> Iterator[tuple[int, float]]:
+    """Run a daemon; give its process id, and the seconds from its start to its first look."""
+    engine = Engine()
+    api = _Watched(engine)
+    with TemporaryDirectory() as folder, SimulatedServer(engine, api, latency=LATENCY) as server:
+        said = Path(folder, "said")
+        options = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": folder}
+        began = monotonic()
+        with (
+            said.open("wb") as log,
+            subprocess.Popen(
+                (sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            ) as process,
+        ):
+            try:
+                if process.stdin is not None:
+                    process.stdin.write(json.dumps(options).encode())
+                    process.stdin.close()
+                if not api.is_looked_at.wait(LONGEST_START):
+                    raise RuntimeError(f"the daemon never looked at Immich: {said.read_text()}")
+                yield process.pid, api.looked_at - began
+                process.terminate()
+                if code := process.wait(_LONGEST_STOP):
+                    raise RuntimeError(f"the daemon ended with {code}: {said.read_text()}")
+            finally:
+                process.kill()
