@@ -9,10 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from immich_job_daemon import __version__
-from immich_job_daemon.alarm import Alarm
+from immich_job_daemon import __version__, discovery
+from immich_job_daemon.alarm import Alarm, StopRequested
 from immich_job_daemon.config import Settings, SettingsError, read_options, read_settings
 from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
@@ -109,6 +110,12 @@ def _immich(settings: Settings) -> Immich:
     return Immich(HttpTransport(settings.immich_url, settings.api_key.reveal()))
 
 
+def _found(settings: Settings) -> Settings:
+    """Return the settings with Immich's address in them; raise NotImmichError if it is unknown."""
+    url = settings.immich_url or discovery.find(settings.data_dir)
+    return replace(settings, immich_url=url)
+
+
 def _ended(error: ImmichError) -> int:
     """Say why nothing more can be done; return the exit code for it."""
     log.critical("%s", error)
@@ -122,12 +129,16 @@ def _run(given: argparse.Namespace) -> int:
         if settings is None:
             return WRONG
         log.info(
-            "Immich Job Daemon %s: at most %d of Immich's queues at once at %s.",
+            "Immich Job Daemon %s: at most %d of Immich's queues at once.",
             __version__,
             settings.max_concurrent_jobs,
-            settings.immich_url,
         )
-        immich = _immich(settings)
+        try:
+            url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm)
+        except StopRequested:
+            log.info("Stopped.")
+            return OK
+        immich = _immich(replace(settings, immich_url=url))
         try:
             Daemon(settings, immich, Ledger(settings.data_dir), alarm).run()
         except ImmichError as error:
@@ -145,6 +156,7 @@ def _check(given: argparse.Namespace) -> int:
     if settings is None:
         return WRONG
     try:
+        settings = _found(settings)
         return OK if check(settings, _immich(settings), sys.stdout) else FAILED
     except ImmichError as error:
         return _ended(error)
@@ -158,7 +170,7 @@ def _release(given: argparse.Namespace) -> int:
         return WRONG
     try:
         ledger = Ledger(settings.data_dir)
-        is_done = release(_immich(settings), ledger, sys.stdout, every=given.all)
+        is_done = release(_immich(_found(settings)), ledger, sys.stdout, every=given.all)
     except ImmichError as error:
         return _ended(error)
     return OK if is_done else FAILED

@@ -39,9 +39,9 @@ SCHEMA: Final = vol.Schema(
     {
         vol.Optional(
             "IMMICH_URL",
-            default="http://127.0.0.1:2283",
-            description="an address such as http://192.168.1.5:2283",
-        ): values.address,
+            default="",
+            description="an address such as http://192.168.1.5:2283, or nothing to look for it",
+        ): values.address_or_nothing,
         vol.Required(
             "API_KEY",
             msg="is required",
@@ -111,7 +111,10 @@ _LARGEST: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the daemon is asked to do, read and checked. ``poll_interval`` is in seconds."""
+    """What the daemon is asked to do, read and checked.
+
+    ``poll_interval`` is in seconds. An empty ``immich_url`` says: look for it.
+    """
 
     immich_url: str
     api_key: Secret

@@ -222,6 +222,11 @@ def address(value: object) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
+def address_or_nothing(value: object) -> str:
+    """Return the address of Immich, or nothing where nothing is given."""
+    return "" if value == "" else address(value)
+
+
 def _check(parts: SplitResult, port: int | None) -> None:
     if parts.scheme not in {"http", "https"}:
         raise vol.Invalid("is neither http nor https")

@@ -59,7 +59,7 @@ def problem(**options: object) -> str:
 
 def test_only_the_key_is_needed_and_all_else_has_its_default() -> None:
     assert read() == Settings(
-        immich_url="http://127.0.0.1:2283",
+        immich_url="",
         api_key=Secret(KEY),
         max_concurrent_jobs=1,
         poll_interval=10.0,
