@@ -1,9 +1,12 @@
-"""What all tests share: how the processes that they start are measured."""
+"""What several tests need, and how the processes that they start are measured."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,4 +17,13 @@ def _cover_subprocesses(pytestconfig: pytest.Config) -> None:
     line there would be traced twice.
     """
     if pytestconfig.pluginmanager.hasplugin("_cov") and pytestconfig.getoption("--cov"):
-        os.environ["COVERAGE_PROCESS_START"] = str(Path(__file__).parent.parent / "pyproject.toml")
+        os.environ["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """Return the folder with the built image: rootfs/, config.json, and layer.txt, our files."""
+    built = subprocess.run(
+        [ROOT / "script" / "image", "--where"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return Path(built.stdout.strip())

@@ -1,0 +1,57 @@
+# The Home Assistant add-on and the image for plain Docker. build.yaml names the same base.
+ARG BUILD_FROM=ghcr.io/home-assistant/base-python:3.14-alpine3.24-2026.06.1
+
+# Whatever pip leaves behind stays in this stage.
+# hadolint ignore=DL3006
+FROM ${BUILD_FROM} AS packages
+WORKDIR /opt/immich-job-daemon
+COPY requirements/run.txt /tmp/run.txt
+# Wheels only: nothing is compiled, so no compiler is needed.
+RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+      --no-compile --only-binary :all: --require-hashes --target . --requirement /tmp/run.txt \
+    && rm -rf bin \
+    && find . -type d -name tests -prune -exec rm -rf {} +
+COPY immich_job_daemon immich_job_daemon
+# Compiled here and for good: the file system may be read-only, and the daemon's user has no right
+# to write. Readable for everybody, whatever rights a checkout has.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/immich-job-daemon \
+    && chmod -R a+rX .
+
+# hadolint ignore=DL3006
+FROM ${BUILD_FROM}
+ARG BUILD_ARCH
+ARG BUILD_VERSION
+
+COPY --from=packages /opt/immich-job-daemon /opt/immich-job-daemon
+COPY rootfs /
+# A user of the daemon's own; busybox and shadow disagree about how to add one. A new volume at
+# /data takes over whom it belongs to, so it can be written with `--user 1000:1000`.
+RUN echo 'immich-job-daemon:x:1000:' >> /etc/group \
+    && echo 'immich-job-daemon:x:1000:1000::/data:/sbin/nologin' >> /etc/passwd \
+    && mkdir -p /data/state \
+    && chown -R 1000:1000 /data
+
+# PYTHONSAFEPATH: nothing is imported from the folder where a command is started.
+# S6_KILL_GRACETIME: once the daemon has resumed the queues there is nothing left to wait for.
+ENV DATA_DIR=/data/state \
+    PYTHONPATH=/opt/immich-job-daemon \
+    PYTHONSAFEPATH=1 \
+    S6_KILL_GRACETIME=0 \
+    S6_VERBOSITY=1
+
+# The daemon is there and neither stopped nor a zombie.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["/bin/sh", "-c", "grep -q '^State:[[:space:]]*[RSD]' /proc/$(/command/s6-svstat -o pid /run/service/immich_job_daemon)/status || exit 1"]
+
+LABEL io.hass.name="Immich Job Daemon" \
+      io.hass.description="Runs Immich's background queues by priority, at most N at once" \
+      io.hass.type="addon" \
+      io.hass.arch="${BUILD_ARCH}" \
+      io.hass.version="${BUILD_VERSION}" \
+      org.opencontainers.image.title="Immich Job Daemon" \
+      org.opencontainers.image.description="Runs Immich's background queues by priority, at most N at once" \
+      org.opencontainers.image.url="https://github.com/immich-job-daemon/immich-job-daemon" \
+      org.opencontainers.image.source="https://github.com/immich-job-daemon/immich-job-daemon" \
+      org.opencontainers.image.documentation="https://github.com/immich-job-daemon/immich-job-daemon/blob/main/DOCS.md" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${BUILD_VERSION}"
