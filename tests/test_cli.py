@@ -205,6 +205,7 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
             until(lambda: is_held(server, but="ocr"))
+            until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
         assert is_held(server, but="ocr")
