@@ -125,15 +125,16 @@ def _ended(error: ImmichError) -> int:
 def _run(given: argparse.Namespace) -> int:
     # Signals count from here on: a container may be stopped while it is still starting.
     with Alarm() as alarm:
-        settings = _settings(given)
-        if settings is None:
-            return WRONG
-        log.info(
-            "Immich Job Daemon %s: at most %d of Immich's queues at once.",
-            __version__,
-            settings.max_concurrent_jobs,
-        )
         try:
+            with alarm.interruptible():
+                settings = _settings(given)
+            if settings is None:
+                return WRONG
+            log.info(
+                "Immich Job Daemon %s: at most %d of Immich's queues at once.",
+                __version__,
+                settings.max_concurrent_jobs,
+            )
             url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm)
         except StopRequested:
             log.info("Stopped.")

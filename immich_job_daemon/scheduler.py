@@ -16,7 +16,7 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
  2. Priority. A free slot goes to the first queue by priority that has a backlog.
  3. No interruption. A queue keeps its slot until it is drained, whatever waits. A look that shows
     it drained may have met the moment between two jobs: it is paused, and the answer tells. Not
-    drained after all: it is resumed at once and keeps the slot.
+    drained after all: it keeps the slot and is resumed at once (rule 1 permitting).
  4. Spare slots are filled while others run.
  5. Over the limit (somebody resumed queues, or the daemon starts on a busy server): the best by
     priority among the busy queues go on, up to the limit; one that has a slot already is first
@@ -258,7 +258,8 @@ class _Draft:
         for name in (*self.slots, *self.lent):
             if not self.managed[name].is_paused:
                 continue
-            if name in occupying or len(occupying) < self.limit:
+            # Also one that still runs: resumed, it would start new jobs.
+            if len(occupying | {name}) <= self.limit:
                 occupying.add(name)
                 commands.append(Command(Action.RESUME, name))
         return commands

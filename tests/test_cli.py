@@ -239,6 +239,37 @@ def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
             stop(process)
 
 
+def test_a_stop_while_it_waits_for_its_options_ends_it() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    with process:
+        caught = Path("/proc") / str(process.pid) / "status"
+
+        def has_a_handler() -> bool:
+            mask = next(line for line in caught.read_text().splitlines() if "SigCgt" in line)
+            return bool(int(mask.split()[1], 16) & 1 << signal.SIGTERM - 1)
+
+        until(has_a_handler)
+        process.terminate()
+        assert process.wait(LIMIT) == 0
+
+
+def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
+    with (tmp_path / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "immich_job_daemon", "run"],
+            stderr=log,
+            env=environment(API_KEY=KEY, DATA_DIR=str(tmp_path)),
+        )
+        until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+        process.terminate()
+        assert process.wait(LIMIT) == 0
+
+
 def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
     with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
         until(lambda: is_held(server))

@@ -231,6 +231,31 @@ def test_rule_5_on_a_busy_server_the_best_by_priority_go_on_and_the_rest_drains(
     assert sent == [Command(Action.RESUME, METADATA)]
 
 
+def test_rule_5_over_the_limit_a_queue_that_was_not_drained_after_all_waits_as_well() -> None:
+    """Resumed, it would start new jobs while too many queues run."""
+
+    def work_came(command: Command, queue: Queue) -> Queue:
+        answer = obey(command, queue)
+        is_pause = command.action is Action.PAUSE
+        return replace(answer, active=1, paused=3) if is_pause else answer
+
+    faces = "faceDetection"
+    seen = snapshot(
+        opened(THUMBNAIL, 1),
+        opened(SEARCH),
+        opened(faces),
+        held(VIDEO, 5, active=1),
+        held("ocr", 5),
+    )
+    memory = ours(VIDEO, "ocr", slots=(THUMBNAIL, SEARCH, faces))
+    sent, after, decision = whole_round(seen, memory, Limits(3), answer=work_came)
+    assert sent == [Command(Action.PAUSE, SEARCH), Command(Action.PAUSE, faces)]
+    assert sum(queue.is_busy for queue in after.values()) == 4
+    # One of the four is done: the three that still run go on.
+    sent, _, _ = whole_round({**after, VIDEO: held(VIDEO, 5)}, decision.memory, Limits(3))
+    assert sent == [Command(Action.RESUME, faces), Command(Action.RESUME, SEARCH)]
+
+
 def test_rule_5_who_has_a_slot_is_first_among_the_busy() -> None:
     seen = snapshot(opened(METADATA, 5, 5), opened(VIDEO, 1, 5))
     sent, _, decision = whole_round(seen, ours(METADATA, slots=(VIDEO,)), Limits())

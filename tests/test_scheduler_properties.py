@@ -104,7 +104,7 @@ def test_the_limit_is_never_exceeded_by_a_resume(
             for command in decision.commands
             if command.action is Action.RESUME and command.queue not in limits.protected_queues
         }
-        assert not resumed - occupied or len(occupied | resumed) <= limits.max_concurrent_jobs
+        assert not resumed or len(occupied | resumed) <= limits.max_concurrent_jobs
 
 
 @given(snapshots, memories, limits)
