@@ -10,6 +10,7 @@ from simulation.world import World
 
 WORLDS = 300
 AT_ONCE = 10
+ONCE_FAILED = (100_048,)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,11 @@ def test_no_world_makes_the_daemon_break_a_promise(first: int) -> None:
     assert {o.seed: o.complaints for o in outcomes if o.complaints} == {}
     assert sum(outcome.resumes for outcome in outcomes) > 100
     assert sum(outcome.crashes for outcome in outcomes) > 0
+
+
+@pytest.mark.parametrize("seed", ONCE_FAILED)
+def test_a_world_that_once_failed_does_so_no_more(seed: int) -> None:
+    assert World(seed).live().complaints == ()
 
 
 def test_a_world_is_the_same_each_time() -> None:
