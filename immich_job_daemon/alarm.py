@@ -3,6 +3,7 @@
 import contextlib
 import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -44,13 +45,24 @@ class Alarm:
         self._is_asked = False
         self._is_interruptible = False
         self._before: dict[signal.Signals, signal.Handlers | int | object] = {}
+        self._ears: list[socket.socket] = []
+        self._wakeup_before = -1
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._ask)
+        # A signal in the very moment before the wait begins must end it as well: it leaves a byte.
+        ear, self._mouth = socket.socketpair()
+        self._ears = [ear]
+        self._mouth.settimeout(0)
+        self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._mouth.close()
+        while self._ears:
+            self._ears.pop().close()
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type] # what signal() gave us
 
@@ -68,7 +80,7 @@ class Alarm:
     def wait(self, seconds: float) -> None:
         """Return after so many seconds, or raise StopRequested."""
         with self.interruptible():
-            select.select([], [], [], max(0.0, seconds))
+            select.select(self._ears, [], [], max(0.0, seconds))
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Final
 
@@ -125,6 +126,7 @@ def _ended(error: ImmichError) -> int:
 def _run(given: argparse.Namespace) -> int:
     # Signals count from here on: a container may be stopped while it is still starting.
     with Alarm() as alarm:
+        settings = None
         try:
             with alarm.interruptible():
                 settings = _settings(given)
@@ -137,6 +139,8 @@ def _run(given: argparse.Namespace) -> int:
             )
             url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm)
         except StopRequested:
+            if settings is not None:
+                _release_unfound(settings, alarm)
             log.info("Stopped.")
             return OK
         immich = _immich(replace(settings, immich_url=url))
@@ -148,6 +152,15 @@ def _run(given: argparse.Namespace) -> int:
             immich.close()
         log.info("Stopped.")
         return OK
+
+
+def _release_unfound(settings: Settings, alarm: Alarm) -> None:
+    """Resume what an earlier run left held, though Immich was not found: the last place may do."""
+    url = discovery.recall(settings.data_dir) or discovery.PLACES[0]
+    with closing(_immich(replace(settings, immich_url=url))) as immich:
+        daemon = Daemon(settings, immich, Ledger(settings.data_dir), alarm)
+        daemon.take_up()
+        daemon.stop()
 
 
 def _check(given: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """The loop: look, decide, remember, act, publish, wait. One thread does it all."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -103,7 +103,7 @@ class Daemon:
             KeyRejectedError, PermissionMissingError: at the start, when nothing can be done.
         """
         try:
-            self.memory = self.ledger.load() or Memory()
+            self.take_up()
             self.connect()
             while True:
                 self.clock.wait(self.round())
@@ -111,6 +111,10 @@ class Daemon:
             log.info("Stopping.")
         finally:
             self.stop()
+
+    def take_up(self) -> None:
+        """Take up what an earlier run left in the ledger."""
+        self.memory = self.ledger.load() or Memory()
 
     def connect(self) -> None:
         """Wait until Immich answers, however long that takes.
@@ -140,7 +144,7 @@ class Daemon:
             with self.clock.interruptible():
                 snapshot = self.server.look()
         except ImmichError as error:
-            return self._failed(error)
+            return self._failed(error, self.status)
         now = self.clock.monotonic()
         took = now - began
         if self.pace.cost is None:
@@ -157,9 +161,12 @@ class Daemon:
                 break
         self.ledger.save(self.memory)
         wait = self._pace(snapshot, decision, took, now)
+        status = replace(
+            self.status, updated=now, queues=snapshot, reasons=decision.reasons, problem=None
+        )
         if failure is not None:
-            return self._failed(failure)
-        self._well(snapshot, decision, now)
+            return self._failed(failure, status)
+        self._well(status, now)
         return wait
 
     def stop(self) -> None:
@@ -176,7 +183,9 @@ class Daemon:
         self.ledger.save(self.memory)
         if released:
             log.info("Resumed: %s.", ", ".join(sorted(released)))
-        left = [name for name in held if name not in released]
+        # One that Immich no longer has is in nobody's way, but kept: it might come back.
+        gone = self.memory.held - self.status.queues.keys() if self.status.queues else set()
+        left = [name for name in held if name not in released and name not in gone]
         if left:
             log.error(
                 "Not resumed, so it may stay paused: %s (%s). The next start takes that up again; "
@@ -193,48 +202,51 @@ class Daemon:
             self.ledger.save(self.memory)
 
     def _send(
-        self, commands: Iterable[Command], snapshot: Snapshot
+        self, commands: Sequence[Command], snapshot: Snapshot
     ) -> tuple[Snapshot, ImmichError | None]:
         """Send the commands; return the snapshot with the answers in it, and what went wrong.
 
-        After a failure further pauses are still sent, for they can only help, but no resume; after
-        no answer at all nothing is.
+        One that fails does not keep the others from being sent: they do not build on it, and what
+        was to be resumed keeps its slot. After no answer at all nothing more is sent.
         """
         failure: ImmichError | None = None
-        for command in commands:
-            name = command.queue
-            if failure is not None and command.action is Action.RESUME:
-                break
-            log.debug("%s %s", command.action, name)
+        for sent, command in enumerate(commands, start=1):
             try:
-                with self.clock.interruptible():
-                    act = (
-                        self.server.pause if command.action is Action.PAUSE else self.server.resume
-                    )
-                    queue = act(name)
-            except StopRequested:
-                if command.action is Action.PAUSE:
-                    self._unclear(name)
-                raise
-            except ImmichError as error:
-                if isinstance(error, RefusedError) and command.action is Action.PAUSE:
-                    log.warning("Immich refuses to pause %s, so it is left alone: %s", name, error)
-                    self.memory = remember.after_refusal(self.memory, name)
+                queue = self._act(command)
+            except RefusedError as error:
+                if command.action is Action.RESUME:
+                    failure = failure or error
                     continue
+                log.warning(
+                    "Immich refuses to pause %s, so it is left alone: %s", command.queue, error
+                )
+                self.memory = remember.after_refusal(self.memory, command.queue)
+            except UnreachableError as error:
+                unsent = [command.queue for command in commands[sent:]]
+                self.memory = remember.after_unsent(self.memory, unsent, snapshot)
+                return snapshot, failure or error
+            except ImmichError as error:
                 failure = failure or error
-                if command.action is Action.PAUSE:
-                    self._unclear(name)
-                else:
-                    self.memory = remember.after_failure(self.memory)
-                if isinstance(error, UnreachableError):
-                    break
             else:
-                snapshot = {**snapshot, name: queue}
+                snapshot = {**snapshot, queue.name: queue}
         return snapshot, failure
 
-    def _unclear(self, name: str) -> None:
-        now = self.clock.monotonic()
-        self.memory = remember.after_unclear_pause(self.memory, name, now)
+    def _act(self, command: Command) -> Queue:
+        """Send one command and return the answer; a pause without one may still take effect."""
+        is_pause = command.action is Action.PAUSE
+        act = self.server.pause if is_pause else self.server.resume
+        log.debug("%s %s", command.action, command.queue)
+        try:
+            with self.clock.interruptible():
+                return act(command.queue)
+        except RefusedError:
+            raise
+        except (ImmichError, StopRequested):
+            if is_pause:
+                self.memory = remember.after_unclear_pause(
+                    self.memory, command.queue, self.clock.monotonic()
+                )
+            raise
 
     def _pace(self, snapshot: Snapshot, decision: Decision, took: float, now: float) -> float:
         working = [
@@ -252,29 +264,31 @@ class Daemon:
             wake=decision.wake,
         )
 
-    def _failed(self, error: ImmichError) -> float:
-        """Say what went wrong, once; return the seconds until the next try."""
+    def _failed(self, error: ImmichError, status: Status) -> float:
+        """Say what went wrong, once; return the seconds until the next try.
+
+        Args:
+            error: what went wrong.
+            status: what is known all the same.
+        """
         self.memory = remember.after_failure(self.memory)
         delay = next(self._retry)
         if self._failing_since is None:
             self._failing_since = self.clock.monotonic()
         level = logging.DEBUG if str(error) == self.status.problem else logging.WARNING
         log.log(level, "%s. Nothing is changed meanwhile; the next try is in %.0f s.", error, delay)
-        self._publish(replace(self.status, problem=str(error)))
+        self._publish(replace(status, problem=str(error)))
         return float(delay)
 
-    def _well(self, snapshot: Snapshot, decision: Decision, now: float) -> None:
+    def _well(self, status: Status, now: float) -> None:
         if self._failing_since is not None:
             log.log(NOTICE, "All is well again after %.0f s.", now - self._failing_since)
             self._failing_since = None
             self._retry.reset()
-        before = self.status
-        self._publish(
-            replace(before, updated=now, queues=snapshot, reasons=decision.reasons, problem=None)
-        )
-        for text, is_detail in changes(before, self.status):
-            log.log(logging.DEBUG if is_detail else logging.INFO, "%s", text)
+        self._publish(status)
 
     def _publish(self, status: Status) -> None:
+        for text, is_detail in changes(self.status, status):
+            log.log(logging.DEBUG if is_detail else logging.INFO, "%s", text)
         self.status = status
         self.publish(status)

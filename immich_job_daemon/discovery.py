@@ -30,8 +30,9 @@ PLACES: Final = (
     "http://homeassistant.local:8181",
     "http://immich-server:2283",
 )
-"""This machine, the add-on that most people have and its variants, the machine below Home
-Assistant as its add-ons see it, and Immich's own name in its docker-compose file."""
+"""This machine first, for it answers or refuses at once; the add-on that most people have and its
+variants; the machine below Home Assistant as its add-ons see it; Immich's own name in its
+docker-compose file."""
 
 NAME_OF_FILE: Final = "server.json"
 MOST_BYTES: Final = 4096
@@ -74,7 +75,7 @@ def find(
     Raises:
         NotImmichError: nobody answers as Immich does; the message says what was tried.
     """
-    remembered = _recall(folder)
+    remembered = recall(folder)
     tried = list(dict.fromkeys([*([remembered] if remembered else []), *places]))
     for url in tried:
         if is_immich(url):
@@ -107,7 +108,8 @@ def wait_for(folder: Path, clock: Clock, look: Callable[[Path], str] = find) -> 
             clock.wait(delay)
 
 
-def _recall(folder: Path) -> str | None:
+def recall(folder: Path) -> str | None:
+    """Return the address that answered the last time, None if that is not known."""
     try:
         with (folder / NAME_OF_FILE).open("rb") as file:
             found = _REMEMBERED(json.loads(file.read(MOST_BYTES)))

@@ -91,7 +91,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME_OF_FILE
-        self._written: str | None = None
+        self._written: tuple[str, tuple[int, ...]] | None = None
         self._complaint: str | None = None
 
     def load(self) -> Memory | None:
@@ -116,16 +116,18 @@ class Ledger:
                 error.strerror or error,
             )
             return None
-        self._written = text
+        self._written = text, self._state()
         return memory
 
     def save(self, memory: Memory) -> None:
         """Write the memory, whole or not at all, if what survives of it has changed."""
         text = encode(memory)
-        if text == self._written:
-            return
         try:
+            # The command `release` may have written it meanwhile.
+            if self._written == (text, self._state()):
+                return
             self._replace(text)
+            self._written = text, self._state()
         except OSError as error:
             # It may have failed after the rename: what the file says is not known now.
             self._written = None
@@ -134,7 +136,14 @@ class Ledger:
             if self._complaint is not None:
                 log.info("The ledger %s can be written again.", self.path)
             self._complaint = None
-            self._written = text
+
+    def _state(self) -> tuple[int, ...]:
+        """Return what tells one written file from another; nothing where there is none."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _replace(self, text: str) -> None:
         folder = self.path.parent

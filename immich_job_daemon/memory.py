@@ -5,7 +5,7 @@ survive a restart in the ledger, the others are of this run only. Times are the 
 of whatever clock it passes to the scheduler.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -74,6 +74,19 @@ def after_failure(memory: Memory) -> Memory:
 def after_unclear_pause(memory: Memory, name: str, now: float) -> Memory:
     """Return the memory after a pause of ``name`` of which nobody knows whether it took effect."""
     return replace(memory, was_away=True, unsure={**memory.unsure, name: now + UNSURE_FOR})
+
+
+def after_unsent(memory: Memory, unsent: Iterable[str], snapshot: Snapshot) -> Memory:
+    """Return the memory after pauses of the queues ``unsent`` were not even asked for.
+
+    What is open and was not asked for is not held: a pause found there later is somebody else's.
+    """
+    free = {
+        name
+        for name in unsent
+        if name in snapshot and not snapshot[name].is_paused and name not in memory.unsure
+    }
+    return replace(memory, was_away=True, held=memory.held - free)
 
 
 def after_refusal(memory: Memory, name: str) -> Memory:

@@ -25,7 +25,8 @@ def release(immich: Immich, ledger: Kept, out: TextIO, *, every: bool) -> bool:
     Raises:
         ImmichError: nothing could be asked for at all.
     """
-    memory = ledger.load() or Memory(taken_over=True)
+    kept = ledger.load()
+    memory = kept or Memory()
     snapshot = immich.look()
     paused = {name for name, queue in snapshot.items() if queue.is_paused}
     names = sorted(paused if every else paused & memory.held)
@@ -33,7 +34,9 @@ def release(immich: Immich, ledger: Kept, out: TextIO, *, every: bool) -> bool:
     failed = {name: error for name, error in results.items() if error is not None}
     out.writelines(f"{name}: {failed.get(name) or 'resumed'}\n" for name in names)
     released = frozenset(snapshot) - paused | (frozenset(names) - failed.keys())
-    ledger.save(after_release(memory, released | (memory.held - snapshot.keys()), now=0.0))
+    if kept is not None:
+        # Without one none is begun: to the next start it would say that all is known already.
+        ledger.save(after_release(memory, released | (memory.held - snapshot.keys()), now=0.0))
     if failed:
         out.write("Some queues may still be paused: try again.\n")
         return False

@@ -24,9 +24,10 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
     until the number is back within the limit.
  6. Nothing visible is not nothing. Immich counts no jobs in BullMQ's ``prioritized`` state, so a
     spare slot is lent to held queues without a visible backlog, each in its turn at least every
-    15 minutes. Between turns it rests with the queue at which uploads enter, so that a new photo
-    starts without waiting for a look. A lent slot is given back as soon as another queue needs
-    it, unless work was found: then it is a slot as any other.
+    15 minutes (where a look takes less than half a second). Between turns it rests with the
+    queue at which uploads enter, so that a new photo starts without waiting for a look. A lent
+    slot is given back as soon as another queue needs it, unless work was found: then it is a
+    slot as any other.
  7. Somebody else's pause stays. At the first start ever every paused managed queue is taken over.
     After that one found paused that the daemon did not pause is left so until somebody resumes
     it. A held queue that somebody resumes is wanted: it gets a slot before those that wait,

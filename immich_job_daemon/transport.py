@@ -18,8 +18,10 @@ from urllib3.exceptions import HTTPError
 
 from immich_job_daemon import __version__
 from immich_job_daemon.errors import KeyRejectedError, UnreachableError
+from immich_job_daemon.secret import redactor
 from immich_job_daemon.unreachable import CLOSED, INVALID_URL, TooLongError, causes_of, explain
 
+SHORTEST_KEY: Final = 8
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of the longest answer that is read. All queues take 4 KB (seen on Immich 3.1.0)."""
 
@@ -90,6 +92,9 @@ class HttpTransport:
         self._key = key
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        # What an answer quotes of the key ends here: errors tell what Immich said. A key so short
+        # that it may stand in any answer is none of Immich's, which have 43 characters.
+        self._redact = redactor(key if len(key) >= SHORTEST_KEY else "")
         self._session = _session(key)
         # The connection has carried an answer, so the server may have closed it since.
         self._is_kept = False
@@ -155,19 +160,20 @@ class HttpTransport:
                 if len(content) > LARGEST_ANSWER:
                     raise TooLongError
             self._is_kept = True
+            location = response.headers.get("location")
             return Answer(
                 status=response.status_code,
-                content_type=response.headers.get("content-type", ""),
-                body=bytes(content),
-                location=response.headers.get("location"),
+                content_type=self._redact(response.headers.get("content-type", "")),
+                body=self._redact(content.decode("latin-1")).encode("latin-1"),
+                location=None if location is None else self._redact(location),
             )
 
     def _refuse_nonsense(self) -> None:
         """Refuse beforehand what the library would refuse in words that quote the key."""
         if not (self._key.isascii() and self._key.isprintable()) or self._key != self._key.strip():
             raise KeyRejectedError(
-                "API_KEY holds a character that no API key has, such as a space or a line break: "
-                "copy the key from Immich once more"
+                "API_KEY holds a space, a line break or another character that no key has: copy "
+                "the key from Immich once more"
             )
         try:
             parts = urlsplit(self._url)

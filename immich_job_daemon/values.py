@@ -6,7 +6,6 @@ wrong, said without the value itself: whether that may be shown is not decided h
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -183,8 +182,8 @@ def _items(value: object) -> list[object]:
 def api_key(value: object) -> Secret:
     """Return a key that can be sent in a header of HTTP."""
     key = text(value)
-    if any(character > "\xff" or unicodedata.category(character) == "Cc" for character in key):
-        raise vol.Invalid("holds a character that no key has")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise vol.Invalid("holds a space, a line break or another character that no key has")
     return Secret(key)
 
 

@@ -13,7 +13,7 @@ from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.dialects import JOBS, QUEUES
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import PROTECTED
+from immich_job_daemon.queues import PROTECTED, Snapshot
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
@@ -161,7 +161,7 @@ class World:
     def _is_limited(self) -> bool:
         if self.settings.unrestricted_below == 0:
             return not self.is_releasing
-        return False
+        return not self.is_releasing and self.daemon is not None and self.daemon.memory.is_limited
 
     def _ours(self) -> frozenset[str]:
         if self.ledger.text is None:
@@ -259,6 +259,13 @@ class _Server(VirtualServer):
     def __init__(self, world: World) -> None:
         super().__init__(_Wire(world))
         self.world = world
+
+    def look(self) -> Snapshot:
+        """Look; what others opened before that is known from now on, so it counts."""
+        opened = set(self.world.judge.opened_by_others)
+        snapshot = super().look()
+        self.world.judge.opened_by_others -= opened
+        return snapshot
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
         self.world.is_releasing = True

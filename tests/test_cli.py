@@ -270,6 +270,31 @@ def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
         assert process.wait(LIMIT) == 0
 
 
+def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
+    tmp_path: Path,
+) -> None:
+    with immich() as server:
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            process.kill()
+            process.wait()
+        # The server was found at this place before, but does not answer a ping now.
+        (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
+        server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
+        with daemon(server, tmp_path, IMMICH_URL="") as process:
+            until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+            stop(process)
+        assert paused(server) == set()
+    with daemon(server, tmp_path, IMMICH_URL="") as process:
+        (tmp_path / "ledger.json").write_text(
+            '{"version": 1, "held": ["ocr"], "paused_by_others": [], "slots": [], '
+            '"is_limited": false}'
+        )
+        until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
+        stop(process)
+    assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+
+
 def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
     with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
         until(lambda: is_held(server))
@@ -390,6 +415,22 @@ def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Pa
         assert (done.returncode, paused(server)) == (0, set())
         done = command("release", "--all", **settings)
         assert (done.returncode, done.stdout) == (0, "No queue is paused: nothing to resume.\n")
+
+
+def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
+    tmp_path: Path,
+) -> None:
+    """It would take all that an older tool left paused for somebody's wish."""
+    with immich() as server:
+        with server.present() as engine:
+            for name in MANAGED:
+                engine.pause(name, by="an older tool")
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
+        assert command("release", **settings).returncode == 0
+        with daemon(server, tmp_path) as process:
+            until(lambda: is_held(server))
+            stop(process)
+        assert paused(server) == set()
 
 
 def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:

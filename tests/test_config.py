@@ -336,8 +336,8 @@ def test_a_key_is_required_and_the_message_says_where_to_make_one(unset: object)
 )
 def test_a_key_that_no_header_can_hold_is_refused_unseen(wrong: str) -> None:
     assert problem(API_KEY=wrong) == (
-        "API_KEY: holds a character that no key has, got a hidden value, "
-        "expected a key from Immich > Account Settings > API Keys"
+        "API_KEY: holds a space, a line break or another character that no key has, "
+        "got a hidden value, expected a key from Immich > Account Settings > API Keys"
     )
 
 

@@ -643,17 +643,52 @@ def test_after_no_answer_at_all_nothing_more_is_sent() -> None:
     assert scene.wire.of("pause", "resume") == ["pause sidecar"]
 
 
-def test_after_a_failed_resume_no_other_is_sent() -> None:
+def test_a_queue_that_cannot_be_resumed_does_not_keep_the_others_from_running() -> None:
     scene = Scene(max_concurrent_jobs=2)
     scene.pause_all()
     scene.backlog(SEARCH, FACES)
     scene.daemon.connect()
     scene.transport.faults = lambda _, path: Fault.SERVER_ERROR if SEARCH in path else None
     scene.daemon.round()
-    assert scene.wire.of("resume") == [f"resume {SEARCH}"]
+    assert scene.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
+    assert scene.daemon.status.reasons[FACES] is Reason.RUNNING
+    assert "500" in (scene.daemon.status.problem or "")
     scene.transport.faults = None
     scene.daemon.round()
-    assert scene.wire.of("resume")[1:] == [f"resume {SEARCH}", f"resume {FACES}"]
+    assert scene.wire.of("resume")[2:] == [f"resume {SEARCH}"]
+
+
+def test_after_no_answer_to_a_resume_no_other_is_sent() -> None:
+    scene = Scene(max_concurrent_jobs=2)
+    scene.pause_all()
+    scene.backlog(SEARCH, FACES)
+    scene.daemon.connect()
+    scene.transport.faults = lambda _, path: Fault.RESET if SEARCH in path else None
+    scene.daemon.round()
+    assert scene.wire.of("resume") == [f"resume {SEARCH}"]
+
+
+def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
+    scene = Scene()
+    scene.daemon.connect()
+    scene.transport.faults = lambda _, path: Fault.RESET if "sidecar" in path else None
+    scene.daemon.round()
+    assert scene.wire.of("pause") == ["pause sidecar"]
+    assert scene.disk.held == {"sidecar"}
+    scene.engine.pause("ocr", by=PERSON)
+    scene.transport.faults = None
+    scene.daemon.round()
+    assert scene.daemon.status.reasons["ocr"] is Reason.PAUSED_BY_OTHERS
+    scene.daemon.stop()
+    assert [name for name, queue in scene.engine.queues.items() if queue.is_paused] == ["ocr"]
+
+
+def test_a_held_queue_that_immich_no_longer_has_is_no_error_at_the_stop(said: Said) -> None:
+    scene = Scene()
+    scene.disk.save(Memory(held=frozenset({"oldQueue"})))
+    scene.run_for(60)
+    assert said("ERROR") == ""
+    assert scene.disk.held == {"oldQueue"}
 
 
 def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:

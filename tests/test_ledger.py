@@ -174,6 +174,20 @@ def test_an_unchanged_memory_is_not_written_again(tmp_path: Path) -> None:
     assert identity(ledger.path) == before
 
 
+def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) -> None:
+    """The command `release` beside a running daemon says that nothing is held any more."""
+    memory = Memory(taken_over=True, held=frozenset({"ocr"}))
+    ledger = Ledger(tmp_path)
+    ledger.save(memory)
+    other = Ledger(tmp_path)
+    other.load()
+    other.save(Memory(taken_over=True))
+    ledger.save(memory)
+    kept = Ledger(tmp_path).load()
+    assert kept is not None
+    assert kept.held == {"ocr"}
+
+
 def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     ledger = Ledger(tmp_path)

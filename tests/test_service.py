@@ -75,6 +75,29 @@ def is_held(server: SimulatedServer) -> bool:
     return paused(server) == MANAGED - {"metadataExtraction"}
 
 
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (("0", "0"), ""),
+        (("256", "15"), ""),
+        (("256", "9"), "WARNING: The daemon was ended by signal 9. It is started again."),
+        (("1", "0"), "WARNING: The daemon ended with code 1. It is started again."),
+    ],
+)
+def test_what_finish_says_does_not_depend_on_the_daemons_log_level(
+    ended: tuple[str, str], said: str
+) -> None:
+    finish = ROOT / "rootfs/etc/s6-overlay/s6-rc.d/immich_job_daemon/finish"
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", finish, *ended],
+        env={**os.environ, "LOG_LEVEL": "info"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.partition("] ")[2].strip() == said
+
+
 def read_of(process: int, name: str) -> bytes:
     """Return what /proc tells of a process, nothing if it has ended."""
     try:

@@ -169,6 +169,17 @@ def connect() -> Iterator[Connect]:
         yield make
 
 
+def test_what_an_answer_quotes_of_the_key_ends_here(
+    listen: Callable[..., Server], connect: Connect
+) -> None:
+    body = b'{"message": "Invalid API key ' + KEY.encode() + b'"}'
+    server = listen(always(401, body, location=f"https://elsewhere/?key={KEY}"))
+    answer = connect(server.url).send("GET", "/api/queues")
+    assert KEY.encode() not in answer.body
+    assert answer.body == b'{"message": "Invalid API key (hidden)"}'
+    assert answer.location == "https://elsewhere/?key=(hidden)"
+
+
 def always(status: int = 200, body: object = b"{}", **headers: str) -> Script:
     def script(peer: Peer) -> None:
         while peer.request():
@@ -568,7 +579,9 @@ def test_no_failure_and_no_log_line_holds_the_key(
 def test_a_key_that_no_request_can_carry_is_refused_without_showing_it(
     connect: Connect, refused: str, key: str
 ) -> None:
-    with pytest.raises(KeyRejectedError, match="API_KEY holds a character") as caught:
+    with pytest.raises(
+        KeyRejectedError, match="API_KEY holds a space, a line break or another character"
+    ) as caught:
         connect(refused, key).send("GET", "/")
     assert key not in str(caught.value)
     assert caught.value.__context__ is None
