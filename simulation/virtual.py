@@ -13,6 +13,7 @@ from immich_job_daemon.ledger import decode, encode
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.virtual import VirtualClock
 
 
 class Changes(TypedDict, total=False):
@@ -32,22 +33,18 @@ def settings(**changes: Unpack[Changes]) -> Settings:
     return replace(defaults, **changes)
 
 
-class VirtualAlarm:
+class VirtualAlarm(VirtualClock):
     """The loop's clock on an engine's time: waiting is free, and ends when ``is_over`` says so."""
 
     def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.is_over = is_over
-
-    def monotonic(self) -> float:
-        """Return the engine's time."""
-        return self.engine.now
 
     def wait(self, seconds: float) -> None:
         """Let the engine's time pass, or raise StopRequested."""
         if self.is_over():
             raise StopRequested
-        self.engine.advance(self.engine.now + max(0.0, seconds))
+        self.sleep(seconds)
         if self.is_over():
             raise StopRequested
 

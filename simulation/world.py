@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, TypeVar
 
-from immich_job_daemon.alarm import StopRequested
 from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.dialects import JOBS, QUEUES
 from immich_job_daemon.errors import ImmichError
@@ -321,9 +320,5 @@ class _Alarm(VirtualAlarm):
         super().__init__(world.engine, world.must_stop)
         self.world = world
 
-    def wait(self, seconds: float) -> None:
-        if self.is_over():
-            raise StopRequested
-        self.world.io(lambda: self.engine.advance(self.engine.now + max(0.0, seconds)))
-        if self.is_over():
-            raise StopRequested
+    def sleep(self, seconds: float) -> None:
+        self.world.io(lambda: super(_Alarm, self).sleep(seconds))

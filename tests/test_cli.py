@@ -6,55 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from immich_job_daemon.config import SETTINGS
-from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator import simulated_immich
-from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.faults import Fault
 from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
-
-LIMIT = 60.0
-"""Seconds after which a thing that should happen is taken for not happening."""
-KEY = "a-secret-key-of-tests"
-MANAGED = {name for name in Engine().queues if name not in PROTECTED}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-@contextmanager
-def immich(
-    permissions: frozenset[str] = frozenset({"all"}), latency: float = 0.0
-) -> Iterator[SimulatedServer]:
-    engine = Engine()
-    api = Api(engine, keys={KEY: Key(permissions=permissions, name="daemon")})
-    with SimulatedServer(engine, api, latency=latency) as server:
-        yield server
-
-
-def paused(server: SimulatedServer) -> set[str]:
-    with server.present() as engine:
-        return {name for name, queue in engine.queues.items() if queue.is_paused}
-
-
-def is_held(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
-    """Whether the daemon has the server in hand: every managed queue is paused but one.
-
-    By default that one has the spare slot, which is given last: no pause is under way any more.
-    """
-    return paused(server) == MANAGED - {but}
+from tests.held import KEY, LIMIT, MANAGED, immich, is_held, paused, until
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.tracked import ROOT, tracked
+
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 
 
@@ -22,20 +23,6 @@ def is_content_with(tool: str, *arguments: str | Path) -> None:
         [program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def tracked() -> list[Path]:
-    """Return every file of the repository."""
-    git = shutil.which("git")
-    assert git is not None
-    listed = subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 def shell_scripts() -> list[Path]:

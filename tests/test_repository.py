@@ -1,30 +1,14 @@
 """What must be true of the repository as a whole."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from immich_job_daemon.config import SETTINGS
+from tests.tracked import ROOT, tracked
 
-ROOT = Path(__file__).parent.parent
 READ_BY_THE_STORE = re.compile(r"(config|build)\.(ya?ml|json)|repository\.(ya?ml|json)")
-
-
-def tracked() -> list[Path]:
-    """Return every file of the repository: those of git, or all where there is no git."""
-    git = shutil.which("git")
-    assert git is not None
-    listed = subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
 
 
 def texts(*suffixes: str) -> list[Path]:

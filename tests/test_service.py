@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from immich_job_daemon.queues import PROTECTED
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.server import SimulatedServer
+from tests.held import KEY, LIMIT, MANAGED, immich, is_held, paused, until
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 60.0
-"""Seconds after which a thing that should happen is taken for not happening."""
-KEY = "a-secret-key-of-tests"
 USER = 1000
 """The daemon's own."""
-MANAGED = {name for name in Engine().queues if name not in PROTECTED}
+MAY = frozenset({"queue.read", "queue.update"})
+"""What the key may: this and nothing else."""
 
 Config = dict[str, Any]
 
@@ -48,31 +44,6 @@ UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 DOCKER_GIVES = (
     "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service"
 )
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-@contextmanager
-def immich() -> Iterator[SimulatedServer]:
-    engine = Engine()
-    key = Key(permissions=frozenset({"queue.read", "queue.update"}), name="daemon")
-    with SimulatedServer(engine, Api(engine, keys={KEY: key})) as server:
-        yield server
-
-
-def paused(server: SimulatedServer) -> set[str]:
-    with server.present() as engine:
-        return {name for name, queue in engine.queues.items() if queue.is_paused}
-
-
-def is_held(server: SimulatedServer) -> bool:
-    """Whether the daemon has the server in hand: all managed queues paused but one."""
-    return paused(server) == MANAGED - {"metadataExtraction"}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +203,7 @@ def options_for(server: SimulatedServer, **options: object) -> dict[str, object]
 def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         options = options_for(server, MAX_CONCURRENT_JOBS=2)
         with container(image, tmp_path, options=options) as running:
             until(lambda: is_held(server))
@@ -251,7 +222,7 @@ def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
 def test_the_key_is_in_no_process_list_no_environment_and_no_log(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         options = options_for(server, LOG_LEVEL="trace")
         with container(image, tmp_path, options=options) as running:
             until(lambda: is_held(server))
@@ -269,7 +240,7 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
     image: Path, tmp_path: Path
 ) -> None:
     timeout = yaml.safe_load((ROOT / "config.yaml").read_text())["timeout"]
-    with immich() as server:
+    with immich(MAY) as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
@@ -290,7 +261,10 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
 
 
 def test_every_line_of_the_log_looks_alike(image: Path, tmp_path: Path) -> None:
-    with immich() as server, container(image, tmp_path, options=options_for(server)) as running:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server)) as running,
+    ):
         until(lambda: is_held(server))
         running.stop()
         lines = running.log.splitlines()
@@ -310,7 +284,7 @@ def test_a_rejected_key_ends_the_container_with_the_daemons_code(
     image: Path, tmp_path: Path
 ) -> None:
     with (
-        immich() as server,
+        immich(MAY) as server,
         container(image, tmp_path, options=options_for(server, API_KEY="wrong")) as running,
     ):
         assert running.process.wait(LIMIT) == 2
@@ -318,7 +292,10 @@ def test_a_rejected_key_ends_the_container_with_the_daemons_code(
 
 
 def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Path) -> None:
-    with immich() as server, container(image, tmp_path, options=options_for(server)) as running:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server)) as running,
+    ):
         until(lambda: is_held(server))
         before = running.daemon
         assert before is not None
@@ -348,7 +325,7 @@ def test_options_that_are_damaged_end_the_container_instead_of_being_tried_for_e
 def test_without_options_the_settings_are_those_of_the_environment(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "MAX_CONCURRENT_JOBS": "3"}
         with container(image, tmp_path, environment=settings) as running:
             until(lambda: is_held(server))
@@ -362,7 +339,7 @@ def test_without_options_the_settings_are_those_of_the_environment(
 def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
     image: Path, tmp_path: Path, user: int
 ) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=user) as running:
             until(lambda: is_held(server))
@@ -375,7 +352,7 @@ def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
 
 
 def test_root_needs_four_rights_and_no_more(image: Path, tmp_path: Path) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         four = "+chown,+kill,+setgid,+setuid"
         with container(image, tmp_path, environment=settings, capabilities=four) as running:
@@ -390,7 +367,7 @@ def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
     image: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
-    with immich() as server:
+    with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=USER) as running:
             until(lambda: is_held(server))
@@ -400,7 +377,7 @@ def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
 
 
 def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: Path) -> None:
-    with immich() as server:
+    with immich(MAY) as server:
         options = options_for(server, ON_EXIT="keep")
         with container(image, tmp_path, options=options) as running:
             until(lambda: is_held(server))
@@ -417,7 +394,10 @@ def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: 
 def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich() as server, container(image, tmp_path, options=options_for(server)) as running:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server)) as running,
+    ):
         until(lambda: is_held(server))
         assert running.is_healthy()
         daemon = running.daemon
@@ -435,7 +415,7 @@ def test_the_first_look_at_immich_comes_within_1_5_seconds_of_the_start(
 ) -> None:
     """Whatever else the machine is doing: one of several starts shows what it can do."""
     took: list[float] = []
-    with immich() as server:
+    with immich(MAY) as server:
         looks: list[float] = []
 
         def seen(_method: str, path: str) -> None:

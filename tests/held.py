@@ -1,0 +1,43 @@
+"""A simulated Immich over real HTTP, and whether a daemon has it in hand."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from immich_job_daemon.queues import PROTECTED
+from immich_job_daemon.simulator.api import Api, Key
+from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.server import SimulatedServer
+
+LIMIT = 60.0
+"""Seconds after which a thing that should happen is taken for not happening."""
+KEY = "a-secret-key-of-tests"
+MANAGED = {name for name in Engine().queues if name not in PROTECTED}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def immich(permissions: frozenset[str] = frozenset({"all"})) -> Iterator[SimulatedServer]:
+    engine = Engine()
+    api = Api(engine, keys={KEY: Key(permissions=permissions, name="daemon")})
+    with SimulatedServer(engine, api) as server:
+        yield server
+
+
+def paused(server: SimulatedServer) -> set[str]:
+    with server.present() as engine:
+        return {name for name, queue in engine.queues.items() if queue.is_paused}
+
+
+def is_held(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
+    """Whether the daemon has the server in hand: every managed queue is paused but one.
+
+    By default that one has the spare slot, which is given last: no pause is under way any more.
+    """
+    return paused(server) == MANAGED - {but}
