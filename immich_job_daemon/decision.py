@@ -48,6 +48,7 @@ class Reason(StrEnum):
     IDLE = "idle"
     LENT = "open in its turn"
     UNRESTRICTED = "unrestricted"
+    HELD = "held by a person"
     PAUSED_BY_OTHERS = "paused by someone else"
     REFUSED = "cannot be paused"
     PROTECTED = "protected"

@@ -1,6 +1,6 @@
 """What the scheduler carries from one decision to the next, and what an answer does to it.
 
-A ``Memory`` is never changed: each function here returns a new one. The first five fields
+A ``Memory`` is never changed: each function here returns a new one. The fields down to ``rates``
 survive a restart in the ledger, the others are of this run only. Times are the caller's seconds,
 of whatever clock it passes to the scheduler.
 """
@@ -9,6 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from immich_job_daemon.controls import (
+    Change,
+    Controls,
+    SetLimit,
+    SetMode,
+    SetQueue,
+    Wish,
+    wish_of,
+)
+from immich_job_daemon.estimates import Rates
 from immich_job_daemon.queues import Snapshot
 
 UNSURE_FOR: Final = 60.0
@@ -30,7 +40,10 @@ class Memory:
             removed when the queue is seen open again.
         paused_by_others: managed queues found paused that the daemon did not pause.
         slots: the queues that have a slot, in the order they got it.
-        wanted: queues that somebody resumed and that have no slot yet.
+        wanted: queues that somebody resumed or wants next, and that have no slot yet.
+        controls: what a person asks for on the page or over MQTT.
+        undo: what takes the last change of those back, None if there is nothing to take back.
+        rates: how fast each queue is drained.
         refused: queues that Immich refuses to pause.
         lent: queues with a lent slot, and since when.
         turns: when each queue was last seen open, or first seen at all.
@@ -45,6 +58,9 @@ class Memory:
     paused_by_others: frozenset[str] = frozenset()
     slots: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
+    controls: Controls = field(default_factory=Controls)
+    undo: Change | None = None
+    rates: Rates = field(default_factory=Rates)
     refused: frozenset[str] = frozenset()
     lent: Mapping[str, float] = field(default_factory=dict)
     turns: Mapping[str, float] = field(default_factory=dict)
@@ -64,6 +80,43 @@ def restored(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
         if name in snapshot and not snapshot[name].is_paused
     }
     return replace(memory, unsure=unsure, was_away=True)
+
+
+def after_change(memory: Memory, change: Change) -> Memory:
+    """Return the memory after a person asked for ``change``, with what would undo it.
+
+    Who asks for a queue that somebody else had paused speaks for that somebody: from then on its
+    pause is the daemon's, to be resumed in its turn. Undone, the queue stays paused as it was.
+
+    >>> later = after_change(Memory(), SetQueue("ocr", Wish.HELD))
+    >>> sorted(later.controls.held), later.undo
+    (['ocr'], SetQueue(queue='ocr', wish=<Wish.AUTOMATIC: 'automatic'>))
+    """
+    controls = memory.controls
+    match change:
+        case SetMode(mode):
+            undo: Change = SetMode(controls.mode)
+            return replace(memory, controls=replace(controls, mode=mode), undo=undo)
+        case SetLimit(limit):
+            undo = SetLimit(controls.limit)
+            return replace(memory, controls=replace(controls, limit=limit), undo=undo)
+        case SetQueue(name, wish):
+            undo = SetQueue(name, wish_of(name, controls, memory.wanted))
+            is_others = name in memory.paused_by_others
+            if is_others:
+                undo = SetQueue(name, Wish.HELD)
+            taken = {name} if is_others and wish is not Wish.HELD else set()
+            wanted = memory.wanted - {name} | ({name} if wish is Wish.NEXT else set())
+            held = controls.held - {name} | ({name} if wish is Wish.HELD else set())
+            return replace(
+                memory,
+                controls=replace(controls, held=held),
+                undo=undo,
+                # One that runs already has what it could be wanted for.
+                wanted=wanted - set(memory.slots),
+                held=memory.held | taken,
+                paused_by_others=memory.paused_by_others - taken,
+            )
 
 
 def after_failure(memory: Memory) -> Memory:

@@ -5,10 +5,16 @@ The log is its first reader: ``changes`` tells what differs between two pictures
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, NamedTuple
 
+from immich_job_daemon.controls import Change as Control
+from immich_job_daemon.controls import Controls, Mode, Wish, wish_of
 from immich_job_daemon.decision import Reason
+from immich_job_daemon.estimates import Forecast, Rates
+from immich_job_daemon.history import History
 from immich_job_daemon.queues import Queue, Snapshot
+from immich_job_daemon.tally import Tally
 
 SCHEDULED: Final = frozenset(Reason) - {
     Reason.PROTECTED,
@@ -17,29 +23,130 @@ SCHEDULED: Final = frozenset(Reason) - {
 }
 """The reasons of the queues whose work the daemon lets be done."""
 
+AT_WORK: Final = (Reason.RUNNING, Reason.DRAINING, Reason.UNRESTRICTED)
+"""The reasons of the queues in which jobs run, if there are any."""
+
+
+class State(StrEnum):
+    """What the daemon is at, in a word."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    UNREACHABLE = "waiting for Immich"
+    HELD = "held"
+    OPEN = "open"
+    ATTENTION = "needs attention"
+
+
+class Trouble(StrEnum):
+    """What kind of problem there is: what a person can do about it depends on that."""
+
+    SEARCHING = "searching"
+    UNREACHABLE = "unreachable"
+    NOT_IMMICH = "not immich"
+    KEY_REJECTED = "key rejected"
+    PERMISSION_MISSING = "permission missing"
+    REFUSED = "refused"
+    UNEXPECTED = "unexpected"
+
+
+AWAY: Final = frozenset({Trouble.SEARCHING, Trouble.UNREACHABLE, Trouble.NOT_IMMICH})
+"""The troubles in which Immich does not answer at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes:
+        trouble: its kind.
+        text: what happened, to what, and what to do next, in one English sentence or two.
+        since: when it began, in seconds since 1970.
+    """
+
+    trouble: Trouble
+    text: str
+    since: float
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """What the daemon knows at one moment.
 
     Attributes:
-        updated: when the last look succeeded, seconds of the daemon's clock; None before.
         limit: how many queues may run at once.
+        updated: when the last look succeeded, seconds of the daemon's clock; None before.
+        updated_at: the same in seconds since 1970.
+        due: until when the next picture must have come, seconds of the daemon's clock: while the
+            loop turns one does, whatever Immich does.
+        server: Immich's version, None before it told.
         queues: as last reported, in Immich's order.
+        order: their names, the first by priority first.
         reasons: why each of them is in its state.
         problem: what is wrong and what to do about it, None if nothing is.
+        controls: what a person asks for.
+        next: the queues that a person wants next.
+        undo: what takes the last change of the controls back.
+        rates: how fast each queue is drained.
+        forecast: when everything will be done.
+        history: of the last 24 hours.
+        tally: what was done since the start.
     """
 
     limit: int
     updated: float | None = None
+    updated_at: float | None = None
+    due: float = 0.0
+    server: str | None = None
     queues: Snapshot = field(default_factory=dict)
+    order: tuple[str, ...] = ()
     reasons: Mapping[str, Reason] = field(default_factory=dict)
-    problem: str | None = None
+    problem: Problem | None = None
+    controls: Controls = field(default_factory=Controls)
+    next: frozenset[str] = frozenset()
+    undo: Control | None = None
+    rates: Rates = field(default_factory=Rates)
+    forecast: Forecast = field(default_factory=Forecast)
+    history: History = field(default_factory=History)
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def pending(self) -> int:
         """Jobs that run or wait in the queues that the daemon schedules."""
         return sum(queue.pending for queue in self.those(*SCHEDULED))
+
+    @property
+    def running(self) -> list[Queue]:
+        """The queues in which jobs run by the daemon's leave, the first by priority first."""
+        return [
+            self.queues[name]
+            for name in self.order
+            if self.reasons.get(name) in AT_WORK and self.queues[name].pending
+        ]
+
+    @property
+    def managed(self) -> list[str]:
+        """The names of the queues that the daemon schedules, the first by priority first."""
+        alone = (Reason.PROTECTED, Reason.REFUSED)
+        return [name for name in self.order if self.reasons.get(name) not in alone]
+
+    @property
+    def state(self) -> State:
+        """What the daemon is at; what needs a person comes first."""
+        if self.problem is not None:
+            away = self.problem.trouble in AWAY
+            return State.UNREACHABLE if away else State.ATTENTION
+        if self.updated is None:
+            return State.UNREACHABLE
+        if self.controls.mode is Mode.HELD:
+            return State.HELD
+        if self.controls.mode is Mode.OPEN:
+            return State.OPEN
+        return State.RUNNING if self.running else State.IDLE
+
+    def wish(self, name: str) -> Wish:
+        """Return what a person wants of one queue."""
+        return wish_of(name, self.controls, self.next)
 
     def those(self, *reasons: Reason) -> list[Queue]:
         """Return the queues that are in their state for one of the reasons."""

@@ -1,0 +1,64 @@
+"""Where the loop and its readers meet: the published picture one way, wishes the other.
+
+Neither ever waits for the other. The loop leaves each new picture and takes what was wished for
+since; a reader takes the latest picture and leaves a wish, which wakes the loop.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from threading import Condition
+from typing import Final
+
+from immich_job_daemon.controls import Change
+from immich_job_daemon.status import Status
+
+MOST_WISHES: Final = 100
+"""Wishes that wait for the loop at most: more than any person makes between two rounds."""
+
+
+class Board:
+    """The picture of now, for any number of threads.
+
+    Args:
+        status: the first picture.
+        wake: makes the loop look at its wishes soon; may be called from any thread.
+    """
+
+    def __init__(self, status: Status, wake: Callable[[], None] = lambda: None) -> None:
+        self._status = status
+        self._wake = wake
+        self._wishes: deque[Change] = deque()
+        self._changed = Condition()
+
+    @property
+    def status(self) -> Status:
+        """The latest picture."""
+        return self._status
+
+    def publish(self, status: Status) -> None:
+        """Show a new picture to everybody."""
+        with self._changed:
+            self._status = status
+            self._changed.notify_all()
+
+    def wait_for_other(self, than: Status, timeout: float) -> Status:
+        """Return the latest picture as soon as it is another one, or after ``timeout`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._status is not than, timeout)
+            return self._status
+
+    def ask(self, change: Change) -> bool:
+        """Leave a wish for the loop; return whether there was room for it."""
+        with self._changed:
+            if len(self._wishes) >= MOST_WISHES:
+                return False
+            self._wishes.append(change)
+        self._wake()
+        return True
+
+    def take(self) -> list[Change]:
+        """Return the wishes since the last time, the oldest first."""
+        with self._changed:
+            taken = list(self._wishes)
+            self._wishes.clear()
+        return taken
