@@ -1,0 +1,1 @@
+"""One WSGI application with two faces: numbers for machines, a page for people."""
