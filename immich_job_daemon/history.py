@@ -34,32 +34,46 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The parts in which anything was looked at, the oldest first; and the last look."""
+    """What was seen.
+
+    Attributes:
+        parts: those in which anything was looked at, the oldest first.
+        seen: when the last look was.
+        running: the queues that have had a slot since then.
+        peak: the most jobs that were pending at once since nothing was: what is done of a backlog
+            is measured by that.
+    """
 
     parts: tuple[Part, ...] = ()
     seen: float | None = None
     running: tuple[str, ...] = ()
+    peak: int = 0
 
 
-def observe(history: History, *, running: Iterable[str], pending: int, now: float) -> History:
+def observe(
+    history: History, *, running: Iterable[str], pending: int | None, now: float
+) -> History:
     """Return the history after one more look.
 
     Args:
         history: what was seen before.
         running: the queues that have a slot from now on; none when that is not known.
-        pending: how many jobs are left to do.
+        pending: how many jobs are left to do, None when that is not known.
         now: the time of the look.
     """
     parts = list(history.parts)
     if history.seen is not None:
         _credit(parts, history.running, history.seen, now)
     start = now // PART * PART
-    if not parts or parts[-1].start < start:
-        parts.append(Part(start))
-    parts[-1] = replace(parts[-1], pending=max(parts[-1].pending, pending))
+    peak = history.peak
+    if pending is not None:
+        if not parts or parts[-1].start < start:
+            parts.append(Part(start))
+        parts[-1] = replace(parts[-1], pending=max(parts[-1].pending, pending))
+        peak = max(peak, pending) if pending else 0
     oldest = start - (PARTS - 1) * PART
     kept = tuple(part for part in parts if part.start >= oldest)
-    return History(kept, now, tuple(running))
+    return History(kept, now, tuple(running), peak)
 
 
 def _credit(parts: list[Part], running: Iterable[str], begin: float, end: float) -> None:
