@@ -1,0 +1,77 @@
+"""What one client's connection may cost, where waitress by itself sets no bound or gives up.
+
+waitress 3.0.2 closes a connection on which nothing comes, but not one on which a byte comes now
+and then; it takes as many requests at once as fit in a packet; and a request line or a length that
+Python cannot read ends a connection without an answer. What is wrong with HTTP itself is answered
+in JSON here, since no face ever sees it.
+"""
+
+import json
+import time
+from typing import Any, Final
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import ErrorTask
+
+LONGEST_REQUEST: Final = 30.0
+"""Seconds from a request's first byte to its last."""
+
+MOST_AT_ONCE: Final = 8
+"""Requests of one connection that wait for their answers; browsers and scrapers send one."""
+
+_LONGEST_REASON: Final = 200
+
+
+class Parser(HTTPRequestParser):
+    """Reads a request; whatever of it cannot be read is the client's mistake."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the request line and the headers, or raise ParsingError."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            # An address such as http://[ or a length of thousands of digits.
+            raise ParsingError(f"The request cannot be read: {error}") from None
+
+
+class InJson(ErrorTask):
+    """Answers what is no request that a face could answer."""
+
+    def execute(self) -> None:
+        """Write the answer and close the connection."""
+        parser: Any = self.request
+        error = parser.error
+        reason = f"{error.reason}: {error.body}"[:_LONGEST_REASON]
+        body = json.dumps({"error": reason}).encode() + b"\n"
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers = [
+            ("Content-Type", "application/json"),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Connection(HTTPChannel):
+    """A connection that ends when it takes too long over one request or sends too many at once."""
+
+    parser_class = Parser
+    error_task_class = InJson
+    _begun: tuple[HTTPRequestParser, float] | None = None
+
+    def received(self, data: bytes) -> bool:
+        """Take what came, and say whether it was of use."""
+        was_of_use = super().received(data)
+        now = time.monotonic()
+        if self.request is None:
+            self._begun = None
+        elif self._begun is None or self._begun[0] is not self.request:
+            self._begun = (self.request, now)
+        elif now - self._begun[1] > LONGEST_REQUEST:
+            self.will_close = True
+        if len(self.requests) > MOST_AT_ONCE:
+            self.will_close = True
+        return was_of_use
