@@ -2,7 +2,6 @@
 
 import enum
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import IO, Any, Final
 import voluptuous as vol
 
 from immich_job_daemon import values
+from immich_job_daemon.hiding import SECRETS, Hiding
 from immich_job_daemon.log import LEVELS
 from immich_job_daemon.queues import PRIORITY, PROTECTED
-from immich_job_daemon.secret import Secret, redactor
+from immich_job_daemon.secret import Secret
 
 __all__ = [
     "SCHEMA",
@@ -79,6 +79,18 @@ SCHEMA: Final = vol.Schema(
             "LOG_LEVEL", default="info", description=f"one of {', '.join(LEVELS)}"
         ): vol.All(values.text, vol.Lower, vol.In(LEVELS, msg="is no level")),
         vol.Optional(
+            "STATUS_PORT", default=8085, description="a port from 1 to 65535, or 0 for none"
+        ): values.port,
+        vol.Optional(
+            "UI_PORT", default=8099, description="a port from 1 to 65535, or 0 for none"
+        ): values.port,
+        vol.Optional(
+            "UI_PASSWORD",
+            default="",
+            description=f"{values.SHORTEST_PASSWORD} characters or more, or nothing: the page "
+            "only shows",
+        ): values.password_or_nothing,
+        vol.Optional(
             "DATA_DIR", default="/data", description="a folder such as /data"
         ): values.folder,
     }
@@ -113,7 +125,8 @@ _LARGEST: Final = 1024 * 1024
 class Settings:
     """What the daemon is asked to do, read and checked.
 
-    ``poll_interval`` is in seconds. An empty ``immich_url`` says: look for it.
+    ``poll_interval`` is in seconds. An empty ``immich_url`` says: look for it. A port that is 0
+    is not opened. Without a ``ui_password`` nobody can change anything on the page.
     """
 
     immich_url: str
@@ -125,6 +138,9 @@ class Settings:
     unrestricted_below: int
     on_exit: OnExit
     log_level: str
+    status_port: int
+    ui_port: int
+    ui_password: Secret
     data_dir: Path
 
 
@@ -150,7 +166,7 @@ def read_settings(
     """
     options = options or {}
     given = {**_set_in(environment), **_set_in(options)}
-    hiding = _Hiding(source.get("API_KEY") for source in (environment, options))
+    hiding = Hiding(environment, options)
     # Raised outside of any except: voluptuous' errors must not hang on as its context.
     checked, wrong = _check(given)
     if wrong:
@@ -232,39 +248,25 @@ def _set_in(source: Mapping[str, object]) -> dict[str, object]:
 def _check(given: dict[str, object]) -> tuple[dict[str, Any], dict[str, vol.Invalid]]:
     """Return the values as they are meant, or what is wrong by the name of the setting."""
     try:
-        return SCHEMA(given), {}
+        checked = SCHEMA(given)
     except vol.MultipleInvalid as invalid:
         return {}, {str(error.path[0]): error for error in invalid.errors}
+    if checked["STATUS_PORT"] == checked["UI_PORT"] != 0:
+        wrong, other = ("UI_PORT", "STATUS_PORT")[:: 1 if "UI_PORT" in given else -1]
+        return {}, {wrong: vol.Invalid(f"is the port of {other} too")}
+    return checked, {}
 
 
-class _Hiding:
-    """Knows what was given as the key, and so what must not be shown."""
-
-    def __init__(self, keys: Iterable[object]) -> None:
-        texts = (text.strip() for text in values.texts_in([*keys]) if not values.is_unset(text))
-        self._redact = redactor(*texts)
-
-    def is_in(self, value: object) -> bool:
-        """Whether the key is anywhere in a value."""
-        return any(self._redact(text) != text for text in values.texts_in(value))
-
-    def name(self, name: str) -> str:
-        """Return the name of an option as it may be shown."""
-        if self.is_in(name):
-            return "a hidden name"
-        return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name) else values.show(name)
-
-
-def _problem(name: str, error: vol.Invalid, given: dict[str, object], hiding: _Hiding) -> str:
+def _problem(name: str, error: vol.Invalid, given: dict[str, object], hiding: Hiding) -> str:
     """Return the line that tells a person what is wrong with the value of a setting."""
     wrong = error.error_message
     value = given.get(name)
     if name not in given:
         got = "nothing"
-    elif name == "API_KEY":
+    elif name in SECRETS:
         got = "a hidden value"
-    elif hiding.is_in(value):
-        wrong, got = "holds the API key", "a hidden value"
+    elif found := hiding.found_in(value):
+        wrong, got = found, "a hidden value"
     elif any("@" in text for text in values.texts_in(value)):
         # An address may have a password before the @.
         got = "a hidden value"

@@ -16,6 +16,8 @@ import voluptuous as vol
 
 from immich_job_daemon.secret import Secret
 
+SHORTEST_PASSWORD: Final = 8
+_LARGEST_PORT: Final = 65535
 _LONGEST_NUMBER: Final = 64
 _LONGEST_ADDRESS: Final = 2048
 _FAR: Final = 1e9
@@ -99,6 +101,14 @@ def whole_number(value: object) -> int:
     if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _WHOLE.fullmatch(value.strip()):
         return int(value.strip().partition(".")[0])
     raise vol.Invalid("is not a whole number")
+
+
+def port(value: object) -> int:
+    """Return the number of a port, or 0 for none."""
+    number = whole_number(value)
+    if not 0 <= number <= _LARGEST_PORT:
+        raise vol.Invalid("is no port")
+    return number
 
 
 def seconds(value: object) -> float:
@@ -185,6 +195,16 @@ def api_key(value: object) -> Secret:
     if not re.fullmatch(r"[!-~]+", key):
         raise vol.Invalid("holds a space, a line break or another character that no key has")
     return Secret(key)
+
+
+def password_or_nothing(value: object) -> Secret:
+    """Return a password that a person chose and types, or an empty one where nothing is given."""
+    password = text(value)
+    if not password.isprintable():
+        raise vol.Invalid("holds a line break or another character that cannot be seen")
+    if 0 < len(password) < SHORTEST_PASSWORD:
+        raise vol.Invalid("is too short")
+    return Secret(password)
 
 
 def folder(value: object) -> Path:

@@ -25,11 +25,19 @@ from immich_job_daemon.config import (
     read_options,
     read_settings,
 )
+from immich_job_daemon.hiding import SECRETS
 from immich_job_daemon.queues import PRIORITY, PROTECTED
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
+PASSWORD: Final = "schöner hören"
 at_any_speed = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-NUMBERS: Final = ["MAX_CONCURRENT_JOBS", "UNRESTRICTED_BELOW", "POLL_INTERVAL"]
+NUMBERS: Final = [
+    "MAX_CONCURRENT_JOBS",
+    "UNRESTRICTED_BELOW",
+    "POLL_INTERVAL",
+    "STATUS_PORT",
+    "UI_PORT",
+]
 
 
 def read(**options: object) -> Settings:
@@ -68,6 +76,9 @@ def test_only_the_key_is_needed_and_all_else_has_its_default() -> None:
         unrestricted_below=0,
         on_exit=OnExit.RELEASE,
         log_level="info",
+        status_port=8085,
+        ui_port=8099,
+        ui_password=Secret(""),
         data_dir=Path("/data"),
     )
 
@@ -83,6 +94,9 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "UNRESTRICTED_BELOW": "50",
         "ON_EXIT": "keep",
         "LOG_LEVEL": "debug",
+        "STATUS_PORT": "80",
+        "UI_PORT": "0",
+        "UI_PASSWORD": PASSWORD,
         "DATA_DIR": "state",
     }
     expected = Settings(
@@ -95,6 +109,9 @@ def test_every_setting_is_read_from_the_environment() -> None:
         unrestricted_below=50,
         on_exit=OnExit.KEEP,
         log_level="debug",
+        status_port=80,
+        ui_port=0,
+        ui_password=Secret(PASSWORD),
         data_dir=Path("state"),
     )
     assert environment.keys() == SETTINGS.keys()
@@ -166,6 +183,9 @@ def test_an_unknown_variable_of_the_environment_is_nobodys_business() -> None:
 def test_every_wrong_value_is_reported_at_once_in_the_order_of_the_settings() -> None:
     assert problems(
         DATA_DIR="a\0b",
+        UI_PASSWORD="short",
+        UI_PORT="65536",
+        STATUS_PORT="-1",
         LOG_LEVEL="loud",
         ON_EXIT="maybe",
         UNRESTRICTED_BELOW="-1",
@@ -187,6 +207,9 @@ def test_every_wrong_value_is_reported_at_once_in_the_order_of_the_settings() ->
             "UNRESTRICTED_BELOW: is too small, got '-1'",
             "ON_EXIT: is neither of the two, got 'maybe'",
             "LOG_LEVEL: is no level, got 'loud'",
+            "STATUS_PORT: is no port, got '-1'",
+            "UI_PORT: is no port, got '65536'",
+            "UI_PASSWORD: is too short, got a hidden value",
             r"DATA_DIR: holds a NUL character, got 'a\x00b'",
         )
     ]
@@ -346,7 +369,7 @@ def test_a_key_of_a_wrong_type_is_refused_unseen(wrong: object) -> None:
     assert problem(API_KEY=wrong).startswith("API_KEY: is not a text, got a hidden value, ")
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "API_KEY"])
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in SECRETS])
 @pytest.mark.parametrize(
     "misplaced", [KEY, [f"? {KEY}"], {"a": [KEY]}, f"? {KEY} ?", "? Xk3%2B%2FyZ9qW7vLmN2pR5tB8sD"]
 )
@@ -375,6 +398,80 @@ def test_settings_do_not_show_the_key() -> None:
     assert KEY not in f"{settings} {settings.api_key} {settings.api_key!r}"
     assert KEY not in repr(dataclasses.asdict(settings))
     assert {settings.api_key: 1}[Secret(KEY)] == 1
+
+
+# UI_PASSWORD
+
+
+@pytest.mark.parametrize("password", ["12345678", PASSWORD, "a:b c#d@e?", "пароль для страницы"])
+def test_a_password_is_anything_that_can_be_seen(password: str) -> None:
+    assert read(UI_PASSWORD=f" {password}\n").ui_password.reveal() == password
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("1234567", "is too short"),
+        ("  1234567  ", "is too short"),
+        (f"{PASSWORD}\n{PASSWORD}", "holds a line break or another character that cannot be seen"),
+        (f"{PASSWORD}\0", "holds a line break or another character that cannot be seen"),
+        (12345678, "is not a text"),
+        ([PASSWORD], "is not a text"),
+        ({"a": KEY}, "is not a text"),
+    ],
+)
+def test_what_is_no_password_is_refused_unseen(wrong: object, why: str) -> None:
+    assert problem(UI_PASSWORD=wrong) == (
+        f"UI_PASSWORD: {why}, got a hidden value, "
+        "expected 8 characters or more, or nothing: the page only shows"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in SECRETS])
+def test_the_password_in_the_place_of_another_value_is_not_shown(name: str) -> None:
+    for source in ({"UI_PASSWORD": PASSWORD}, {}):
+        given: dict[str, object] = {"API_KEY": KEY, name: [f"? {PASSWORD}"]}
+        with pytest.raises(SettingsError) as caught:
+            read_settings(source, given if source else {**given, "UI_PASSWORD": PASSWORD})
+        (line,) = caught.value.problems
+        assert line == (
+            f"{name}: holds the password of the page, got a hidden value, "
+            f"expected {SETTINGS[name].expected}"
+        )
+
+
+def test_what_is_too_short_for_a_password_does_not_hide_other_values() -> None:
+    assert "got 'maybe'" in problems(UI_PASSWORD="may", ON_EXIT="maybe")[0]
+
+
+def test_settings_do_not_show_the_password() -> None:
+    settings = read(UI_PASSWORD=PASSWORD)
+    assert PASSWORD not in repr(settings)
+    assert PASSWORD not in repr(dataclasses.asdict(settings))
+
+
+# Ports
+
+
+@pytest.mark.parametrize(("given_as", "port"), [("0", 0), (1, 1), ("8080", 8080), (65535, 65535)])
+def test_a_port_is_one_of_65535_or_none(given_as: object, port: int) -> None:
+    settings = read(STATUS_PORT=given_as, UI_PORT=0)
+    assert (settings.status_port, settings.ui_port) == (port, 0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 65536, 10**400, "http"])
+def test_what_is_no_port_is_refused(wrong: object) -> None:
+    assert problem(UI_PORT=wrong).startswith("UI_PORT: is no")
+
+
+def test_two_listeners_cannot_have_one_port_unless_it_is_none() -> None:
+    assert problem(STATUS_PORT=80, UI_PORT=80).startswith(
+        "UI_PORT: is the port of STATUS_PORT too, got 80, expected "
+    )
+    assert problem(STATUS_PORT=8099).startswith(
+        "STATUS_PORT: is the port of UI_PORT too, got 8099, expected "
+    )
+    assert read(STATUS_PORT=0, UI_PORT=0).ui_port == 0
 
 
 def test_settings_are_frozen() -> None:
