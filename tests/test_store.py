@@ -25,8 +25,9 @@ ROOT = Path(__file__).parent.parent
 ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())
 FORMS: Final[dict[str, Any]] = CONFIG["schema"]
-NO_OPTION = {"DATA_DIR"}
-"""Settings that are none of the add-on's options: its data are always below /data."""
+NO_OPTION = {"DATA_DIR", "STATUS_PORT", "UI_PORT", "UI_PASSWORD"}
+"""Settings that are none of the add-on's options: its data are always below /data, Home Assistant
+says at which ports it is reached, and lets nobody else to the page."""
 
 DEFAULTS: Final = {
     "apparmor": True,
