@@ -1,0 +1,140 @@
+"""A queue as the page shows it: its state in a word, why it is so, its figures, what may be asked.
+
+Pure.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from immich_job_daemon.controls import Change, SetQueue, Wish, as_json
+from immich_job_daemon.decision import Reason
+from immich_job_daemon.queues import Queue
+from immich_job_daemon.status import Status
+from immich_job_daemon.web.people.states import ICONS, Case, state
+from immich_job_daemon.web.people.wishes import ALONE
+from immich_job_daemon.web.people.words import Words
+from immich_job_daemon.web.picture import is_stale
+
+_TWO_DIGITS: Final = 10
+
+WISH_ICONS: Final = {Wish.AUTOMATIC: "auto", Wish.NEXT: "next", Wish.HELD: "pause"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A button: what it asks for as JSON, its picture, word and full name, whether it is so now."""
+
+    ask: str
+    icon: str
+    word: str
+    label: str
+    is_pressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure of a queue; ``is_none`` where there is none to speak of."""
+
+    kind: str
+    name: str
+    text: str
+    is_none: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One queue."""
+
+    name: str
+    label: str
+    state: str
+    icon: str
+    word: str
+    why: str
+    cells: tuple[Cell, ...]
+    choices: tuple[Choice, ...]
+    group: str
+    is_quiet: bool
+
+
+def body(change: Change) -> str:
+    """Return what the page's script sends for a change."""
+    return json.dumps(as_json(change))
+
+
+class Rows:
+    """Makes the rows of one picture.
+
+    Args:
+        status: the picture.
+        words: the reader's.
+        now: the present time of the daemon's clock.
+    """
+
+    def __init__(self, status: Status, words: Words, now: float) -> None:
+        self._status = status
+        self._words = words
+        self._is_stale = is_stale(status, now)
+        waiting = [name for name in status.order if status.reasons.get(name) is Reason.WAITING]
+        self._line = sorted(waiting, key=lambda name: name not in status.next)
+
+    def row(self, name: str) -> Row:
+        """Return one queue's row."""
+        status, words = self._status, self._words
+        queue, reason, wish = status.queues[name], status.reasons[name], status.wish(name)
+        ahead = self._line.index(name) if name in self._line else 0
+        found = state(reason, Case(queue, wish, status.controls.mode, ahead))
+        why = f"why.{found.why}"
+        label = words.queue(name)
+        return Row(
+            name=name,
+            label=label,
+            state=found.name,
+            icon=ICONS[found.name],
+            word=words(f"state.{found.name}"),
+            why=words(why) if found.count is None else words.many(why, found.count),
+            cells=self._cells(queue),
+            choices=() if reason in ALONE else tuple(self._choices(name, label, wish)),
+            group=words("wish.group", queue=label),
+            is_quiet=found.name in {"idle", "ready"} and not queue.pending,
+        )
+
+    def _choices(self, name: str, label: str, wish: Wish) -> list[Choice]:
+        words = self._words
+        return [
+            Choice(
+                ask=body(SetQueue(name, choice)),
+                icon=icon,
+                word=words(f"wish.{choice}"),
+                label=words("wish.of", wish=words(f"wish.{choice}"), queue=label),
+                is_pressed=choice is wish,
+            )
+            for choice, icon in WISH_ICONS.items()
+        ]
+
+    def _cells(self, queue: Queue) -> tuple[Cell, ...]:
+        words = self._words
+        left = None if self._is_stale else self._status.forecast.queues.get(queue.name)
+        return (
+            self._cell("waiting", words.number(queue.backlog) if queue.backlog else None),
+            self._cell("active", words.number(queue.active) if queue.active else None),
+            self._cell("failed", words.number(queue.failed) if queue.failed else None),
+            self._cell("rate", self._speed(queue.name) if queue.pending else None),
+            self._cell("estimate", words.short(left) if queue.pending else None),
+        )
+
+    def _cell(self, kind: str, text: str | None) -> Cell:
+        words = self._words
+        name = words(f"queues.{kind}")
+        return Cell(kind, name, text or words("queues.nothing"), is_none=text is None)
+
+    def _speed(self, name: str) -> str:
+        """Return how fast a queue is drained, with two digits at least: more would jump about."""
+        rate = self._status.rates.queues.get(name)
+        per_second = rate.per_second if rate else None
+        if per_second is None:
+            return self._words("short.unknown")
+        per_minute = per_second * 60
+        digits = round(per_minute) if per_minute >= _TWO_DIGITS else per_minute
+        return self._words("short.rate", count=self._words.number(digits))

@@ -1,0 +1,103 @@
+"""Whether a change can be made now, and a sentence of what will happen then. Pure.
+
+What is asked of the loop is checked once more by nobody: a queue that vanishes in between has no
+effect, and the scheduler never touches a protected one.
+"""
+
+from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.decision import Reason
+from immich_job_daemon.memory import Memory, after_change
+from immich_job_daemon.queues import Queue
+from immich_job_daemon.status import AT_WORK, Status
+from immich_job_daemon.web.people.words import Words, plain
+
+ALONE = frozenset({Reason.PROTECTED, Reason.REFUSED})
+"""The reasons of the queues that the daemon leaves alone."""
+
+
+def refusal(change: Change, status: Status, words: Words) -> str | None:
+    """Return why a change cannot be made, for a person; None if it can."""
+    match change:
+        case SetLimit(int(limit)) if status.managed and limit > len(status.managed):
+            return words.many("error.limit", len(status.managed))
+        case SetQueue(name) if name not in status.queues:
+            return words("error.queue", queue=plain(name))
+        case SetQueue(name) if status.reasons.get(name) in ALONE:
+            return words("error.protected", queue=words.queue(name))
+    return None
+
+
+def undoing(change: Change, status: Status) -> Change | None:
+    """Return what would take a change back that is made now."""
+    memory = Memory(
+        controls=status.controls,
+        wanted=status.next,
+        paused_by_others=frozenset(
+            name for name, reason in status.reasons.items() if reason is Reason.PAUSED_BY_OTHERS
+        ),
+    )
+    return after_change(memory, change).undo
+
+
+def promise(change: Change, status: Status, words: Words, setting: int) -> str:
+    """Return what will happen once a change is made.
+
+    Args:
+        change: what is asked for.
+        status: how things stand.
+        words: the reader's.
+        setting: MAX_CONCURRENT_JOBS.
+    """
+    match change:
+        case SetMode(mode):
+            says = _of_mode(mode, status, words, setting)
+        case SetLimit(limit):
+            says = _of_limit(limit, status, words, setting)
+        case SetQueue(name, wish):
+            says = _of_queue(status.queues[name], wish, status, words)
+    if status.problem is not None or status.updated is None:
+        says = f"{says} {words('will.away')}"
+    return says
+
+
+def _of_mode(mode: Mode, status: Status, words: Words, setting: int) -> str:
+    if mode is Mode.HELD:
+        active = sum(status.queues[name].active for name in status.managed)
+        return words.many("will.held_busy", active) if active else words("will.held_now")
+    if mode is Mode.OPEN:
+        number = len(status.managed)
+        return words.many("will.open", number) if number else words("will.open_unknown")
+    return words.many("will.automatic", status.controls.limit or setting)
+
+
+def _of_limit(limit: int | None, status: Status, words: Words, setting: int) -> str:
+    if limit is None:
+        return words.many("will.limit_reset", setting)
+    is_lower = status.controls.mode is Mode.AUTOMATIC and len(status.running) > limit
+    return words.many("will.limit_lower" if is_lower else "will.limit", limit)
+
+
+def _of_queue(queue: Queue, wish: Wish, status: Status, words: Words) -> str:
+    label, mode = words.queue(queue.name), status.controls.mode
+    if wish is Wish.AUTOMATIC:
+        return words("will.automatic_queue", queue=label)
+    if wish is Wish.HELD:
+        if mode is Mode.OPEN:
+            return words("will.hold_open", queue=label)
+        if queue.active:
+            return words.many("will.hold_busy", queue.active, queue=label)
+        return words("will.hold", queue=label)
+    return words(f"will.{_next(queue, status)}", queue=label)
+
+
+def _next(queue: Queue, status: Status) -> str:
+    """Return the name of the text that tells what becomes of a queue that is to run next."""
+    reason = status.reasons.get(queue.name)
+    if status.controls.mode is Mode.HELD:
+        return "next_held"
+    if reason in AT_WORK and reason is not Reason.DRAINING and queue.pending:
+        return "next_running"
+    if not queue.pending:
+        return "next_idle"
+    is_free = len(status.running) < status.limit
+    return "next_now" if is_free else "next"

@@ -1,0 +1,136 @@
+"""The picture in JSON: what the numbers are, and when they are old."""
+
+from dataclasses import replace
+
+import pytest
+
+from immich_job_daemon.controls import Controls, Mode
+from immich_job_daemon.decision import Reason
+from immich_job_daemon.estimates import Forecast, Rate, Rates
+from immich_job_daemon.queues import Queue
+from immich_job_daemon.status import Problem, Status, Trouble
+from immich_job_daemon.web.picture import WORDS, is_stale, label, queues, totals
+from tests.web.statuses import AT, BUSY, LOST, NOTHING
+
+
+def test_the_totals_are_of_all_queues_also_of_those_that_are_not_the_daemons() -> None:
+    assert totals(BUSY, AT + 2.9) == {
+        "active": 3,
+        "waiting": 1242,
+        "failed": 2,
+        "queues": 5,
+        "delayed": 3,
+        "running": ["thumbnailGeneration"],
+        "state": "running",
+        "eta_seconds": 1501,
+        "updated": "2026-09-21T14:13:20+00:00",
+        "age_seconds": 2,
+        "stale": False,
+    }
+
+
+def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_shows() -> None:
+    found = queues(BUSY, AT)
+    assert [queue["name"] for queue in found] == [*BUSY.order]
+    assert found[1] == {
+        "name": "thumbnailGeneration",
+        "label": "Thumbnail generation",
+        "active": 3,
+        "waiting": 1000,
+        "delayed": 0,
+        "failed": 0,
+        "paused": False,
+        "state": "running",
+        "reason": "running",
+        "eta_seconds": 1337,
+        "rate_per_minute": 45.0,
+    }
+    waiting = found[4]
+    assert (waiting["waiting"], waiting["paused"], waiting["state"]) == (234, True, "waiting")
+    assert waiting["reason"] == "waiting for a slot"
+    assert waiting["eta_seconds"] is waiting["rate_per_minute"] is None
+    assert [queue["state"] for queue in found] == [
+        "idle",
+        "running",
+        "paused",
+        "protected",
+        "waiting",
+    ]
+
+
+def test_every_reason_has_a_word() -> None:
+    assert WORDS.keys() == set(Reason)
+
+
+def test_while_nothing_is_known_there_are_no_totals_and_no_queues() -> None:
+    assert totals(NOTHING, AT) is None
+    assert queues(NOTHING, AT) == []
+    assert is_stale(NOTHING, AT)
+
+
+@pytest.mark.parametrize(("mode", "state"), [(Mode.HELD, "held"), (Mode.OPEN, "open")])
+def test_the_state_is_the_pictures(mode: Mode, state: str) -> None:
+    found = totals(replace(BUSY, controls=Controls(mode=mode)), AT)
+    assert found is not None
+    assert found["state"] == state
+
+
+def test_the_last_figures_stay_when_immich_is_away_with_their_age_and_no_estimate() -> None:
+    found = totals(LOST, AT + 75.2)
+    assert found is not None
+    assert (found["waiting"], found["age_seconds"], found["stale"]) == (1242, 75, True)
+    assert (found["eta_seconds"], found["state"]) == (None, "waiting for Immich")
+    assert {queue["eta_seconds"] for queue in queues(LOST, AT)} == {None}
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+@pytest.mark.parametrize(("since", "is_of_a_look"), [(1.0, True), (-1.0, False)])
+def test_a_problem_makes_it_stale_if_no_look_succeeded_since(
+    trouble: Trouble, since: float, *, is_of_a_look: bool
+) -> None:
+    """A command that Immich refuses is a problem too, but the looks after it are good ones."""
+    assert BUSY.updated_at is not None
+    status = replace(BUSY, problem=Problem(trouble, "Text.", BUSY.updated_at + since))
+    never = {Trouble.REFUSED, Trouble.UNEXPECTED}
+    assert is_stale(status, AT) is (is_of_a_look or trouble not in never)
+
+
+def test_it_is_stale_when_the_loop_no_longer_turns() -> None:
+    assert not is_stale(BUSY, BUSY.due)
+    assert is_stale(BUSY, BUSY.due + 0.1)
+
+
+def test_a_clock_that_is_read_before_the_look_gives_no_negative_age() -> None:
+    found = totals(BUSY, AT - 0.2)
+    assert found is not None
+    assert found["age_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("thumbnailGeneration", "Thumbnail generation"),
+        ("metadataExtraction", "Metadata extraction"),
+        ("sidecar", "Sidecar"),
+        ("ocr", "OCR"),
+        ("ocr2Detection", "Ocr2 detection"),
+        ("face detection", "Face detection"),
+        ("GPS", "Gps"),
+        ("ß", "SS"),
+        ("_", "_"),
+        ("распознавание", "Распознавание"),
+    ],
+)
+def test_a_queue_of_any_name_has_a_label(name: str, shown: str) -> None:
+    assert label(name) == shown
+
+
+def test_a_rate_is_told_once_there_is_one() -> None:
+    queue = Queue("ocr", is_paused=False, active=1)
+    status = Status(1, AT, 0.0, AT, queues={"ocr": queue}, order=("ocr",))
+    status = replace(status, reasons={"ocr": Reason.RUNNING})
+    for rate, told in ((Rate(0.4, 9.0), None), (Rate(100.0, 900.0), 6.67)):
+        (found,) = queues(replace(status, rates=Rates({"ocr": rate})), AT)
+        assert found["rate_per_minute"] == told
+    (found,) = queues(replace(status, forecast=Forecast({"ocr": 0.4})), AT)
+    assert found["eta_seconds"] == 0
