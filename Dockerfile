@@ -39,9 +39,14 @@ ENV DATA_DIR=/data/state \
     S6_KILL_GRACETIME=0 \
     S6_VERBOSITY=1
 
-# The daemon is there and neither stopped nor a zombie.
+# Totals, metrics and health for dashboards; the page. An address of the host's reaches them only
+# where it is told to.
+EXPOSE 8085 8099
+
+# The daemon's loop turns. Where it does not say so (STATUS_PORT=0): under s6 it is there and neither
+# stopped nor a zombie; without s6 the container ends with it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["/bin/sh", "-c", "grep -q '^State:[[:space:]]*[RSD]' /proc/$(/command/s6-svstat -o pid /run/service/immich_job_daemon)/status || exit 1"]
+  CMD ["/bin/sh", "-c", "if [ \"${STATUS_PORT:-8085}\" != 0 ]; then curl --silent --show-error --fail-with-body --noproxy '*' --max-time 4 \"http://127.0.0.1:${STATUS_PORT:-8085}/health\" || exit 1; elif [ -d /run/service/immich_job_daemon ]; then grep -q '^State:[[:space:]]*[RSD]' /proc/$(/command/s6-svstat -o pid /run/service/immich_job_daemon)/status || exit 1; fi"]
 
 LABEL io.hass.name="Immich Job Daemon" \
       io.hass.description="Runs Immich's background queues by priority, at most N at once" \

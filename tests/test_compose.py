@@ -21,8 +21,17 @@ def test_the_daemon_has_as_few_rights_as_can_be() -> None:
     assert "cap_add" not in SERVICE
     assert "privileged" not in SERVICE
     assert "network_mode" not in SERVICE
-    assert "ports" not in SERVICE
     assert SERVICE["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_both_listeners_are_open_to_this_machine_only() -> None:
+    ports = (SETTINGS[name].default for name in ("UI_PORT", "STATUS_PORT"))
+    assert SERVICE["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+
+
+def test_the_health_check_is_the_images_own_and_needs_no_s6() -> None:
+    assert "healthcheck" not in SERVICE
+    assert "/health" in (ROOT / "Dockerfile").read_text()
 
 
 def test_it_runs_as_the_user_to_whom_the_images_data_folder_belongs() -> None:
@@ -43,12 +52,15 @@ def test_the_ledger_survives_the_container() -> None:
 def test_every_variable_is_a_setting_with_a_value_that_the_daemon_takes() -> None:
     assert SERVICE["environment"].keys() <= SETTINGS.keys()
     filled = {
-        name: re.sub(r"\$\{\w+(:-(.*)|:\?.*)\}", lambda found: found[2] or "x", value)
+        name: re.sub(
+            r"\$\{\w+(:-(.*)|:\?.*)\}", lambda found: "x" if found[2] is None else found[2], value
+        )
         for name, value in SERVICE["environment"].items()
     }
     settings, warnings = read_settings(filled, None)
     assert settings.immich_url == "http://immich-server:2283"
     assert (settings.max_concurrent_jobs, warnings) == (1, [])
+    assert settings.ui_password.reveal() == ""
 
 
 def test_the_key_is_asked_for_and_not_in_the_file() -> None:

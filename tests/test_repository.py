@@ -53,11 +53,15 @@ def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
 @pytest.mark.parametrize("name", ["run", "dev"])
 def test_every_requirement_is_locked_with_its_hash(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
-    packages = re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", text, re.MULTILINE)
+    packages = re.findall(
+        r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==\S+ \\\n    --hash=sha256:", text, re.MULTILINE
+    )
     assert len(packages) == len(re.findall(r"^[^\s#]", text, re.MULTILINE))
     assert "://" not in text
     if name == "run":
-        assert len(packages) <= 12, "keep the tree of dependencies small"
+        # Flask brings six of them, requests and tempora four each; what would be the 23rd has to
+        # be worth its place in an image of 15 MB.
+        assert len(packages) <= 22, "keep the tree of dependencies small"
 
 
 def test_a_module_holds_one_concept() -> None:
