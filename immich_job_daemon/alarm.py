@@ -1,4 +1,4 @@
-"""Waiting that can be cut short: by SIGTERM and SIGINT, also in the middle of a request."""
+"""Waiting that can be cut short: by a wish, and by SIGTERM and SIGINT, in a request as well."""
 
 import contextlib
 import select
@@ -7,7 +7,10 @@ import socket
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
+
+MOST_HEARD: Final = 4096
+"""Bytes that are taken off the line at once: each stands for a wish or a signal."""
 
 
 class StopRequested(BaseException):
@@ -21,8 +24,12 @@ class Clock(Protocol):
         """Return the seconds of a clock that never goes back."""
         ...
 
+    def time(self) -> float:
+        """Return the seconds since 1970, for people; it may be set back or forward."""
+        ...
+
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds.
+        """Return after so many seconds, or earlier if somebody wishes for something.
 
         Raises:
             StopRequested: somebody asked for it, before or meanwhile.
@@ -77,10 +84,22 @@ class Alarm:
         """Return the seconds of the system's monotonic clock."""
         return time.monotonic()
 
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return time.time()
+
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or raise StopRequested."""
+        """Return after so many seconds or a ``wake``, or raise StopRequested."""
         with self.interruptible():
-            select.select(self._ears, [], [], max(0.0, seconds))
+            heard, _, _ = select.select(self._ears, [], [], max(0.0, seconds))
+            for ear in heard:
+                ear.recv(MOST_HEARD)
+
+    def wake(self) -> None:
+        """End the wait that is under way, or else the next one. Any thread may call this."""
+        # A full line wakes as well, and one that is closed has nobody left to wake.
+        with contextlib.suppress(OSError):
+            self._mouth.send(b"\0")
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

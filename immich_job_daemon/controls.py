@@ -137,3 +137,24 @@ def as_json(change: Change) -> dict[str, str | int | None]:
             return {"limit": limit}
         case SetQueue(queue, wish):
             return {"queue": queue, "wish": str(wish)}
+
+
+def in_words(change: Change) -> str:
+    """Return what a change asks for, as a log line says it.
+
+    >>> in_words(SetQueue("ocr", Wish.NEXT)), in_words(SetLimit(2))
+    ('ocr next', 'at most 2 queues at once')
+    """
+    match change:
+        case SetMode(mode):
+            return {
+                Mode.AUTOMATIC: "everything automatic",
+                Mode.OPEN: "everything open",
+                Mode.HELD: "everything held",
+            }[mode]
+        case SetLimit(None):
+            return "as many queues at once as MAX_CONCURRENT_JOBS says"
+        case SetLimit(limit):
+            return f"at most {limit} {'queue' if limit == 1 else 'queues'} at once"
+        case SetQueue(queue, wish):
+            return f"{queue} {wish}"

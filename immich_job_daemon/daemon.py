@@ -1,9 +1,9 @@
 """The loop: look, decide, remember, act, publish, wait. One thread does it all."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from tempora.timing import BackoffDelay
 
@@ -11,6 +11,7 @@ from immich_job_daemon import memory as remember
 from immich_job_daemon import pacing
 from immich_job_daemon.alarm import Clock, StopRequested
 from immich_job_daemon.config import OnExit, Settings
+from immich_job_daemon.controls import Change, in_words
 from immich_job_daemon.decision import Action, Command, Decision, Reason
 from immich_job_daemon.errors import (
     ImmichError,
@@ -23,7 +24,9 @@ from immich_job_daemon.ledger import Kept
 from immich_job_daemon.log import NOTICE
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import Queue, Snapshot
+from immich_job_daemon.recorder import Recorder
 from immich_job_daemon.scheduler import decide
+from immich_job_daemon.server import Server
 from immich_job_daemon.status import Status, changes
 
 RELEASE_WITHIN: Final = 4.0
@@ -35,35 +38,15 @@ MOST_DECISIONS: Final = 6
 LONGEST_RETRY: Final = 60.0
 """Seconds between two tries, at most, while Immich does not answer."""
 
+SLACK: Final = 90.0
+"""Seconds in which the loop shows a sign of life, whatever Immich does, beside those it waits.
+
+A request that hangs takes 15 s with its connection, and the same again where it is sent anew.
+"""
+
 WORKING: Final = (Reason.RUNNING, Reason.DRAINING, Reason.UNRESTRICTED)
 
 log = logging.getLogger(__name__)
-
-
-class Server(Protocol):
-    """What the loop needs of an Immich server; every method may raise an ImmichError."""
-
-    def connect(self) -> object:
-        """Find out how to speak to the server; the result says it in words."""
-        ...
-
-    def look(self) -> Snapshot:
-        """Return every queue as it is now."""
-        ...
-
-    def pause(self, name: str) -> Queue:
-        """Pause a queue and return it as it is after that."""
-        ...
-
-    def resume(self, name: str) -> Queue:
-        """Resume a queue and return it as it is after that."""
-        ...
-
-    def resume_all(
-        self, names: Iterable[str], *, within: float
-    ) -> Mapping[str, ImmichError | None]:
-        """Resume all these queues within so many seconds; None for each that is seen open."""
-        ...
 
 
 class Daemon:
@@ -75,24 +58,28 @@ class Daemon:
         ledger: where the memory survives.
         clock: the time, and how to wait.
         publish: called with each new picture of now.
+        wishes: returns what people have asked for since it was called last.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one of the things that the loop stands between
         self,
         settings: Settings,
         server: Server,
         ledger: Kept,
         clock: Clock,
+        *,
         publish: Callable[[Status], None] = lambda _: None,
+        wishes: Callable[[], Iterable[Change]] = tuple,
     ) -> None:
         self.settings = settings
         self.server = server
         self.ledger = ledger
         self.clock = clock
         self.publish = publish
+        self.wishes = wishes
         self.memory = Memory()
         self.pace = pacing.Pace()
-        self.status = Status(settings.max_concurrent_jobs)
+        self.recorder = Recorder(settings.queue_priority, settings.max_concurrent_jobs)
         self._failing_since: float | None = None
         self._retry = BackoffDelay(1, factor=2, limit=min(settings.poll_interval, LONGEST_RETRY))
 
@@ -112,9 +99,15 @@ class Daemon:
         finally:
             self.stop()
 
+    @property
+    def status(self) -> Status:
+        """The latest picture."""
+        return self.recorder.status
+
     def take_up(self) -> None:
         """Take up what an earlier run left in the ledger."""
-        self.memory = self.ledger.load() or Memory()
+        kept = self.ledger.load() or Memory()
+        self.memory = remember.under(kept, self.settings.max_concurrent_jobs)
 
     def connect(self) -> None:
         """Wait until Immich answers, however long that takes.
@@ -132,23 +125,30 @@ class Daemon:
             except ImmichError as error:
                 delay = next(delays)
                 log.warning("%s. Trying again in %d s.", error, delay)
+                self._publish(self._trouble(error, self.status), delay)
                 self.clock.wait(delay)
+                self._take_wishes()
             else:
                 log.info("Connected to %s.", connection)
+                self._publish(replace(self.status, server=connection.version), 0)
                 return
 
     def round(self) -> float:
         """Look, decide, act, publish; return the seconds until the next round."""
+        self._take_wishes()
         began = self.clock.monotonic()
         try:
             with self.clock.interruptible():
                 snapshot = self.server.look()
         except ImmichError as error:
+            self.recorder.failed(error)
             return self._failed(error, self.status)
         now = self.clock.monotonic()
         took = now - began
         if self.pace.cost is None:
             self.memory = remember.restored(self.memory, snapshot, now)
+        rates = self.recorder.looked(self.memory.rates, snapshot, took, now)
+        self.memory = replace(self.memory, rates=rates)
         failure = None
         for _ in range(MOST_DECISIONS):
             decision = decide(snapshot, self.memory, self.settings, now)
@@ -161,12 +161,12 @@ class Daemon:
                 break
         self.ledger.save(self.memory)
         wait = self._pace(snapshot, decision, took, now)
-        status = replace(
-            self.status, updated=now, queues=snapshot, reasons=decision.reasons, problem=None
+        status = self.recorder.picture(
+            snapshot, decision, self.memory, now=now, time=self.clock.time()
         )
         if failure is not None:
             return self._failed(failure, status)
-        self._well(status, now)
+        self._well(status, wait, now)
         return wait
 
     def stop(self) -> None:
@@ -193,6 +193,16 @@ class Daemon:
                 ", ".join(left),
                 results.get(left[0]) or "no answer in time",
             )
+
+    def _take_wishes(self) -> None:
+        """Do what people have asked for since the last time: it holds from the next decision on."""
+        asked = False
+        for change in self.wishes():
+            asked = True
+            log.info("Asked for: %s.", in_words(change))
+            self.memory = remember.after_change(self.memory, change)
+        if asked:
+            self.ledger.save(self.memory)
 
     def _remember(self, decision: Decision) -> None:
         """Keep the decision's memory; on the disk too if a queue is about to be paused."""
@@ -236,17 +246,32 @@ class Daemon:
         is_pause = command.action is Action.PAUSE
         act = self.server.pause if is_pause else self.server.resume
         log.debug("%s %s", command.action, command.queue)
+        began = self.clock.monotonic()
         try:
             with self.clock.interruptible():
-                return act(command.queue)
-        except RefusedError:
+                queue = act(command.queue)
+        except RefusedError as error:
+            self.recorder.failed(error)
             raise
-        except (ImmichError, StopRequested):
+        except (ImmichError, StopRequested) as error:
+            if isinstance(error, ImmichError):
+                self.recorder.failed(error)
             if is_pause:
                 self.memory = remember.after_unclear_pause(
                     self.memory, command.queue, self.clock.monotonic()
                 )
             raise
+        now = self.clock.monotonic()
+        has_work = queue.backlog > 0 or queue.is_busy
+        self.recorder.answered(command.action, now - began, now, has_work=has_work)
+        if now > self.status.due - SLACK / 2:
+            # A slow server and many commands: the round is long, but it goes on.
+            self._publish(self.status, 0)
+        return queue
+
+    @property
+    def _limit(self) -> int:
+        return self.memory.controls.limit or self.settings.max_concurrent_jobs
 
     def _pace(self, snapshot: Snapshot, decision: Decision, took: float, now: float) -> float:
         working = [
@@ -258,7 +283,7 @@ class Daemon:
         return pacing.next_look(
             self.pace,
             # Without a limit, too, new work must be noticed: it may bring the limit back.
-            is_spare=self.memory.slots == () or len(working) < self.settings.max_concurrent_jobs,
+            is_spare=self.memory.slots == () or len(working) < self._limit,
             poll_interval=self.settings.poll_interval,
             now=now,
             wake=decision.wake,
@@ -272,23 +297,39 @@ class Daemon:
             status: what is known all the same.
         """
         self.memory = remember.after_failure(self.memory)
-        delay = next(self._retry)
+        delay = float(next(self._retry))
         if self._failing_since is None:
             self._failing_since = self.clock.monotonic()
-        level = logging.DEBUG if str(error) == self.status.problem else logging.WARNING
+        before = self.status.problem
+        level = logging.DEBUG if before and str(error) == before.text else logging.WARNING
         log.log(level, "%s. Nothing is changed meanwhile; the next try is in %.0f s.", error, delay)
-        self._publish(replace(status, problem=str(error)))
-        return float(delay)
+        self._publish(self._trouble(error, status), delay)
+        return delay
 
-    def _well(self, status: Status, now: float) -> None:
+    def _trouble(self, error: ImmichError, status: Status) -> Status:
+        now, time = self.clock.monotonic(), self.clock.time()
+        return self.recorder.trouble(error, status, self.memory, now=now, time=time)
+
+    def _well(self, status: Status, wait: float, now: float) -> None:
         if self._failing_since is not None:
             log.log(NOTICE, "All is well again after %.0f s.", now - self._failing_since)
             self._failing_since = None
             self._retry.reset()
-        self._publish(status)
+            status = replace(status, server=self._version())
+        self._publish(status, wait)
 
-    def _publish(self, status: Status) -> None:
+    def _version(self) -> str | None:
+        """Return Immich's version: it may have been away to become another."""
+        try:
+            with self.clock.interruptible():
+                return self.server.tell_version()
+        except ImmichError:
+            return self.status.server
+
+    def _publish(self, status: Status, wait: float) -> None:
+        """Show a picture; the next one comes after ``wait`` seconds, or somewhat later."""
+        status = replace(status, due=self.clock.monotonic() + wait + SLACK)
         for text, is_detail in changes(self.status, status):
             log.log(logging.DEBUG if is_detail else logging.INFO, "%s", text)
-        self.status = status
+        self.recorder.status = status
         self.publish(status)

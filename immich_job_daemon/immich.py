@@ -96,7 +96,7 @@ class Immich:
             PermissionMissingError: neither API can be used; names what the better one lacks.
             UnexpectedError: Immich answers, but neither API as it should.
         """
-        version = self._version()
+        version = self.tell_version()
         permissions = self.permissions()
         self._told.clear()
         self._dialect = self._choose(permissions)
@@ -264,8 +264,13 @@ class Immich:
             "daemon"
         )
 
-    def _version(self) -> str:
-        """Return Immich's version. Asking needs no key, so whoever refuses is not Immich."""
+    def tell_version(self) -> str:
+        """Return Immich's version, such as 3.1.0.
+
+        Raises:
+            NotImmichError: asking needs no key, so whoever refuses is not Immich.
+            ImmichError: no answer.
+        """
         path = "/api/server/version"
         answer = self._transport.send("GET", path)
         try:

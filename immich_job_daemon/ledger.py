@@ -1,23 +1,56 @@
 """The ledger: the little that must survive the daemon, in one file of DATA_DIR.
 
-It says which queues the daemon holds paused, which somebody else paused, who has the slots and
-whether the limit is on. It is written before a pause is sent, so that a crash at any point leaves
-no queue paused that nobody answers for.
+It says which queues the daemon holds paused, which somebody else paused, who has the slots,
+whether the limit is on, what a person asks for, and how fast queues are drained. It is written
+before a pause is sent, so that a crash at any point leaves no queue paused that nobody answers for.
 """
 
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 import voluptuous as vol
 
+from immich_job_daemon import estimates
+from immich_job_daemon.controls import (
+    Change,
+    ChangeError,
+    Controls,
+    Mode,
+    SetLimit,
+    as_json,
+    read_change,
+)
+from immich_job_daemon.estimates import Rates
 from immich_job_daemon.memory import Memory
 
 NAME_OF_FILE: Final = "ledger.json"
 VERSION: Final = 1
 MOST_BYTES: Final = 1 << 20
+
+
+def _change(found: object) -> Change:
+    try:
+        return read_change(found)
+    except ChangeError as error:
+        raise vol.Invalid(str(error)) from error
+
+
+def _limit(found: object) -> int | None:
+    change = _change({"limit": found})
+    return change.limit if isinstance(change, SetLimit) else None
+
+
+def _rates(found: object) -> Rates:
+    try:
+        return estimates.from_json(found)
+    except ValueError:
+        # They are learned again: no reason to forget what the daemon holds.
+        return Rates()
+
 
 _NAMES = [vol.All(str, vol.Length(min=1))]
 _SCHEMA = vol.Schema(
@@ -27,6 +60,15 @@ _SCHEMA = vol.Schema(
         vol.Required("paused_by_others"): _NAMES,
         vol.Required("slots"): _NAMES,
         vol.Required("is_limited"): bool,
+        # The first version had none of these.
+        vol.Optional("unsure", default=list): _NAMES,
+        vol.Optional("wanted", default=list): _NAMES,
+        vol.Optional("mode", default=str(Mode.AUTOMATIC)): vol.Coerce(Mode),
+        vol.Optional("limit", default=None): _limit,
+        vol.Optional("configured", default=0): vol.All(int, vol.Range(min=0)),
+        vol.Optional("held_by_person", default=list): _NAMES,
+        vol.Optional("undo", default=None): vol.Maybe(_change),
+        vol.Optional("rates", default=dict): _rates,
     },
     extra=vol.ALLOW_EXTRA,
 )
@@ -48,6 +90,7 @@ class Kept(Protocol):
 
 def encode(memory: Memory) -> str:
     """Return the part of the memory that survives, as the text of a ledger file."""
+    controls = memory.controls
     return json.dumps(
         {
             "version": VERSION,
@@ -55,6 +98,14 @@ def encode(memory: Memory) -> str:
             "paused_by_others": sorted(memory.paused_by_others),
             "slots": memory.slots,
             "is_limited": memory.is_limited,
+            "unsure": sorted(memory.unsure),
+            "wanted": sorted(memory.wanted),
+            "mode": str(controls.mode),
+            "limit": controls.limit,
+            "configured": memory.configured,
+            "held_by_person": sorted(controls.held),
+            "undo": None if memory.undo is None else as_json(memory.undo),
+            "rates": estimates.to_json(memory.rates),
         },
         indent=1,
     )
@@ -79,7 +130,19 @@ def decode(text: str) -> Memory:
         held=frozenset(kept["held"]),
         paused_by_others=frozenset(kept["paused_by_others"]),
         slots=tuple(dict.fromkeys(kept["slots"])),
+        # When each of them was asked for, an earlier run's clock would have to tell.
+        unsure=dict.fromkeys(kept["unsure"], 0.0),
+        wanted=frozenset(kept["wanted"]),
+        controls=Controls(kept["mode"], kept["limit"], frozenset(kept["held_by_person"])),
+        configured=kept["configured"],
+        undo=kept["undo"],
+        rates=kept["rates"],
     )
+
+
+def _essence(memory: Memory) -> str:
+    """Return what makes it worth to write the memory again."""
+    return encode(replace(memory, rates=Rates()))
 
 
 class Ledger:
@@ -116,18 +179,21 @@ class Ledger:
                 error.strerror or error,
             )
             return None
-        self._written = text, self._state()
+        self._written = _essence(memory), self._state()
         return memory
 
     def save(self, memory: Memory) -> None:
-        """Write the memory, whole or not at all, if what survives of it has changed."""
-        text = encode(memory)
+        """Write the memory, whole or not at all, if what survives of it has changed.
+
+        The rates change with every look: they are written along with the rest, not for themselves.
+        """
+        essence = _essence(memory)
         try:
             # The command `release` may have written it meanwhile.
-            if self._written == (text, self._state()):
+            if self._written == (essence, self._state()):
                 return
-            self._replace(text)
-            self._written = text, self._state()
+            self._replace(encode(memory))
+            self._written = essence, self._state()
         except OSError as error:
             # It may have failed after the rename: what the file says is not known now.
             self._written = None

@@ -1,6 +1,6 @@
 """What the scheduler carries from one decision to the next, and what an answer does to it.
 
-A ``Memory`` is never changed: each function here returns a new one. The fields down to ``rates``
+A ``Memory`` is never changed: each function here returns a new one. The fields down to ``unsure``
 survive a restart in the ledger, the others are of this run only. Times are the caller's seconds,
 of whatever clock it passes to the scheduler.
 """
@@ -42,12 +42,13 @@ class Memory:
         slots: the queues that have a slot, in the order they got it.
         wanted: queues that somebody resumed or wants next, and that have no slot yet.
         controls: what a person asks for on the page or over MQTT.
+        configured: MAX_CONCURRENT_JOBS of the run that kept this, 0 where that is not known.
         undo: what takes the last change of those back, None if there is nothing to take back.
         rates: how fast each queue is drained.
+        unsure: until when a pause without an answer may still take effect.
         refused: queues that Immich refuses to pause.
         lent: queues with a lent slot, and since when.
         turns: when each queue was last seen open, or first seen at all.
-        unsure: until when a pause without an answer may still take effect.
         was_away: something failed since the last snapshot, so that what it shows may have come
             about by itself: nobody's wish is read from it.
     """
@@ -59,12 +60,13 @@ class Memory:
     slots: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
     controls: Controls = field(default_factory=Controls)
+    configured: int = 0
     undo: Change | None = None
     rates: Rates = field(default_factory=Rates)
+    unsure: Mapping[str, float] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     lent: Mapping[str, float] = field(default_factory=dict)
     turns: Mapping[str, float] = field(default_factory=dict)
-    unsure: Mapping[str, float] = field(default_factory=dict)
     was_away: bool = True
 
 
@@ -72,13 +74,11 @@ def restored(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
     """Return the memory of a run that starts now from what the ledger kept of an earlier one.
 
     The earlier run may have been killed with a pause under way: what it held and is open at the
-    first look may still be paused by it.
+    first look may still be paused by it. So may be what it had asked for without an answer.
     """
-    unsure = {
-        name: now + UNSURE_FOR
-        for name in memory.held
-        if name in snapshot and not snapshot[name].is_paused
-    }
+    is_open = {name for name in memory.held if name in snapshot and not snapshot[name].is_paused}
+    asked = memory.unsure.keys() & snapshot.keys()
+    unsure = dict.fromkeys(is_open | asked, now + UNSURE_FOR)
     return replace(memory, unsure=unsure, was_away=True)
 
 
@@ -117,6 +117,18 @@ def after_change(memory: Memory, change: Change) -> Memory:
                 held=memory.held | taken,
                 paused_by_others=memory.paused_by_others - taken,
             )
+
+
+def under(memory: Memory, configured: int) -> Memory:
+    """Return the memory of a run that starts with MAX_CONCURRENT_JOBS as ``configured``.
+
+    Who changes the setting means it: a limit that a person chose before is forgotten then.
+    """
+    if memory.configured == configured:
+        return memory
+    controls = replace(memory.controls, limit=None)
+    undo = None if isinstance(memory.undo, SetLimit) else memory.undo
+    return replace(memory, configured=configured, controls=controls, undo=undo)
 
 
 def after_failure(memory: Memory) -> Memory:
@@ -158,5 +170,6 @@ def after_release(memory: Memory, released: frozenset[str], now: float) -> Memor
 
     One with a pause that may still take effect stays on the list: the next run answers for it.
     """
-    unsure = {name for name, until in memory.unsure.items() if until > now}
-    return replace(memory, held=memory.held - (released - unsure), slots=(), lent={})
+    unsure = {name: until for name, until in memory.unsure.items() if until > now}
+    held = memory.held - (released - unsure.keys())
+    return replace(memory, held=held, unsure=unsure, slots=(), lent={})

@@ -37,18 +37,25 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
  9. A queue that Immich refuses to pause is left alone and counts for nothing.
 10. With UNRESTRICTED_BELOW: while fewer jobs are pending in all, every held queue is opened; from
     that number on the limit holds until nothing is pending.
+11. A person's mode goes first. Open: every held queue is opened and there is no limit, whatever
+    else is wished for. Held: no queue has a slot; what is active finishes, nothing new starts,
+    also where somebody resumes a queue in Immich.
+12. A person's hold on one queue takes its slot away and gives it none, below UNRESTRICTED_BELOW
+    as well; what is active in it finishes. Who resumes the queue in Immich after that lifts it.
+13. A queue that a person wants next is wanted as one that somebody resumed (rule 7).
+14. A person's limit stands in for MAX_CONCURRENT_JOBS. Lowered, it makes the number exceeded
+    (rule 5).
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
+from immich_job_daemon.controls import Mode
 from immich_job_daemon.decision import Action, Command, Decision, Limits, Reason
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import ENTRY, Queue, Snapshot, by_priority
-
-TURN_EVERY: Final = 600.0
-"""Seconds after which a queue is due for a lent slot; turns and looks fill up the 15 minutes."""
+from immich_job_daemon.queues import ENTRY, Queue, Snapshot
+from immich_job_daemon.situation import TURN_EVERY, Situation
 
 TURN: Final = 2.0
 """Seconds a turn lasts: BullMQ's workers take a job within milliseconds of a resume."""
@@ -68,13 +75,13 @@ def decide(snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> 
     """
     draft = _Draft(snapshot, memory, settings, now)
     draft.recognise()
-    if draft.is_unrestricted():
+    if draft.opens_all():
         commands = [*draft.open_all(), *draft.give_back()]
     else:
         draft.settle()
         draft.admit()
         draft.take_turns()
-        commands = draft.pauses() or [*draft.resumes(), *draft.give_back()]
+        commands = draft.pauses(draft.managed) or [*draft.resumes(), *draft.give_back()]
     return Decision(
         commands=tuple(commands),
         memory=draft.memory(),
@@ -83,30 +90,18 @@ def decide(snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> 
     )
 
 
-class _Draft:
-    """One decision in the making. Everything it changes is its own."""
+class _Draft(Situation):
+    """One decision in the making: the rules, a step each."""
 
-    def __init__(self, snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> None:
-        self.snapshot = snapshot
-        self.before = memory
-        self.settings = settings
-        self.limit = settings.max_concurrent_jobs
-        self.now = now
-        alone = settings.protected_queues | memory.refused
-        self.managed = {
-            queue.name: queue
-            for queue in by_priority(snapshot, settings.queue_priority)
-            if queue.name not in alone
-        }
-        self.held = set(memory.held)
-        self.others = set(memory.paused_by_others & self.managed.keys())
-        self.slots = [name for name in memory.slots if name in self.managed]
-        self.lent = {name: since for name, since in memory.lent.items() if name in self.managed}
-        self.wanted = set(memory.wanted & self.managed.keys())
-        self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
-        self.turns = {name: memory.turns.get(name, now) for name in self.managed}
-        self.is_limited = memory.is_limited
-        self.unrestricted = False
+    # The modes (rules 10 and 11).
+
+    def opens_all(self) -> bool:
+        """Whether there is no limit at present."""
+        mode = self.before.controls.mode
+        # Also while a mode rules: what is pending counts all the same.
+        is_below = self._is_unrestricted()
+        self.unrestricted = mode is Mode.OPEN or (mode is Mode.AUTOMATIC and is_below)
+        return self.unrestricted
 
     # What is seen, told apart by whose doing it is (rules 7 and 8).
 
@@ -136,40 +131,42 @@ class _Draft:
                 self.held.discard(name)
         elif not self.before.was_away and (name in self.held or name in self.others):
             self.wanted.add(name)
+            if name in self.before.controls.held & self.kept and name not in self.unsure:
+                self.lift(name)
         self.others.discard(name)
 
-    # Below UNRESTRICTED_BELOW (rule 10).
-
-    def is_unrestricted(self) -> bool:
-        if self.settings.unrestricted_below > 0:
-            pending = sum(
-                queue.active if name in self.others else queue.pending
-                for name, queue in self.managed.items()
-            )
-            if pending >= self.settings.unrestricted_below:
-                self.is_limited = True
-            elif pending == 0:
-                self.is_limited = False
-            self.unrestricted = not self.is_limited
-        return self.unrestricted
+    def _is_unrestricted(self) -> bool:
+        if self.settings.unrestricted_below == 0:
+            return False
+        pending = sum(
+            queue.active if name in self.others | self.kept else queue.pending
+            for name, queue in self.managed.items()
+        )
+        if pending >= self.settings.unrestricted_below:
+            self.is_limited = True
+        elif pending == 0:
+            self.is_limited = False
+        return not self.is_limited
 
     def open_all(self) -> list[Command]:
         self.slots.clear()
         self.lent.clear()
         self.wanted.clear()
         for name, queue in self.managed.items():
-            if not queue.is_paused and name not in self.unsure:
+            if not queue.is_paused and name not in self.unsure and name not in self.kept:
                 self.held.discard(name)
-        return [
+        return self.pauses(self.kept) or [
             Command(Action.RESUME, name)
             for name, queue in self.managed.items()
-            if queue.is_paused and name in self.held
+            if queue.is_paused and name in self.held - self.kept
         ]
 
     # Who has a slot, who loses it, who gets one without being resumed.
 
     def settle(self) -> None:
         """Free the slots of drained queues; one that is still open has its slot lent for now."""
+        self.slots = [name for name in self.slots if name not in self.kept]
+        self.lent = {name: since for name, since in self.lent.items() if name not in self.kept}
         for name in tuple(self.slots):
             queue = self.managed[name]
             if queue.is_drained:
@@ -187,27 +184,27 @@ class _Draft:
     def admit(self) -> None:
         """Choose who goes on among those that run or are open without a slot (rules 5 and 7)."""
         if len(self.slots) > self.limit:
-            best = sorted(self._ranked(self.slots), key=lambda queue: not queue.is_busy)
+            best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
             keep = {queue.name for queue in best[: self.limit]}
             self.slots = [name for name in self.slots if name in keep]
         entrants = [
             queue
             for name, queue in self.managed.items()
-            if not queue.is_paused and name not in self.slots and name not in self.lent
+            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.kept}
         ]
         for queue in entrants:
             if queue.is_busy and len(self.slots) < self.limit:
-                self._give_slot(queue.name)
+                self.give_slot(queue.name)
         for queue in entrants:
             if queue.name in self.wanted and not queue.is_busy:
                 if queue.is_drained:
                     # Nothing to be seen in it, but somebody thinks there is: its turn is next.
                     self.wanted.discard(queue.name)
                     self.turns[queue.name] = self.now - TURN_EVERY
-                elif len(self.slots) + len(self._draining()) < self.limit:
-                    self._give_slot(queue.name)
-        while self.lent and len(self._occupied()) > self.limit:
-            self._latest_lent()
+                elif len(self.slots) + len(self.draining()) < self.limit:
+                    self.give_slot(queue.name)
+        while self.lent and len(self.occupied()) > self.limit:
+            self.latest_lent()
 
     def take_turns(self) -> None:
         """End the lent turns that are over or in the way of a queue with work (rule 6).
@@ -215,26 +212,27 @@ class _Draft:
         Ended means: a slot as any other again, which its queue loses by being seen drained and
         paused. So the answer to the pause decides, as for every drained queue (rule 3).
         """
-        free = self.limit - len(self._occupied())
+        free = self.limit - len(self.occupied())
         ending = [
-            self._latest_lent() for _ in range(min(len(self._waiting()) - free, len(self.lent)))
+            self.latest_lent() for _ in range(min(len(self.waiting()) - free, len(self.lent)))
         ]
         for name, since in tuple(self.lent.items()):
             if name != ENTRY and self.now - since >= TURN:
                 del self.lent[name]
                 ending.append(name)
-        if not ending and free <= 0 and ENTRY in self.lent and self._due():
+        if not ending and free <= 0 and ENTRY in self.lent and self.due():
             del self.lent[ENTRY]
             ending.append(ENTRY)
         self.slots += ending
 
     # The commands.
 
-    def pauses(self) -> list[Command]:
+    def pauses(self, among: Container[str]) -> list[Command]:
         names = [
             name
             for name, queue in self.managed.items()
-            if not queue.is_paused
+            if name in among
+            and not queue.is_paused
             and name not in self.lent
             and (name not in self.slots or queue.is_drained)
         ]
@@ -242,15 +240,15 @@ class _Draft:
         return [Command(Action.PAUSE, name) for name in names]
 
     def resumes(self) -> list[Command]:
-        for queue in self._waiting():
+        for queue in self.waiting():
             # A queue whose last jobs still run occupies its slot already.
             room = self.limit if queue.is_busy else self.limit - 1
-            if len(self._occupied()) > room:
+            if len(self.occupied()) > room:
                 break
-            self._give_slot(queue.name)
-        free = self.limit - len(self._occupied())
-        for name in list(dict.fromkeys((*self._due(), ENTRY)))[: max(free, 0)]:
-            if self._can_be_lent(name):
+            self.give_slot(queue.name)
+        free = self.limit - len(self.occupied())
+        for name in list(dict.fromkeys((*self.due(), ENTRY)))[: max(free, 0)]:
+            if self.can_be_lent(name):
                 self.lent[name] = self.turns[name] = self.now
         occupying = {
             name for name, queue in self.managed.items() if queue.is_busy or not queue.is_paused
@@ -278,6 +276,7 @@ class _Draft:
     # What comes out.
 
     def memory(self) -> Memory:
+        controls = self.before.controls
         return replace(
             self.before,
             taken_over=True,
@@ -286,6 +285,7 @@ class _Draft:
             paused_by_others=frozenset(self.others),
             slots=tuple(self.slots),
             wanted=frozenset(self.wanted),
+            controls=replace(controls, held=controls.held - self.lifted),
             lent=self.lent,
             turns=self.turns,
             unsure=self.unsure,
@@ -300,6 +300,8 @@ class _Draft:
             return Reason.REFUSED
         if name in self.others:
             return Reason.PAUSED_BY_OTHERS
+        if name in self.kept:
+            return Reason.DRAINING if queue.is_busy else Reason.HELD
         if self.unrestricted:
             return Reason.UNRESTRICTED
         is_opened = not queue.is_paused or Command(Action.RESUME, name) in commands
@@ -317,63 +319,7 @@ class _Draft:
             return min(ends)
         if ENTRY in self.lent:
             dues = [
-                self.turns[name] + TURN_EVERY for name in self.managed if self._can_be_lent(name)
+                self.turns[name] + TURN_EVERY for name in self.managed if self.can_be_lent(name)
             ]
             return min(dues, default=None)
         return None
-
-    # Words that the above is written in.
-
-    def _ranked(self, names: Iterable[str]) -> list[Queue]:
-        chosen = set(names)
-        return [queue for name, queue in self.managed.items() if name in chosen]
-
-    def _draining(self) -> set[str]:
-        """Return the queues that run to the end of their active jobs without a slot."""
-        return {
-            name
-            for name, queue in self.managed.items()
-            if queue.is_busy and name not in self.slots and name not in self.lent
-        }
-
-    def _occupied(self) -> set[str]:
-        return {*self.slots, *self.lent, *self._draining()}
-
-    def _waiting(self) -> list[Queue]:
-        """Return the held queues with a backlog and no slot, the first to get one first."""
-        waiting = [
-            queue
-            for name, queue in self.managed.items()
-            if queue.is_paused and queue.backlog and name in self.held and name not in self.slots
-        ]
-        return sorted(waiting, key=lambda queue: queue.name not in self.wanted)
-
-    def _due(self) -> list[str]:
-        """Return the held queues that are due for a turn, the one that waits longest first."""
-        due = [
-            name
-            for name in self.managed
-            if self.now - self.turns[name] >= TURN_EVERY and self._can_be_lent(name)
-        ]
-        return sorted(due, key=lambda name: self.turns[name])
-
-    def _can_be_lent(self, name: str) -> bool:
-        queue = self.managed.get(name)
-        return (
-            queue is not None
-            and queue.is_paused
-            and queue.is_drained
-            and name in self.held
-            and name not in self.slots
-            and name not in self.lent
-        )
-
-    def _give_slot(self, name: str) -> None:
-        self.slots.append(name)
-        self.wanted.discard(name)
-
-    def _latest_lent(self) -> str:
-        """Take back the slot that was lent last; the queue that it rests with keeps it longest."""
-        name = max(self.lent, key=lambda name: (name != ENTRY, self.lent[name]))
-        del self.lent[name]
-        return name

@@ -15,27 +15,30 @@ class Judge:
 
     Args:
         engine: whose queues are watched.
-        limit: how many may run at once.
+        limit: how many may run at once at the moment.
         is_limited: whether the limit holds at the moment.
         ours: the queues that are written down as held. When a person pauses one of them that is
             open at the moment, nobody can tell whose pause it is: both is right then.
         in_flight: the queue that the request under way is about.
+        is_kept: whether a person has asked on the page that nothing be started in a queue.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is something that the judge has to know of the world
         self,
         engine: Engine,
-        limit: int,
+        limit: Callable[[], int],
         *,
         is_limited: Callable[[], bool],
         ours: Callable[[], Container[str]],
         in_flight: Callable[[], str | None],
+        is_kept: Callable[[str], bool],
     ) -> None:
         self.engine = engine
         self.limit = limit
         self.is_limited = is_limited
         self.ours = ours
         self.in_flight = in_flight
+        self.is_kept = is_kept
         self.complaints: list[str] = []
         self.paused_by_person: set[str] = set()
         self.paused_by_anyone: set[str] = set()
@@ -103,6 +106,8 @@ class Judge:
             self._complain(f"{name} was paused by a person, and the daemon resumed it")
         if name in PROTECTED:
             self._complain(f"{name} is protected and was resumed")
+        if self.is_kept(name):
+            self._complain(f"{name} is held by a person's wish and was resumed")
         if self.is_limited():
             self._judge_limit(name)
 
@@ -114,8 +119,9 @@ class Judge:
             and queue.name not in self.opened_by_others
             and (queue.active or not queue.is_paused)
         }
-        if len(occupying) > self.limit:
-            self._complain(f"resuming {name} made {sorted(occupying)} of {self.limit}")
+        limit = self.limit()
+        if len(occupying) > limit:
+            self._complain(f"resuming {name} made {sorted(occupying)} of {limit}")
 
     def _complain(self, text: str) -> None:
         self.complaints.append(f"{self.engine.now:.3f}: {text}")

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 from immich_job_daemon.alarm import StopRequested
 from immich_job_daemon.config import OnExit, Settings, read_settings
@@ -14,6 +14,9 @@ from immich_job_daemon.memory import Memory
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.virtual import VirtualClock
+
+EPOCH: Final = 1_795_000_000.0
+"""When an engine's time begins, in seconds since 1970."""
 
 
 class Changes(TypedDict, total=False):
@@ -39,6 +42,10 @@ class VirtualAlarm(VirtualClock):
     def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(engine)
         self.is_over = is_over
+
+    def time(self) -> float:
+        """Return the seconds since 1970 in a world that began in November 2026."""
+        return EPOCH + self.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Let the engine's time pass, or raise StopRequested."""

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, TypeVar
 
+from immich_job_daemon.controls import (
+    Change,
+    Controls,
+    Mode,
+    SetLimit,
+    SetMode,
+    SetQueue,
+    Wish,
+)
 from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.dialects import JOBS, QUEUES
 from immich_job_daemon.errors import ImmichError
@@ -71,6 +80,7 @@ class World:
         self.in_flight: str | None = None
         self.stop_at: float | None = None
         self.daemon: Daemon | None = None
+        self.wishes: list[Change] = []
         version: Literal[5, 6] = self.random.choice((5, 6))
         self.engine = Engine(bullmq=version, seed=seed)
         self.ledger = VirtualLedger()
@@ -82,10 +92,11 @@ class World:
         self.transport = self._transport()
         self.judge = Judge(
             self.engine,
-            self.settings.max_concurrent_jobs,
+            self._limit,
             is_limited=self._is_limited,
             ours=self._ours,
             in_flight=lambda: self.in_flight,
+            is_kept=self._is_kept,
         )
         self._plan()
 
@@ -115,7 +126,9 @@ class World:
         is_dense = self.engine.now < self.dense
         self.io_until_crash = self.random.randint(1, 300) if is_dense else None
         self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
-        self.daemon = Daemon(self.settings, _Server(self), _Disk(self), _Alarm(self))
+        self.daemon = Daemon(
+            self.settings, _Server(self), _Disk(self), _Alarm(self), wishes=self._take_wishes
+        )
         try:
             self.daemon.run()
         except Crash:
@@ -157,7 +170,19 @@ class World:
             return True
         return self.judge.is_done()
 
+    def _limit(self) -> int:
+        controls = self.daemon.memory.controls if self.daemon else Controls()
+        return controls.limit or self.settings.max_concurrent_jobs
+
+    def _is_kept(self, name: str) -> bool:
+        controls = self.daemon.memory.controls if self.daemon else Controls()
+        if controls.mode is Mode.AUTOMATIC:
+            return name in controls.held and not self.is_releasing
+        return controls.mode is Mode.HELD and not self.is_releasing
+
     def _is_limited(self) -> bool:
+        if self.daemon is not None and self.daemon.memory.controls.mode is Mode.OPEN:
+            return False
         if self.settings.unrestricted_below == 0:
             return not self.is_releasing
         return not self.is_releasing and self.daemon is not None and self.daemon.memory.is_limited
@@ -193,6 +218,7 @@ class World:
             (1 / 200, self._person),
             (1 / 500, self._restart),
             (1 / 150, self._bad_line),
+            (1 / 200, self._wish),
         )
         for rate, action in chances:
             when = self.random.expovariate(rate)
@@ -237,6 +263,39 @@ class World:
             if self.random.random() < 0.8:
                 later = self.engine.now + self.random.expovariate(1 / 120)
                 self.engine.at(later, lambda: self.engine.resume(name, by=PERSON))
+
+    def _wish(self) -> None:
+        """Let a person use the page; most of what is asked for there is taken back later."""
+        name = self.random.choice([name for name in self.engine.queues if name not in PROTECTED])
+        change = self.random.choice(
+            (
+                SetMode(self.random.choice(tuple(Mode))),
+                SetLimit(self.random.choice((None, 1, 2, 3, 4))),
+                SetQueue(name, self.random.choice(tuple(Wish))),
+                SetQueue(name, Wish.NEXT),
+            )
+        )
+        self.wishes.append(change)
+        if self.random.random() < 0.8:
+            later = self.engine.now + self.random.expovariate(1 / 200)
+            self.engine.at(later, self._take_back)
+
+    def _take_back(self) -> None:
+        undo = self.daemon.memory.undo if self.daemon else None
+        if undo is not None:
+            self.wishes.append(undo)
+
+    def _take_wishes(self) -> list[Change]:
+        taken, self.wishes = self.wishes, []
+        if self.daemon is not None and self.engine.now >= self.dense:
+            controls = self.daemon.memory.controls
+            # In the quiet end everything must come to its end by itself.
+            taken = [SetQueue(name, Wish.AUTOMATIC) for name in sorted(controls.held)]
+            taken += [SetMode(Mode.AUTOMATIC)] if controls.mode is not Mode.AUTOMATIC else []
+        for change in taken:
+            if isinstance(change, SetQueue):
+                self.judge.excuse(change.queue)
+        return taken
 
     def _restart(self) -> None:
         if self.engine.is_up:

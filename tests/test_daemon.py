@@ -34,7 +34,7 @@ from immich_job_daemon.simulator.faults import Fault, FaultQueue, RandomFaults
 from immich_job_daemon.simulator.pipeline import QUEUES, lasting
 from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.simulator.virtual import VirtualTransport
-from immich_job_daemon.status import Status
+from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.transport import Answer, HttpTransport
 from simulation.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
 
@@ -107,7 +107,7 @@ class Scene:
         """Start a process anew: nothing but the ledger is left of the one before."""
         alarm = VirtualAlarm(self.engine, self._must_stop)
         self.daemon = Daemon(
-            self.settings, server(self.wire), self.ledger, alarm, self.published.append
+            self.settings, server(self.wire), self.ledger, alarm, publish=self.published.append
         )
         return self.daemon
 
@@ -177,6 +177,11 @@ def most_at_once(engine: Engine) -> Callable[[], int]:
 
     engine.observers.append(observe)
     return lambda: most
+
+
+def problem_of(scene: Scene) -> str:
+    problem = scene.daemon.status.problem
+    return "" if problem is None else problem.text
 
 
 @pytest.fixture
@@ -652,7 +657,7 @@ def test_a_queue_that_cannot_be_resumed_does_not_keep_the_others_from_running() 
     scene.daemon.round()
     assert scene.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
     assert scene.daemon.status.reasons[FACES] is Reason.RUNNING
-    assert "500" in (scene.daemon.status.problem or "")
+    assert "500" in problem_of(scene)
     scene.transport.faults = None
     scene.daemon.round()
     assert scene.wire.of("resume")[2:] == [f"resume {SEARCH}"]
@@ -699,7 +704,7 @@ def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:
     refusal = Answer(400, "application/json", b'{"message":"not now"}')
     scene.wire.instead = lambda request: refusal if request.startswith("resume") else None
     scene.daemon.round()
-    assert "not now" in (scene.daemon.status.problem or "")
+    assert "not now" in problem_of(scene)
     scene.wire.instead = lambda _: None
     scene.daemon.round()
     assert scene.daemon.status.reasons[SEARCH] is Reason.RUNNING
@@ -846,6 +851,8 @@ def test_each_round_publishes_one_picture() -> None:
     scene = Scene()
     scene.backlog(SEARCH, FACES)
     scene.daemon.connect()
+    assert [status.server for status in scene.published] == ["3.1.0"]
+    scene.published.clear()
     for number in range(1, 6):
         scene.engine.advance(scene.engine.now + scene.daemon.round())
         assert len(scene.published) == number
@@ -869,7 +876,8 @@ def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
     scene.daemon.round()
     problem = scene.published[-1].problem
     assert problem is not None
-    assert "not Immich" in problem
+    assert problem.trouble is Trouble.NOT_IMMICH
+    assert "not Immich" in problem.text
     assert scene.published[-1].queues == known.queues
     assert scene.published[-1].updated == known.updated
 
@@ -955,7 +963,7 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
     hangs = threading.Event()
 
     def faults(method: str, _: str) -> Fault | None:
-        if method == "GET" and len(statuses) >= 2:
+        if method == "GET" and len(statuses) >= 3:
             hangs.set()
             return Fault.HANG
         return None
@@ -968,7 +976,7 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
     ledger = VirtualLedger()
     with SimulatedServer(engine, api, faults=faults) as server, Alarm() as alarm:
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), Immich(transport), ledger, alarm, statuses.append)
+        daemon = Daemon(settings(), Immich(transport), ledger, alarm, publish=statuses.append)
         thread = threading.Thread(target=terminate)
         thread.start()
         began = time.monotonic()
@@ -979,7 +987,7 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
         with server.present():
             still_paused = [name for name, queue in engine.queues.items() if queue.is_paused]
     assert hangs.is_set()
-    assert statuses[0].queues["ocr"].is_paused, "there was nothing to release"
+    assert statuses[1].queues["ocr"].is_paused, "there was nothing to release"
     assert took < LIMIT
     assert still_paused == []
     assert ledger.held == frozenset()

@@ -18,6 +18,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from immich_job_daemon.controls import (
+    LARGEST_LIMIT,
+    Controls,
+    Mode,
+    SetLimit,
+    SetMode,
+    SetQueue,
+    Wish,
+)
+from immich_job_daemon.estimates import Rate, Rates, to_json
 from immich_job_daemon.ledger import MOST_BYTES, NAME_OF_FILE, VERSION, Ledger, decode, encode
 from immich_job_daemon.memory import Memory
 
@@ -27,6 +37,11 @@ OLD = Memory(
     held=frozenset({"ocr", "library"}),
     paused_by_others=frozenset({"migration"}),
     slots=("smartSearch", "faceDetection"),
+    unsure={"sidecar": 0.0},
+    wanted=frozenset({"library"}),
+    controls=Controls(Mode.HELD, 3, frozenset({"ocr"})),
+    configured=1,
+    undo=SetQueue("ocr", Wish.AUTOMATIC),
 )
 NEW = dataclasses.replace(OLD, held=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
 WHOLE = {
@@ -47,6 +62,17 @@ memories = st.builds(
     paused_by_others=st.frozensets(names),
     slots=st.lists(names, unique=True).map(tuple),
     wanted=st.frozensets(names),
+    controls=st.builds(
+        Controls,
+        st.sampled_from(Mode),
+        st.none() | st.integers(1, LARGEST_LIMIT),
+        st.frozensets(names),
+    ),
+    configured=st.integers(0, 1000),
+    undo=st.none()
+    | st.builds(SetMode, st.sampled_from(Mode))
+    | st.builds(SetLimit, st.none() | st.integers(1, LARGEST_LIMIT))
+    | st.builds(SetQueue, st.sampled_from(("ocr", "search")), st.sampled_from(Wish)),
     refused=st.frozensets(names),
     lent=st.dictionaries(names, st.floats()),
     turns=st.dictionaries(names, st.floats()),
@@ -94,6 +120,11 @@ def survivor(memory: Memory) -> Memory:
         held=memory.held,
         paused_by_others=memory.paused_by_others,
         slots=memory.slots,
+        unsure=dict.fromkeys(memory.unsure, 0.0),
+        wanted=memory.wanted,
+        controls=memory.controls,
+        configured=memory.configured,
+        undo=memory.undo,
     )
 
 
@@ -151,11 +182,53 @@ def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
         "paused_by_others": ["migration"],
         "slots": ["smartSearch", "faceDetection"],
         "is_limited": True,
+        "unsure": ["sidecar"],
+        "wanted": ["library"],
+        "mode": "held",
+        "limit": 3,
+        "configured": 1,
+        "held_by_person": ["ocr"],
+        "undo": {"queue": "ocr", "wish": "automatic"},
+        "rates": to_json(Rates()),
     }
 
 
+def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
+    memory = decode(json.dumps(WHOLE))
+    assert memory == Memory(taken_over=True, held=frozenset({"ocr"}))
+    Ledger(tmp_path).save(memory)
+
+
+def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
+    memory = decode(json.dumps({**WHOLE, "rates": [1], "mode": "open"}))
+    assert memory.rates == Rates()
+    assert memory.controls.mode is Mode.OPEN
+    assert memory.held == {"ocr"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mode": "off"}, {"limit": 0}, {"limit": True}, {"undo": {"mode": 1}}, {"wanted": 1}]
+)
+def test_controls_that_make_no_sense_are_no_ledger(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="data"):
+        decode(json.dumps({**WHOLE, **wrong}))
+
+
+def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    before = identity(ledger.path)
+    faster = dataclasses.replace(OLD, rates=Rates({"ocr": Rate(10.0, 2.0)}))
+    ledger.save(faster)
+    assert identity(ledger.path) == before
+    ledger.save(dataclasses.replace(faster, slots=()))
+    kept = Ledger(tmp_path).load()
+    assert kept is not None
+    assert kept.rates.queues.keys() == {"ocr"}
+
+
 def test_fields_of_a_later_release_are_passed_over() -> None:
-    assert decode(json.dumps({**WHOLE, "mode": "off"})).held == {"ocr"}
+    assert decode(json.dumps({**WHOLE, "colour": "off"})).held == {"ocr"}
 
 
 def test_a_slot_that_is_named_twice_is_one_slot() -> None:

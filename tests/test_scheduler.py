@@ -5,10 +5,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Action, Command, Decision, Reason
-from immich_job_daemon.memory import Memory, after_failure, after_refusal, after_unclear_pause
+from immich_job_daemon.memory import (
+    Memory,
+    after_change,
+    after_failure,
+    after_refusal,
+    after_unclear_pause,
+)
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
-from immich_job_daemon.scheduler import TURN, TURN_EVERY, decide
+from immich_job_daemon.scheduler import TURN, decide
+from immich_job_daemon.situation import TURN_EVERY
 
 METADATA, THUMBNAIL, SEARCH, VIDEO = (
     "metadataExtraction",
@@ -500,3 +508,187 @@ def test_rule_10_somebody_elses_pause_stays_and_its_backlog_does_not_hold_the_li
 def test_rule_10_is_off_by_default() -> None:
     seen = snapshot(held(METADATA, 1), held(THUMBNAIL, 1))
     assert resumes(decide(seen, ours(*seen), Limits(), 0.0)) == [METADATA]
+
+
+# 11. A person's mode
+
+
+def asked(memory: Memory, *changes: Change) -> Memory:
+    for change in changes:
+        memory = after_change(memory, change)
+    return memory
+
+
+def test_rule_11_open_opens_every_held_queue_and_knows_no_limit() -> None:
+    seen = snapshot(held(METADATA, 5), held(THUMBNAIL), held(SEARCH, 9), opened(VIDEO, 1, 3))
+    memory = asked(ours(METADATA, THUMBNAIL, SEARCH, slots=(VIDEO,)), SetMode(Mode.OPEN))
+    sent, after, decision = whole_round(seen, memory, Limits())
+    assert [command.queue for command in sent] == [METADATA, THUMBNAIL, SEARCH]
+    assert not any(queue.is_paused for queue in after.values())
+    assert set(decision.reasons.values()) == {Reason.UNRESTRICTED}
+    assert decision.memory.held == frozenset(), "the answers have shown them open"
+
+
+def test_rule_11_open_goes_before_a_hold_and_leaves_somebody_elses_pause() -> None:
+    seen = snapshot(held(METADATA, 5), held(SEARCH, 5))
+    memory = ours(METADATA, paused_by_others=frozenset({SEARCH}))
+    memory = asked(memory, SetQueue(METADATA, Wish.HELD), SetMode(Mode.OPEN))
+    sent, after, decision = whole_round(seen, memory, Limits())
+    assert sent == [Command(Action.RESUME, METADATA)]
+    assert after[SEARCH].is_paused
+    assert decision.reasons[SEARCH] is Reason.PAUSED_BY_OTHERS
+    back = asked(decision.memory, SetMode(Mode.AUTOMATIC))
+    sent, after, decision = whole_round(after, back, Limits())
+    assert sent == [Command(Action.PAUSE, METADATA)], "the hold was not forgotten"
+    assert decision.reasons[METADATA] is Reason.HELD
+
+
+def test_rule_11_after_open_the_limit_holds_again() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), opened(SEARCH, 1, 5), opened(VIDEO, 1, 5))
+    sent, _, decision = whole_round(seen, KNOWN, Limits())
+    assert {command.queue for command in sent} == {SEARCH, VIDEO}
+    assert decision.memory.slots == (METADATA,)
+
+
+def test_rule_11_held_pauses_all_and_starts_nothing() -> None:
+    seen = snapshot(opened(METADATA), opened(THUMBNAIL, 2, 5), held(SEARCH, 9))
+    memory = ours(SEARCH, slots=(THUMBNAIL,), lent={METADATA: 0.0})
+    sent, after, decision = whole_round(seen, asked(memory, SetMode(Mode.HELD)), Limits(3))
+    assert {command.queue for command in sent} == {METADATA, THUMBNAIL}
+    assert all(queue.is_paused for queue in after.values())
+    assert decision.reasons == {
+        METADATA: Reason.HELD,
+        THUMBNAIL: Reason.DRAINING,
+        SEARCH: Reason.HELD,
+    }
+
+
+def test_rule_11_held_lends_no_turn_and_a_resume_in_immich_is_taken_back() -> None:
+    seen = snapshot(held(METADATA), held("library"), opened(SEARCH, 1, 5))
+    memory = asked(ours(METADATA, "library", SEARCH), SetMode(Mode.HELD))
+    sent, _, decision = whole_round(seen, memory, Limits(), 10 * TURN_EVERY)
+    assert sent == [Command(Action.PAUSE, SEARCH)]
+    assert decision.memory.wanted == {SEARCH}, "it is next when the hold is over"
+
+
+def test_rule_11_protected_queues_are_touched_by_no_mode() -> None:
+    seen = snapshot(opened("backgroundTask", 1), held("backupDatabase", 1))
+    for mode in Mode:
+        assert decide(seen, asked(KNOWN, SetMode(mode)), Limits(), 0.0).commands == ()
+
+
+# 12. A person's hold on a queue
+
+
+def test_rule_12_a_hold_takes_the_slot_and_the_next_queue_gets_it_when_all_is_finished() -> None:
+    seen = snapshot(opened(METADATA, 2, 50), held(SEARCH, 5))
+    memory = asked(ours(SEARCH, slots=(METADATA,)), SetQueue(METADATA, Wish.HELD))
+    sent, after, decision = whole_round(seen, memory, Limits())
+    assert sent == [Command(Action.PAUSE, METADATA)], "its active jobs occupy the slot"
+    assert decision.reasons[METADATA] is Reason.DRAINING
+    finished = {**after, METADATA: held(METADATA, 50)}
+    sent, _, decision = whole_round(finished, decision.memory, Limits())
+    assert sent == [Command(Action.RESUME, SEARCH)]
+    assert decision.reasons[METADATA] is Reason.HELD
+
+
+def test_rule_12_a_held_queue_gets_neither_a_slot_nor_a_turn() -> None:
+    seen = snapshot(held(METADATA, 5), held("library"))
+    memory = ours(METADATA, "library", turns={"library": 0.0})
+    memory = asked(memory, SetQueue(METADATA, Wish.HELD), SetQueue("library", Wish.HELD))
+    assert decide(seen, memory, Limits(), 10 * TURN_EVERY).commands == ()
+
+
+def test_rule_12_a_hold_holds_below_the_number_as_well() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), held(SEARCH, 2))
+    memory = asked(ours(SEARCH), SetQueue(METADATA, Wish.HELD))
+    sent, after, decision = whole_round(seen, memory, Limits(unrestricted_below=100))
+    assert sent == [Command(Action.PAUSE, METADATA), Command(Action.RESUME, SEARCH)]
+    assert after[METADATA].is_paused
+    assert decision.reasons[SEARCH] is Reason.UNRESTRICTED
+
+
+def test_rule_12_what_is_held_by_a_person_does_not_bring_the_limit_back() -> None:
+    seen = snapshot(held(METADATA, 500), held(SEARCH, 2))
+    memory = asked(ours(METADATA, SEARCH), SetQueue(METADATA, Wish.HELD))
+    sent, _, _ = whole_round(seen, memory, Limits(unrestricted_below=100))
+    assert sent == [Command(Action.RESUME, SEARCH)]
+
+
+def test_rule_12_who_resumes_the_queue_in_immich_lifts_the_hold() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), held(SEARCH, 2))
+    memory = asked(ours(METADATA, SEARCH), SetQueue(METADATA, Wish.HELD))
+    _, _, decision = whole_round(seen, memory, Limits())
+    assert decision.reasons[METADATA] is Reason.RUNNING
+    assert decision.memory.controls.held == frozenset()
+
+
+def test_rule_12_immichs_own_start_lifts_no_hold() -> None:
+    seen = snapshot(opened(METADATA))
+    memory = after_failure(asked(ours(METADATA), SetQueue(METADATA, Wish.HELD)))
+    sent, _, decision = whole_round(seen, memory, Limits())
+    assert sent == [Command(Action.PAUSE, METADATA)]
+    assert decision.memory.controls.held == {METADATA}
+
+
+def test_rule_12_back_to_automatic_it_waits_as_any_other() -> None:
+    seen = snapshot(held(METADATA, 5))
+    memory = asked(
+        ours(METADATA), SetQueue(METADATA, Wish.HELD), SetQueue(METADATA, Wish.AUTOMATIC)
+    )
+    assert resumes(decide(seen, memory, Limits(), 0.0)) == [METADATA]
+
+
+# 13. A queue that a person wants next
+
+
+def test_rule_13_who_is_wanted_next_goes_before_priority_and_interrupts_nothing() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), held(THUMBNAIL, 5), held(VIDEO, 5))
+    memory = asked(ours(THUMBNAIL, VIDEO, slots=(METADATA,)), SetQueue(VIDEO, Wish.NEXT))
+    decision = decide(seen, memory, Limits(), 0.0)
+    assert decision.commands == ()
+    drained = {**seen, METADATA: opened(METADATA)}
+    sent, _, decision = whole_round(drained, decision.memory, Limits())
+    assert sent == [Command(Action.PAUSE, METADATA), Command(Action.RESUME, VIDEO)]
+    assert decision.memory.wanted == frozenset(), "it has what it was wanted for"
+
+
+def test_rule_13_it_waits_for_work_if_there_is_none() -> None:
+    seen = snapshot(held(THUMBNAIL), held(VIDEO))
+    memory = asked(ours(THUMBNAIL, VIDEO), SetQueue(VIDEO, Wish.NEXT))
+    decision = decide(seen, memory, Limits(), 0.0)
+    assert decision.memory.wanted == {VIDEO}
+    later = snapshot(held(THUMBNAIL, 5), held(VIDEO, 1))
+    assert resumes(decide(later, decision.memory, Limits(), 1.0)) == [VIDEO]
+
+
+def test_rule_13_it_speaks_for_whoever_paused_the_queue() -> None:
+    seen = snapshot(held(THUMBNAIL, 5), held(VIDEO, 5))
+    memory = ours(THUMBNAIL, paused_by_others=frozenset({VIDEO}))
+    assert resumes(decide(seen, memory, Limits(), 0.0)) == [THUMBNAIL]
+    memory = asked(memory, SetQueue(VIDEO, Wish.NEXT))
+    assert resumes(decide(seen, memory, Limits(), 0.0)) == [VIDEO]
+    undone = asked(memory, memory.undo or SetMode(Mode.OPEN))
+    decision = decide(seen, undone, Limits(), 0.0)
+    assert resumes(decision) == [THUMBNAIL]
+    assert decision.reasons[VIDEO] is Reason.HELD, "paused, as it was found"
+
+
+# 14. A person's limit
+
+
+def test_rule_14_a_higher_limit_opens_more_at_once() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), held(THUMBNAIL, 5), held(VIDEO, 5))
+    memory = asked(ours(THUMBNAIL, VIDEO, slots=(METADATA,)), SetLimit(2))
+    assert resumes(decide(seen, memory, Limits(1), 0.0)) == [THUMBNAIL]
+
+
+def test_rule_14_a_lower_limit_lets_the_best_go_on() -> None:
+    seen = snapshot(opened(METADATA, 1, 5), opened(THUMBNAIL, 1, 5))
+    memory = asked(ours(slots=(THUMBNAIL, METADATA)), SetLimit(1))
+    sent, _, decision = whole_round(seen, memory, Limits(2))
+    assert sent == [Command(Action.PAUSE, THUMBNAIL)]
+    assert decision.reasons[THUMBNAIL] is Reason.DRAINING
+    back = asked(decision.memory, SetLimit(None))
+    seen = {**seen, THUMBNAIL: held(THUMBNAIL, 5)}
+    assert resumes(decide(seen, back, Limits(2), 0.0)) == [THUMBNAIL]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from immich_job_daemon.controls import Controls, Mode
 from immich_job_daemon.decision import Action, Decision, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot, by_priority
@@ -50,6 +51,12 @@ memories = st.builds(
     paused_by_others=st.frozensets(names),
     slots=st.lists(names, max_size=4, unique=True).map(tuple),
     wanted=st.frozensets(names),
+    controls=st.builds(
+        Controls,
+        st.sampled_from((*[Mode.AUTOMATIC] * 4, Mode.OPEN, Mode.HELD)),
+        st.none() | st.integers(1, 4),
+        st.frozensets(names, max_size=2),
+    ),
     refused=st.frozensets(names, max_size=1),
     lent=st.dictionaries(names, st.floats(0, 1000), max_size=3),
     turns=st.dictionaries(names, st.floats(0, 1000)),
@@ -68,6 +75,22 @@ NOW = 1000.0
 def managed(seen: Snapshot, memory: Memory, limits: Limits) -> list[Queue]:
     alone = limits.protected_queues | memory.refused
     return [q for q in by_priority(seen, limits.queue_priority) if q.name not in alone]
+
+
+def limit_of(memory: Memory, limits: Limits) -> int:
+    """Return how many may run at once, whoever says so."""
+    if memory.controls.mode is Mode.OPEN:
+        return len(NAMES)
+    return memory.controls.limit or limits.max_concurrent_jobs
+
+
+def kept(memory: Memory) -> frozenset[str]:
+    """Return the queues in which nothing may start."""
+    return {
+        Mode.AUTOMATIC: memory.controls.held,
+        Mode.OPEN: frozenset[str](),
+        Mode.HELD: frozenset(NAMES),
+    }[memory.controls.mode]
 
 
 def steps(
@@ -104,7 +127,7 @@ def test_the_limit_is_never_exceeded_by_a_resume(
             for command in decision.commands
             if command.action is Action.RESUME and command.queue not in limits.protected_queues
         }
-        assert not resumed or len(occupied | resumed) <= limits.max_concurrent_jobs
+        assert not resumed or len(occupied | resumed) <= limit_of(before, limits)
 
 
 @given(snapshots, memories, limits)
@@ -120,10 +143,11 @@ def test_pauses_and_resumes_are_never_asked_for_together(
 def test_a_queue_with_a_slot_and_work_is_never_paused_within_the_limit(
     seen: Snapshot, memory: Memory, limits: Limits
 ) -> None:
-    assume(len(memory.slots) + len(memory.lent) <= limits.max_concurrent_jobs)
+    assume(len(memory.slots) + len(memory.lent) <= limit_of(memory, limits))
     decision = decide(seen, memory, limits, NOW)
     paused = {c.queue for c in decision.commands if c.action is Action.PAUSE}
-    assert not paused & {name for name in memory.slots if not seen[name].is_drained}
+    with_work = {name for name in memory.slots if not seen[name].is_drained}
+    assert not paused & with_work - kept(memory)
 
 
 @given(snapshots, memories, limits, st.data())
@@ -135,7 +159,7 @@ def test_no_slot_is_lost(
     *_, (after, _, decision) = steps(seen, memory, limits, data)
     assume(not decision.commands)  # Surprises to the last: the next look goes on.
     queues = managed(after, decision.memory, limits)
-    free = limits.max_concurrent_jobs - sum(q.is_busy or not q.is_paused for q in queues)
+    free = limit_of(decision.memory, limits) - sum(q.is_busy or not q.is_paused for q in queues)
     waiting = [q.name for q in queues if decision.reasons[q.name] is Reason.WAITING]
     assert free <= 0 or not waiting
     lent = [q.name for q in queues if decision.reasons[q.name] is Reason.LENT]
@@ -189,3 +213,17 @@ def test_what_is_paused_is_always_somebodys(
 @settings(max_examples=200, deadline=None)
 def test_every_queue_has_a_reason(seen: Snapshot, memory: Memory, limits: Limits) -> None:
     assert decide(seen, memory, limits, NOW).reasons.keys() == seen.keys()
+
+
+@given(snapshots, memories, limits, st.data())
+@settings(max_examples=200, deadline=None)
+def test_nothing_is_started_in_a_queue_that_a_person_holds(
+    seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
+) -> None:
+    for now_seen, before, decision in steps(seen, memory, limits, data):
+        resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
+        paused = {c.queue for c in decision.commands if c.action is Action.PAUSE}
+        # Without those that somebody has resumed in Immich: that lifts a hold.
+        still = kept(decision.memory) - before.refused
+        assert not resumed & still
+        assert {name for name in still if not now_seen[name].is_paused} <= paused

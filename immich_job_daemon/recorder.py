@@ -1,0 +1,184 @@
+"""Makes the published picture of what the loop sees and does. No I/O and no clock of its own."""
+
+from collections.abc import Container, Mapping
+from dataclasses import replace
+from typing import Final
+
+from immich_job_daemon import estimates, history
+from immich_job_daemon.decision import Action, Decision, Reason
+from immich_job_daemon.errors import (
+    ImmichError,
+    KeyRejectedError,
+    NotImmichError,
+    PermissionMissingError,
+    RefusedError,
+    UnreachableError,
+)
+from immich_job_daemon.estimates import Forecast, Rates
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import Snapshot, by_priority
+from immich_job_daemon.status import AT_WORK, Problem, Status, Trouble
+from immich_job_daemon.tally import Tally
+
+FREE: Final = (Reason.RUNNING, Reason.UNRESTRICTED, Reason.LENT)
+"""The reasons of the queues that may start jobs."""
+
+_TROUBLES: Final[Mapping[type[ImmichError], Trouble]] = {
+    UnreachableError: Trouble.UNREACHABLE,
+    NotImmichError: Trouble.NOT_IMMICH,
+    KeyRejectedError: Trouble.KEY_REJECTED,
+    PermissionMissingError: Trouble.PERMISSION_MISSING,
+    RefusedError: Trouble.REFUSED,
+}
+
+
+def trouble_of(error: ImmichError) -> Trouble:
+    """Return what kind of problem an error is."""
+    found = (trouble for kind, trouble in _TROUBLES.items() if isinstance(error, kind))
+    return next(found, Trouble.UNEXPECTED)
+
+
+class Recorder:
+    """Keeps what the pictures are made of beside the memory.
+
+    Args:
+        priority: the names of the queues that come first, best first.
+        limit: MAX_CONCURRENT_JOBS.
+    """
+
+    def __init__(self, priority: tuple[str, ...], limit: int) -> None:
+        self._priority = priority
+        self._limit = limit
+        self._looked_at: float | None = None
+        self._drained = 0
+        self.status = Status(limit)
+        self.tally = Tally()
+
+    def looked(self, rates: Rates, snapshot: Snapshot, took: float, now: float) -> Rates:
+        """Take note of a look; return the rates with what it tells about them.
+
+        Args:
+            rates: what was measured before.
+            snapshot: what the look saw.
+            took: its response time in seconds.
+            now: when the answer was there.
+        """
+        self.tally = self.tally.answered(took)
+        before = self.status
+        was_well = before.updated is not None and before.problem is None
+        working = {queue.name for queue in before.running} if was_well else set()
+        self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
+        free = [
+            name
+            for name, reason in before.reasons.items()
+            if was_well and reason in FREE and name in snapshot and not snapshot[name].is_paused
+        ]
+        return estimates.observe(rates, snapshot, free, now)
+
+    def answered(self, action: Action, took: float, now: float, *, has_work: bool) -> None:
+        """Take note of a command that was carried out.
+
+        Args:
+            action: what was asked for.
+            took: seconds until the answer.
+            now: when the answer was there.
+            has_work: whether the queue has something to do now.
+        """
+        self.tally = self.tally.answered(took).commanded(str(action))
+        if action is Action.RESUME and has_work and self._drained and self._looked_at is not None:
+            self._drained -= 1
+            self.tally = self.tally.handed_over(now - self._looked_at)
+
+    def failed(self, error: ImmichError) -> None:
+        """Take note of a request that failed."""
+        self.tally = self.tally.failed(str(trouble_of(error)))
+
+    def picture(
+        self, snapshot: Snapshot, decision: Decision, memory: Memory, *, now: float, time: float
+    ) -> Status:
+        """Return the picture after a round; it shows no problem.
+
+        Args:
+            snapshot: every queue, as the last answers showed it.
+            decision: the last one on it.
+            memory: what is remembered after it.
+            now: the present time of the daemon's clock.
+            time: the same in seconds since 1970.
+        """
+        self._looked_at = now
+        order = tuple(queue.name for queue in by_priority(snapshot, self._priority))
+        limit = memory.controls.limit or self._limit
+        reasons = decision.reasons
+        status = replace(
+            self._at(memory),
+            limit=limit,
+            updated=now,
+            updated_at=time,
+            queues=snapshot,
+            order=order,
+            reasons=reasons,
+            problem=None,
+            forecast=self._forecast(snapshot, order, reasons, memory, limit),
+        )
+        running = [
+            name for name in order if reasons.get(name) in AT_WORK and snapshot[name].pending
+        ]
+        seen = history.observe(status.history, running=running, pending=status.pending, now=now)
+        return replace(status, history=seen)
+
+    def trouble(
+        self, error: ImmichError, status: Status, memory: Memory, *, now: float, time: float
+    ) -> Status:
+        """Return the picture while something is wrong.
+
+        Args:
+            error: what went wrong.
+            status: what is known all the same.
+            memory: what is remembered.
+            now: the present time of the daemon's clock.
+            time: the same in seconds since 1970.
+        """
+        before = self.status.problem
+        trouble = trouble_of(error)
+        is_same = before is not None and before.trouble is trouble
+        since = before.since if before is not None and is_same else time
+        # Who has a slot meanwhile, nobody knows.
+        seen = history.observe(status.history, running=(), pending=0, now=now)
+        return replace(
+            self._at(memory, status),
+            problem=Problem(trouble, str(error), since),
+            history=seen,
+        )
+
+    def _at(self, memory: Memory, status: Status | None = None) -> Status:
+        return replace(
+            status or self.status,
+            limit=memory.controls.limit or self._limit,
+            controls=memory.controls,
+            next=memory.wanted,
+            undo=memory.undo,
+            rates=memory.rates,
+            tally=self.tally,
+        )
+
+    @staticmethod
+    def _forecast(
+        snapshot: Snapshot,
+        order: tuple[str, ...],
+        reasons: Mapping[str, Reason],
+        memory: Memory,
+        limit: int,
+    ) -> Forecast:
+        running = [name for name in order if reasons.get(name) in FREE and snapshot[name].pending]
+        ready = [name for name in order if _will_run(name, reasons, memory, snapshot)]
+        waiting = sorted(ready, key=lambda name: name not in memory.wanted)
+        if Reason.UNRESTRICTED in reasons.values():
+            limit = len(snapshot)
+        return estimates.forecast(snapshot, memory.rates, running, waiting, limit)
+
+
+def _will_run(name: str, reasons: Mapping[str, Reason], memory: Memory, snapshot: Snapshot) -> bool:
+    """Whether a queue has work and will get a slot for it."""
+    kept: Container[str] = memory.controls.held
+    is_waiting = reasons.get(name) in {Reason.WAITING, Reason.DRAINING} and name not in kept
+    return is_waiting and snapshot[name].backlog > 0

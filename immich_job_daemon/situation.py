@@ -1,0 +1,126 @@
+"""What a decision starts from and works on: the words that the scheduler's rules are written in.
+
+Pure, as the scheduler is; no rule stands in here.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from immich_job_daemon.controls import Mode
+from immich_job_daemon.decision import Limits
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import ENTRY, Queue, Snapshot, by_priority
+
+TURN_EVERY: Final = 600.0
+"""Seconds after which a queue is due for a lent slot; turns and looks fill up the 15 minutes."""
+
+
+class Situation:
+    """What a decision is made of. Everything in it is its own, to be changed.
+
+    Attributes:
+        managed: the queues that are the daemon's to schedule, by priority.
+        kept: those of them in which a person wants nothing started.
+        lifted: those that a person has resumed in spite of such a wish.
+        others: those that somebody else has paused.
+        slots, lent, held, wanted, turns, unsure: as in the memory.
+    """
+
+    def __init__(self, snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> None:
+        self.snapshot = snapshot
+        self.before = memory
+        self.settings = settings
+        controls = memory.controls
+        self.limit = controls.limit or settings.max_concurrent_jobs
+        self.now = now
+        alone = settings.protected_queues | memory.refused
+        self.managed = {
+            queue.name: queue
+            for queue in by_priority(snapshot, settings.queue_priority)
+            if queue.name not in alone
+        }
+        is_all_held = controls.mode is Mode.HELD
+        self.kept = set(self.managed) if is_all_held else {*controls.held} & self.managed.keys()
+        if controls.mode is Mode.OPEN:
+            self.kept.clear()
+        self.lifted: set[str] = set()
+        self.held = set(memory.held)
+        self.others = set(memory.paused_by_others & self.managed.keys())
+        self.slots = [name for name in memory.slots if name in self.managed]
+        self.lent = {name: since for name, since in memory.lent.items() if name in self.managed}
+        self.wanted = set(memory.wanted & self.managed.keys())
+        self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
+        self.turns = {name: memory.turns.get(name, now) for name in self.managed}
+        self.is_limited = memory.is_limited
+        self.unrestricted = False
+
+    # Words that the rules are written in.
+
+    def ranked(self, names: Iterable[str]) -> list[Queue]:
+        """Return these queues, the first by priority first."""
+        chosen = set(names)
+        return [queue for name, queue in self.managed.items() if name in chosen]
+
+    def draining(self) -> set[str]:
+        """Return the queues that run to the end of their active jobs without a slot."""
+        return {
+            name
+            for name, queue in self.managed.items()
+            if queue.is_busy and name not in self.slots and name not in self.lent
+        }
+
+    def occupied(self) -> set[str]:
+        """Return the queues that occupy a slot, by right, lent, or because they still run."""
+        return {*self.slots, *self.lent, *self.draining()}
+
+    def waiting(self) -> list[Queue]:
+        """Return the held queues with a backlog and no slot, the first to get one first."""
+        waiting = [
+            queue
+            for name, queue in self.managed.items()
+            if queue.is_paused
+            and queue.backlog
+            and name in self.held
+            and name not in self.slots
+            and name not in self.kept
+        ]
+        return sorted(waiting, key=lambda queue: queue.name not in self.wanted)
+
+    def due(self) -> list[str]:
+        """Return the held queues that are due for a turn, the one that waits longest first."""
+        due = [
+            name
+            for name in self.managed
+            if self.now - self.turns[name] >= TURN_EVERY and self.can_be_lent(name)
+        ]
+        return sorted(due, key=lambda name: self.turns[name])
+
+    def can_be_lent(self, name: str) -> bool:
+        """Whether a spare slot may be lent to this queue."""
+        queue = self.managed.get(name)
+        return (
+            queue is not None
+            and queue.is_paused
+            and queue.is_drained
+            and name in self.held
+            and name not in self.slots
+            and name not in self.lent
+            and name not in self.kept
+        )
+
+    def lift(self, name: str) -> None:
+        """Forget that a person wants nothing started in this queue."""
+        if self.before.controls.mode is Mode.AUTOMATIC:
+            self.lifted.add(name)
+            self.kept.discard(name)
+
+    def give_slot(self, name: str) -> None:
+        """Give the queue a slot."""
+        self.slots.append(name)
+        self.wanted.discard(name)
+
+    def latest_lent(self) -> str:
+        """Take back the slot that was lent last; the queue that it rests with keeps it longest."""
+        name = max(self.lent, key=lambda name: (name != ENTRY, self.lent[name]))
+        del self.lent[name]
+        return name
