@@ -9,18 +9,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import Final
 
 from immich_job_daemon import __version__, discovery
 from immich_job_daemon.alarm import Alarm, StopRequested
+from immich_job_daemon.board import Board
 from immich_job_daemon.config import Settings, SettingsError, read_options, read_settings
-from immich_job_daemon.daemon import Daemon
+from immich_job_daemon.daemon import SLACK, Daemon
 from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.immich import Immich
 from immich_job_daemon.ledger import Ledger
 from immich_job_daemon.log import set_up
+from immich_job_daemon.status import Problem, Status, Trouble
 from immich_job_daemon.transport import HttpTransport
 
 OK: Final = 0
@@ -101,7 +103,8 @@ def _settings(given: argparse.Namespace) -> Settings | None:
         for problem in error.problems:
             log.error("%s", problem)
         return None
-    set_up(settings.log_level, sys.stderr, secret=settings.api_key.reveal())
+    secrets = [settings.api_key.reveal(), settings.ui_password.reveal()]
+    set_up(settings.log_level, sys.stderr, secrets=secrets)
     for warning in warnings:
         log.warning("%s", warning)
     return settings
@@ -130,28 +133,58 @@ def _run(given: argparse.Namespace) -> int:
         try:
             with alarm.interruptible():
                 settings = _settings(given)
-            if settings is None:
-                return WRONG
-            log.info(
-                "Immich Job Daemon %s: at most %d of Immich's queues at once.",
-                __version__,
-                settings.max_concurrent_jobs,
-            )
-            url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm)
         except StopRequested:
-            if settings is not None:
-                _release_unfound(settings, alarm)
             log.info("Stopped.")
             return OK
-        immich = _immich(replace(settings, immich_url=url))
-        try:
-            Daemon(settings, immich, Ledger(settings.data_dir), alarm).run()
-        except ImmichError as error:
-            return _ended(error)
-        finally:
-            immich.close()
+        if settings is None:
+            return WRONG
+        log.info(
+            "Immich Job Daemon %s: at most %d of Immich's queues at once.",
+            __version__,
+            settings.max_concurrent_jobs,
+        )
+        due = alarm.monotonic() + SLACK
+        board = Board(Status(settings.max_concurrent_jobs, due=due), alarm.wake)
+        with _serving(board, settings):
+            return _run_seen(settings, alarm, board)
+
+
+def _serving(board: Board, settings: Settings) -> AbstractContextManager[object]:
+    """Return the context in which the board can be seen at the ports, if any are wanted."""
+    if not settings.status_port and not settings.ui_port:
+        return nullcontext()
+    from immich_job_daemon.web.serving import serving  # noqa: PLC0415 - it takes a while to load
+
+    is_add_on = "SUPERVISOR_TOKEN" in os.environ
+    return serving(board, settings, behind_ingress=is_add_on)
+
+
+def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
+    """Find Immich and run its queues, with everything shown on the board."""
+
+    def tell(text: str, delay: float) -> None:
+        before = board.status.problem
+        since = alarm.time() if before is None else before.since
+        problem = Problem(Trouble.SEARCHING, text, since)
+        due = alarm.monotonic() + delay + SLACK
+        board.publish(replace(board.status, problem=problem, due=due))
+
+    try:
+        url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm, tell=tell)
+    except StopRequested:
+        _release_unfound(settings, alarm)
         log.info("Stopped.")
         return OK
+    immich = _immich(replace(settings, immich_url=url))
+    ledger = Ledger(settings.data_dir)
+    try:
+        Daemon(settings, immich, ledger, alarm, publish=board.publish, wishes=board.take).run()
+    except ImmichError as error:
+        return _ended(error)
+    finally:
+        immich.close()
+    log.info("Stopped.")
+    return OK
 
 
 def _release_unfound(settings: Settings, alarm: Alarm) -> None:

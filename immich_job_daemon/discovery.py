@@ -91,8 +91,19 @@ def find(
     )
 
 
-def wait_for(folder: Path, clock: Clock, look: Callable[[Path], str] = find) -> str:
+def wait_for(
+    folder: Path,
+    clock: Clock,
+    look: Callable[[Path], str] = find,
+    tell: Callable[[str, float], None] = lambda *_: None,
+) -> str:
     """Return the address of Immich, however long it takes until it is there.
+
+    Args:
+        folder: DATA_DIR.
+        clock: how to wait.
+        look: looks for it once.
+        tell: called each time it is not there, with the reason and the seconds until the next try.
 
     Raises:
         StopRequested: somebody asked for it meanwhile.
@@ -105,6 +116,7 @@ def wait_for(folder: Path, clock: Clock, look: Callable[[Path], str] = find) -> 
         except NotImmichError as error:
             delay = next(delays)
             log.warning("%s. Trying again in %d s.", error, delay)
+            tell(str(error), delay)
             clock.wait(delay)
 
 

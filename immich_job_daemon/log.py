@@ -6,6 +6,7 @@ characters that turn the direction of writing cannot forge another. The API key 
 
 import logging
 import traceback
+from collections.abc import Iterable
 from typing import Final, TextIO
 
 from immich_job_daemon.secret import redactor
@@ -25,13 +26,13 @@ LEVELS: Final = {
 """bashio's names of the levels, from the most talkative to the quietest."""
 
 
-def set_up(level: str, stream: TextIO, *, secret: str | None = None) -> logging.Logger:
+def set_up(level: str, stream: TextIO, *, secrets: Iterable[str] = ()) -> logging.Logger:
     """Make the package's logger write to a stream, and return it. Doing it again replaces that.
 
     Args:
         level: the lowest level that is written, one of LEVELS.
         stream: where lines go. One that is closed or broken loses them and nothing else.
-        secret: what must never be written, the API key.
+        secrets: what must never be written: the API key, passwords.
 
     Tracebacks are written only where the level is debug or trace.
     """
@@ -40,7 +41,7 @@ def set_up(level: str, stream: TextIO, *, secret: str | None = None) -> logging.
         logger.removeHandler(handler)
         handler.close()
     lines = _Lines(stream)
-    lines.setFormatter(_Look(secret or "", with_traceback=LEVELS[level] <= logging.DEBUG))
+    lines.setFormatter(_Look(secrets, with_traceback=LEVELS[level] <= logging.DEBUG))
     logger.addHandler(lines)
     logger.setLevel(LEVELS[level])
     logger.propagate = False
@@ -75,9 +76,9 @@ class _Lines(logging.StreamHandler[TextIO]):
 class _Look(logging.Formatter):
     """A record as its line, and below it the traceback, indented, where that is wanted."""
 
-    def __init__(self, secret: str, *, with_traceback: bool) -> None:
+    def __init__(self, secrets: Iterable[str], *, with_traceback: bool) -> None:
         super().__init__()
-        self._redact = redactor(secret)
+        self._redact = redactor(*secrets)
         self._with_traceback = with_traceback
 
     def format(self, record: logging.LogRecord) -> str:

@@ -32,7 +32,7 @@ def _logger_as_it_was() -> Iterator[None]:
 def written(text: str, *values: object, level: str = "info", secret: str | None = KEY) -> str:
     """Return the text of the one line that a message becomes."""
     stream = io.StringIO()
-    set_up(level, stream, secret=secret).error(text, *values)
+    set_up(level, stream, secrets=(secret or "",)).error(text, *values)
     line = LINE.fullmatch(stream.getvalue())
     assert line, stream.getvalue()
     return line[2]
@@ -183,7 +183,7 @@ def fail() -> None:
 
 def logged_failure(level: str) -> str:
     stream = io.StringIO()
-    logger = set_up(level, stream, secret=KEY)
+    logger = set_up(level, stream, secrets=(KEY,))
     try:
         fail()
     except RuntimeError:
@@ -231,7 +231,7 @@ class BrokenStream(io.StringIO):
 
 def test_a_closed_stream_loses_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    logger = set_up("info", stream, secret=KEY)
+    logger = set_up("info", stream, secrets=(KEY,))
     stream.close()
     logger.error("into the void %s", KEY)
     set_up("info", io.StringIO())
@@ -239,7 +239,7 @@ def test_a_closed_stream_loses_lines_and_nothing_else(capsys: pytest.CaptureFixt
 
 
 def test_a_broken_stream_loses_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    logger = set_up("info", BrokenStream(), secret=KEY)
+    logger = set_up("info", BrokenStream(), secrets=(KEY,))
     logger.error("into the void %s", KEY)
     set_up("info", io.StringIO())
     assert capsys.readouterr() == ("", "")
