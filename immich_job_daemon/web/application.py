@@ -4,10 +4,15 @@ A listener writes the face into the request's environment, under a name that no 
 client can have.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from immich_job_daemon.board import Board
+from immich_job_daemon.web.machines import create_machines
+from immich_job_daemon.web.people.page import Wanted, create_people
 
 FACE: Final = "immich_job_daemon.face"
 """The key in a request's environment that says which face answers it."""
@@ -18,6 +23,25 @@ class Face(StrEnum):
 
     MACHINES = "machines"
     PEOPLE = "people"
+
+
+def application(
+    board: Board,
+    settings: Wanted,
+    *,
+    behind_ingress: bool,
+    clock: Callable[[], float] = time.monotonic,
+) -> WSGIApplication:
+    """Return the application with both faces.
+
+    Args:
+        board: where the loop leaves its pictures and finds what is wished for.
+        settings: what the user wants.
+        behind_ingress: whether this is the add-on, with Home Assistant in front of the page.
+        clock: the daemon's, of which the pictures' times are.
+    """
+    people = create_people(board, settings, behind_ingress=behind_ingress, clock=clock)
+    return with_faces({Face.MACHINES: create_machines(board, clock), Face.PEOPLE: people})
 
 
 def with_faces(faces: Mapping[Face, WSGIApplication]) -> WSGIApplication:
