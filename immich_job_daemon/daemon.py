@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from secrets import token_hex
 from typing import Final
 
 from tempora.timing import BackoffDelay
@@ -34,6 +35,9 @@ RELEASE_WITHIN: Final = 4.0
 
 MOST_DECISIONS: Final = 6
 """Decisions in one round; what is left to do then is done after the next look."""
+
+INSTANCE_BYTES: Final = 4
+"""How much chance tells one daemon from another: enough for those in one house."""
 
 LONGEST_RETRY: Final = 60.0
 """Seconds between two tries, at most, while Immich does not answer."""
@@ -107,7 +111,11 @@ class Daemon:
     def take_up(self) -> None:
         """Take up what an earlier run left in the ledger."""
         kept = self.ledger.load() or Memory()
-        self.memory = remember.under(kept, self.settings.max_concurrent_jobs)
+        self.memory = remember.under(
+            replace(kept, instance=kept.instance or token_hex(INSTANCE_BYTES)),
+            self.settings.max_concurrent_jobs,
+        )
+        self.recorder.status = replace(self.status, instance=self.memory.instance)
 
     def connect(self) -> None:
         """Wait until Immich answers, however long that takes.

@@ -42,6 +42,7 @@ class Memory:
         slots: the queues that have a slot, in the order they got it.
         wanted: queues that somebody resumed or wants next, and that have no slot yet.
         controls: what a person asks for on the page or over MQTT.
+        instance: tells this daemon from any other, for ever; empty before the first start.
         configured: MAX_CONCURRENT_JOBS of the run that kept this, 0 where that is not known.
         undo: what takes the last change of those back, None if there is nothing to take back.
         rates: how fast each queue is drained.
@@ -60,6 +61,7 @@ class Memory:
     slots: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
     controls: Controls = field(default_factory=Controls)
+    instance: str = ""
     configured: int = 0
     undo: Change | None = None
     rates: Rates = field(default_factory=Rates)

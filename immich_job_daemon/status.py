@@ -79,6 +79,7 @@ class Status:
         updated_at: the same in seconds since 1970.
         due: until when the next picture must have come, seconds of the daemon's clock: while the
             loop turns one does, whatever Immich does.
+        instance: tells this daemon from any other, for ever; empty before it has looked it up.
         server: Immich's version, None before it told.
         queues: as last reported, in Immich's order.
         order: their names, the first by priority first.
@@ -97,6 +98,7 @@ class Status:
     updated: float | None = None
     updated_at: float | None = None
     due: float = 0.0
+    instance: str = ""
     server: str | None = None
     queues: Snapshot = field(default_factory=dict)
     order: tuple[str, ...] = ()

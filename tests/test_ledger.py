@@ -40,6 +40,7 @@ OLD = Memory(
     unsure={"sidecar": 0.0},
     wanted=frozenset({"library"}),
     controls=Controls(Mode.HELD, 3, frozenset({"ocr"})),
+    instance="1f2e3d4c",
     configured=1,
     undo=SetQueue("ocr", Wish.AUTOMATIC),
 )
@@ -68,6 +69,7 @@ memories = st.builds(
         st.none() | st.integers(1, LARGEST_LIMIT),
         st.frozensets(names),
     ),
+    instance=st.text("0123456789abcdef", max_size=8),
     configured=st.integers(0, 1000),
     undo=st.none()
     | st.builds(SetMode, st.sampled_from(Mode))
@@ -123,6 +125,7 @@ def survivor(memory: Memory) -> Memory:
         unsure=dict.fromkeys(memory.unsure, 0.0),
         wanted=memory.wanted,
         controls=memory.controls,
+        instance=memory.instance,
         configured=memory.configured,
         undo=memory.undo,
     )
@@ -186,6 +189,7 @@ def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
         "wanted": ["library"],
         "mode": "held",
         "limit": 3,
+        "instance": "1f2e3d4c",
         "configured": 1,
         "held_by_person": ["ocr"],
         "undo": {"queue": "ocr", "wish": "automatic"},
