@@ -1,11 +1,12 @@
 """The controls for all queues together, as the page shows them. Pure."""
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
-from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue
+from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, as_json
 from immich_job_daemon.status import Status
-from immich_job_daemon.web.people.rows import Choice, body
+from immich_job_daemon.web.people.rows import Choice
 from immich_job_daemon.web.people.words import Words
 
 MODE_ICONS: Final = {Mode.AUTOMATIC: "auto", Mode.OPEN: "play", Mode.HELD: "pause"}
@@ -19,16 +20,14 @@ class Limit:
         value: the number that holds.
         shown: the same as the reader writes it.
         most: the largest one that makes sense; None while no queue is known.
-        says: what the setting says about it.
-        reset: what asks for the setting's own number, "" where that holds.
-        back: the words on that button.
+        is_own: whether a person asked for another one than the setting's.
+        back: the words for going back to that.
     """
 
     value: int
     shown: str
     most: int | None
-    says: str
-    reset: str
+    is_own: bool
     back: str
 
     @property
@@ -71,31 +70,29 @@ def panel(status: Status, words: Words, setting: int) -> Panel:
     mode = status.controls.mode
     modes = tuple(
         Choice(
-            ask=body(SetMode(choice)),
+            value=choice,
             icon=icon,
-            word=words(f"mode.{choice}_short"),
-            label=words(f"mode.{choice}"),
+            word=words(f"mode.{choice}"),
             is_pressed=choice is mode,
         )
         for choice, icon in MODE_ICONS.items()
     )
-    says = words(f"mode.{mode}_says")
-    if mode is Mode.AUTOMATIC:
-        says = words.many("mode.automatic_says", status.limit)
-    undo = None if status.undo is None else Undo(body(status.undo), _undo(status.undo, words))
+    says = words.many(f"mode.{mode}_says", status.limit)
+    undo = (
+        None
+        if status.undo is None
+        else Undo(json.dumps(as_json(status.undo)), _undo(status.undo, words))
+    )
     return Panel(modes, says, _limit(status, words, setting), undo)
 
 
 def _limit(status: Status, words: Words, setting: int) -> Limit:
-    is_own = status.controls.limit is not None
-    number = words.number(setting)
     return Limit(
         value=status.limit,
         shown=words.number(status.limit),
         most=len(status.managed) or None,
-        says=words("controls.differs", count=number) if is_own else words("controls.as_set"),
-        reset=body(SetLimit(None)) if is_own else "",
-        back=words("controls.reset", count=number),
+        is_own=status.controls.limit is not None,
+        back=words("controls.reset", count=words.number(setting)),
     )
 
 

@@ -3,11 +3,10 @@
 Pure.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
-from immich_job_daemon.controls import Change, SetQueue, Wish, as_json
+from immich_job_daemon.controls import Wish
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status
@@ -23,12 +22,11 @@ WISH_ICONS: Final = {Wish.AUTOMATIC: "auto", Wish.NEXT: "next", Wish.HELD: "paus
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A button: what it asks for as JSON, its picture, word and full name, whether it is so now."""
+    """A button: what it asks for, its picture, its word, and whether it is so already."""
 
-    ask: str
+    value: str
     icon: str
     word: str
-    label: str
     is_pressed: bool
 
 
@@ -56,11 +54,6 @@ class Row:
     choices: tuple[Choice, ...]
     group: str
     is_quiet: bool
-
-
-def body(change: Change) -> str:
-    """Return what the page's script sends for a change."""
-    return json.dumps(as_json(change))
 
 
 class Rows:
@@ -93,35 +86,31 @@ class Rows:
             state=found.name,
             icon=ICONS[found.name],
             word=words(f"state.{found.name}"),
-            why=words(why) if found.count is None else words.many(why, found.count),
+            why=words(why) if found.number is None else words.many(why, found.number),
             cells=self._cells(queue),
-            choices=() if reason in ALONE else tuple(self._choices(name, label, wish)),
+            choices=() if reason in ALONE else tuple(self._choices(wish)),
             group=words("wish.group", queue=label),
             is_quiet=found.name in {"idle", "ready"} and not queue.pending,
         )
 
-    def _choices(self, name: str, label: str, wish: Wish) -> list[Choice]:
-        words = self._words
+    def _choices(self, wish: Wish) -> list[Choice]:
         return [
-            Choice(
-                ask=body(SetQueue(name, choice)),
-                icon=icon,
-                word=words(f"wish.{choice}"),
-                label=words("wish.of", wish=words(f"wish.{choice}"), queue=label),
-                is_pressed=choice is wish,
-            )
+            Choice(choice, icon, self._words(f"wish.{choice}"), choice is wish)
             for choice, icon in WISH_ICONS.items()
         ]
 
     def _cells(self, queue: Queue) -> tuple[Cell, ...]:
         words = self._words
-        left = None if self._is_stale else self._status.forecast.queues.get(queue.name)
+        forecast = self._status.forecast.queues
+        # One that will get no slot has no time left that anybody could know.
+        has_end = queue.pending and queue.name in forecast
+        left = None if self._is_stale else forecast.get(queue.name)
         return (
             self._cell("waiting", words.number(queue.backlog) if queue.backlog else None),
             self._cell("active", words.number(queue.active) if queue.active else None),
             self._cell("failed", words.number(queue.failed) if queue.failed else None),
             self._cell("rate", self._speed(queue.name) if queue.pending else None),
-            self._cell("estimate", words.short(left) if queue.pending else None),
+            self._cell("estimate", words.short(left) if has_end else None),
         )
 
     def _cell(self, kind: str, text: str | None) -> Cell:
@@ -129,12 +118,12 @@ class Rows:
         name = words(f"queues.{kind}")
         return Cell(kind, name, text or words("queues.nothing"), is_none=text is None)
 
-    def _speed(self, name: str) -> str:
+    def _speed(self, name: str) -> str | None:
         """Return how fast a queue is drained, with two digits at least: more would jump about."""
         rate = self._status.rates.queues.get(name)
         per_second = rate.per_second if rate else None
         if per_second is None:
-            return self._words("short.unknown")
+            return None
         per_minute = per_second * 60
         digits = round(per_minute) if per_minute >= _TWO_DIGITS else per_minute
         return self._words("short.rate", count=self._words.number(digits))

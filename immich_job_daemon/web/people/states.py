@@ -1,4 +1,4 @@
-"""The state of a queue in a word, and why it is so. Pure: a table of what to say, no text itself."""
+"""The state of a queue in a word, and why it is so. Pure: the names of texts, not the texts."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -38,7 +38,7 @@ class State(NamedTuple):
 
     name: str
     why: str
-    count: int | None = None
+    number: int | None = None
 
 
 def state(reason: Reason, case: Case) -> State:
@@ -46,7 +46,7 @@ def state(reason: Reason, case: Case) -> State:
 
     >>> case = Case(Queue("ocr", is_paused=True, waiting=4), Wish.AUTOMATIC, Mode.AUTOMATIC, 2)
     >>> state(Reason.WAITING, case)
-    State(name='waiting', why='waiting', count=2)
+    State(name='waiting', why='waiting', number=2)
     """
     return _STATES[reason](case)
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from werkzeug.datastructures import LanguageAccept
+from werkzeug.wrappers import Request
 
 MINUTE: Final = 60
 HOUR: Final = 3600
@@ -173,14 +173,10 @@ def words(language: str) -> Words:
     return Words(language, json.loads(path.read_text(encoding="utf-8")))
 
 
-def best(asked: str | None, accepted: LanguageAccept) -> Words:
-    """Return the words for a reader.
-
-    Args:
-        asked: the language that the address names, if any.
-        accepted: what the browser sent as Accept-Language.
-    """
+def best(request: Request) -> Words:
+    """Return the words for who asks: what the address names (``?lang=``), or the browser wants."""
+    asked = request.args.get("lang")
     if asked in PLURALS:
         return words(asked)
     first = next(iter(PLURALS))
-    return words(accepted.best_match([*PLURALS], first) or first)
+    return words(request.accept_languages.best_match([*PLURALS], first) or first)
