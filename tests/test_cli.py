@@ -22,8 +22,9 @@ from tests.held import KEY, LIMIT, MANAGED, immich, is_held, paused, until
 
 
 def environment(**settings: str) -> dict[str, str]:
+    """Return this process's, with no port open unless a test asks for one: others run beside."""
     mine = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    return {**mine, **settings}
+    return {**mine, "STATUS_PORT": "0", "UI_PORT": "0", **settings}
 
 
 def command(

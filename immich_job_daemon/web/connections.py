@@ -26,6 +26,9 @@ _LONGEST_REASON: Final = 200
 class Parser(HTTPRequestParser):
     """Reads a request; whatever of it cannot be read is the client's mistake."""
 
+    path: str
+    request_uri: str
+
     def parse_header(self, header_plus: bytes) -> None:
         """Read the request line and the headers, or raise ParsingError."""
         try:
@@ -33,6 +36,11 @@ class Parser(HTTPRequestParser):
         except ValueError as error:
             # An address such as http://[ or a length of thousands of digits.
             raise ParsingError(f"The request cannot be read: {error}") from None
+        # werkzeug 3.1 falls over a query of other bytes, which no address can have; and it
+        # redirects from no path to /, which are the same.
+        if not self.request_uri.isascii():
+            raise ParsingError("The address has to be percent-encoded")
+        self.path = self.path or "/"
 
 
 class InJson(ErrorTask):

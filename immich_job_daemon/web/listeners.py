@@ -95,7 +95,7 @@ class Listener:
             self._ending.set()
             self._doors[0].pull_trigger()
             self._thread.join()
-            self._dispatcher.shutdown()
+            self._dispatcher.shutdown(timeout=1)
             wasyncore.close_all(self._map, ignore_all=True)
 
     def _serve(self) -> None:

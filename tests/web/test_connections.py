@@ -65,6 +65,8 @@ def address() -> Iterator[str]:
     [
         (b"GET http://[ HTTP/1.1", 400, "The request cannot be read"),
         (b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000, 400, "The request cannot be read"),
+        (b"GET //?\x80 HTTP/1.1", 400, "percent-encoded"),
+        (b"GET /\xc3\xbc HTTP/1.1", 400, "Bad URI"),
         (b"GET / HTTP/1.1\r\nContent-Length: -1", 400, "Content-Length is invalid"),
         (b"GET / HTTP/1.1\r\nContent-Length: 70000", 413, "exceeds max_body"),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip", 501, "Transfer-Encoding"),
@@ -86,6 +88,11 @@ def test_what_of_it_comes_back_cannot_break_the_json() -> None:
     status, body = said(b'GET / HTTP/1.1\r\n "\\\x00\xff<script>: ' + b"x" * 900 + b"\r\n\r\n")
     assert status == 400
     assert len(json.loads(body)["error"]) == 200
+
+
+def test_an_address_without_a_path_is_that_of_the_root() -> None:
+    status, body = said(b"GET http://evil.example HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert (status, json.loads(body)["waiting"]) == (200, 1242)
 
 
 def test_a_body_that_nobody_asked_for_is_passed_over() -> None:

@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from immich_job_daemon.log import set_up
+from immich_job_daemon.simulator.ports import free_port
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.listeners import Listener, PortError, listening, route_logs
-from immich_job_daemon.simulator.ports import free_port
 
 KEY: Final = "a-secret-key-of-tests"
 
