@@ -63,7 +63,8 @@ def observe(
     """
     parts = list(history.parts)
     if history.seen is not None:
-        _credit(parts, history.running, history.seen, now)
+        # A machine that slept for a month has no more than a day to be remembered.
+        _credit(parts, history.running, max(history.seen, now - PARTS * PART), now)
     start = now // PART * PART
     peak = history.peak
     if pending is not None:

@@ -142,8 +142,8 @@ class Recorder:
         trouble = trouble_of(error)
         is_same = before is not None and before.trouble is trouble
         since = before.since if before is not None and is_same else time
-        # Who has a slot meanwhile, nobody knows.
-        seen = history.observe(status.history, running=(), pending=0, now=now)
+        # Who has a slot meanwhile, and what is left to do, nobody knows.
+        seen = history.observe(status.history, running=(), pending=None, now=now)
         return replace(
             self._at(memory, status),
             problem=Problem(trouble, str(error), since),

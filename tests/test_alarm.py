@@ -208,3 +208,36 @@ with Alarm() as alarm:
         process.send_signal(number)
         rest, _ = process.communicate(timeout=LIMIT)
     assert (rest, process.returncode) == ("stopped\n", 0)
+
+
+# Wishes
+
+
+def test_a_wish_ends_the_wait_and_the_next_wait_is_whole_again(alarm: Alarm) -> None:
+    thread = threading.Timer(0.05, alarm.wake)
+    thread.start()
+    began = time.monotonic()
+    alarm.wait(FAR)
+    thread.join()
+    assert time.monotonic() - began < LIMIT
+    before = time.monotonic()
+    alarm.wait(0.1)
+    assert time.monotonic() - before >= 0.1
+
+
+def test_more_wishes_than_can_be_counted_end_waits_and_nothing_else(alarm: Alarm) -> None:
+    for _ in range(100_000):
+        alarm.wake()
+    began = time.monotonic()
+    alarm.wait(FAR)
+    assert time.monotonic() - began < LIMIT
+
+
+def test_a_wish_after_the_end_wakes_nobody_and_does_no_harm() -> None:
+    with Alarm() as alarm:
+        pass
+    alarm.wake()
+
+
+def test_the_time_for_people_is_the_systems() -> None:
+    assert abs(Alarm().time() - time.time()) < LIMIT

@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Unpack
 
 import pytest
 
@@ -23,7 +22,7 @@ from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.errors import KeyRejectedError, PermissionMissingError
 from immich_job_daemon.immich import Immich
-from immich_job_daemon.ledger import Kept, Ledger, encode
+from immich_job_daemon.ledger import Ledger, encode
 from immich_job_daemon.log import LEVELS, TRACE
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue
@@ -36,152 +35,24 @@ from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.simulator.virtual import VirtualTransport
 from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.transport import Answer, HttpTransport
-from simulation.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
-
-DAEMON = "administrator"
-"""As whom the daemon's key is known to the simulated Immich."""
-PERSON = "person"
-METADATA, THUMBNAIL, SEARCH, FACES, VIDEO = (
-    "metadataExtraction",
-    "thumbnailGeneration",
-    "smartSearch",
-    "faceDetection",
-    "videoConversion",
+from simulation.virtual import VirtualLedger, VirtualServer, settings
+from tests.scene import (
+    DAEMON,
+    FACES,
+    MANAGED,
+    METADATA,
+    PERSON,
+    SEARCH,
+    THUMBNAIL,
+    VIDEO,
+    Scene,
+    most_at_once,
+    order_of_starts,
+    problem_of,
 )
-MANAGED = tuple(name for name in QUEUES if name not in PROTECTED)
+
 LIMIT = 30.0
 """Real seconds within which anything happens, however slow the machine."""
-
-
-class Wire:
-    """The line to the simulated Immich, and what went over it: reads, pauses and resumes."""
-
-    def __init__(self, transport: VirtualTransport) -> None:
-        self.transport = transport
-        self.sent: list[str] = []
-        self.times: list[float] = []
-        self.engine = transport._engine  # noqa: SLF001 - for the time alone
-        self.arriving: Callable[[str], None] = lambda _: None
-        self.instead: Callable[[str], Answer | None] = lambda _: None
-
-    def send(
-        self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
-        request = self._named(method, path, body)
-        self.sent.append(request)
-        self.times.append(self.engine.now)
-        self.arriving(request)
-        return self.instead(request) or self.transport.send(method, path, body, timeout=timeout)
-
-    def another(self) -> "Wire":
-        return self
-
-    def close(self) -> None:
-        pass
-
-    def of(self, *verbs: str) -> list[str]:
-        return [request for request in self.sent if request.split()[0] in verbs]
-
-    def _named(self, method: str, path: str, body: bytes | None) -> str:
-        if method == "GET":
-            return f"GET {path}"
-        is_pause = b"true" in (body or b"") or b"pause" in (body or b"")
-        return f"{'pause' if is_pause else 'resume'} {path.rpartition('/')[2]}"
-
-
-class Scene:
-    """An Immich, a disk, and one daemon after the other."""
-
-    def __init__(self, *, ledger: Kept | None = None, **changes: Unpack[Changes]) -> None:
-        self.engine, self.api = simulated_immich()
-        self.transport = VirtualTransport(self.engine, self.api, KEY)
-        self.wire = Wire(self.transport)
-        self.disk = VirtualLedger()
-        self.ledger = ledger or self.disk
-        self.settings = settings(**changes)
-        self.published: list[Status] = []
-        self.is_over: Callable[[], bool] = lambda: False
-        self.daemon = self.new_daemon()
-
-    def new_daemon(self, server: type[VirtualServer] = VirtualServer) -> Daemon:
-        """Start a process anew: nothing but the ledger is left of the one before."""
-        alarm = VirtualAlarm(self.engine, self._must_stop)
-        self.daemon = Daemon(
-            self.settings, server(self.wire), self.ledger, alarm, publish=self.published.append
-        )
-        return self.daemon
-
-    def _must_stop(self) -> bool:
-        return self.is_over()
-
-    def upload_at(self, when: float, photos: int) -> None:
-        """Let someone upload photos at a time to come."""
-
-        def upload() -> None:
-            self.engine.upload(photos=photos)
-
-        self.engine.at(when, upload)
-
-    def run(self, until: Callable[[], bool], *, limit: float = 4 * 3600.0) -> None:
-        """Run the daemon from its start until a condition holds, and let it stop."""
-        end = self.engine.now + limit
-        self.is_over = lambda: until() or self.engine.now > end
-        try:
-            self.daemon.run()
-        finally:
-            self.is_over = lambda: False
-        assert self.engine.now <= end, "what was waited for did not happen"
-
-    def run_for(self, seconds: float) -> None:
-        end = self.engine.now + seconds
-        self.run(lambda: self.engine.now >= end)
-
-    def rounds(self, until: Callable[[], bool], *, limit: float = 3600.0) -> None:
-        """Let the daemon, that is connected, do rounds until a condition holds."""
-        end = self.engine.now + limit
-        while not until():
-            self.engine.advance(self.engine.now + self.daemon.round())
-            assert self.engine.now <= end, "what was waited for did not happen"
-
-    def backlog(self, *names: str, count: int = 20, seconds: float = 0.5) -> None:
-        for name in names:
-            self.engine.add(name, lasting(seconds), count=count)
-
-    def pause_all(self, by: str = PERSON) -> None:
-        for name in MANAGED:
-            self.engine.pause(name, by=by)
-
-    def paused(self) -> set[str]:
-        return {name for name, queue in self.engine.queues.items() if queue.is_paused}
-
-
-def order_of_starts(engine: Engine) -> list[str]:
-    """Return a list that is filled with the queues in the order in which they begin to work."""
-    order: list[str] = []
-
-    def observe(event: Event) -> None:
-        if event.kind is EventKind.STARTED and event.queue not in order:
-            order.append(event.queue)
-
-    engine.observers.append(observe)
-    return order
-
-
-def most_at_once(engine: Engine) -> Callable[[], int]:
-    """Return what tells how many managed queues were busy at once, at most, from now on."""
-    most = 0
-
-    def observe(_: Event) -> None:
-        nonlocal most
-        most = max(most, sum(engine.queues[name].active > 0 for name in MANAGED))
-
-    engine.observers.append(observe)
-    return lambda: most
-
-
-def problem_of(scene: Scene) -> str:
-    problem = scene.daemon.status.problem
-    return "" if problem is None else problem.text
 
 
 @pytest.fixture

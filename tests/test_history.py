@@ -36,3 +36,10 @@ def test_a_look_that_failed_says_nothing_of_the_backlog() -> None:
     history = looks(50, 20, None)
     assert (history.peak, [part.pending for part in history.parts]) == (50, [50])
     assert looks(50, None, every=PART).parts[-1].start == 1000 * PART
+
+
+def test_however_long_nobody_looked_it_is_bounded() -> None:
+    seen = observe(History(), running=("ocr",), pending=1, now=0.0)
+    seen = observe(seen, running=(), pending=1, now=1e9)
+    assert len(seen.parts) <= PARTS
+    assert sum(part.busy.get("ocr", 0.0) for part in seen.parts) <= PARTS * PART
