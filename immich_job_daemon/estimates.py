@@ -1,38 +1,25 @@
-"""How fast queues are drained, and when they will be done. Pure: no I/O, no clock."""
+"""When what is pending will be done. Pure: no I/O, no clock.
 
-from collections.abc import Iterable, Mapping, Sequence
+Imagined is what the daemon will do, at best and at worst by what is known of the rates and of the
+jobs that lead to others. What lies between is the estimate; if too much does, there is none: an
+estimate says "unknown" before it lies.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from immich_job_daemon.course import Course
+from immich_job_daemon.learned import from_json, to_json
 from immich_job_daemon.queues import Snapshot
+from immich_job_daemon.rates import Rate, Rates, observe
 
+__all__ = ["Forecast", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What was drained of one queue while it could run, older work counting less and less.
-
-    Attributes:
-        jobs: how many jobs, smoothed.
-        seconds: in how much time, smoothed alike.
-    """
-
-    jobs: float
-    seconds: float
-
-    @property
-    def per_second(self) -> float | None:
-        """Jobs a second, None while too little was seen to say."""
-        return self.jobs / self.seconds if self.jobs >= 1 and self.seconds > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What was measured so far.
-
-    Attributes:
-        queues: the rate of each queue that was seen working; survives in the ledger.
-    """
-
-    queues: Mapping[str, Rate] = field(default_factory=dict)
+UNSURE: Final = 0.4
+"""How far best and worst may lie apart, as a share of the estimate: it errs by half of that."""
+UNSURE_SECONDS: Final = 2.0
+"""The same in seconds, where that is more: what is done at once is not worth a doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +35,37 @@ class Forecast:
     whole: float | None = None
 
 
-def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float) -> Rates:
-    """Return the rates after one more look.
-
-    Args:
-        rates: what was measured before.
-        snapshot: what the look saw.
-        running: the queues that have been free to work since the last look and still are.
-        now: the time of the look, seconds of the caller's clock.
-    """
-    del snapshot, running, now
-    return rates
-
-
 def forecast(
     snapshot: Snapshot, rates: Rates, running: Sequence[str], waiting: Sequence[str], limit: int
 ) -> Forecast:
-    """Return when everything will be done if no new work comes.
+    """Return when everything will be done if nothing more comes from outside.
 
     Args:
-        snapshot: every queue as it is now.
+        snapshot: every queue as it is now. Delayed jobs do not count.
         rates: what was measured.
         running: the queues that may work now, at the same time.
-        waiting: the queues that will get a slot, the first one first.
+        waiting: the queues that get a slot when one is free and they have work, the first one
+            first; also those that have none now, for jobs of others lead to jobs in them. A
+            queue that is in neither of the two is held, and so are the jobs that come to it.
         limit: how many may run at once.
     """
-    del rates, running, limit
-    return Forecast({name: None for name in waiting if name in snapshot})
+    names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
+    pending = [name for name in names if snapshot[name].pending]
+    if not pending:
+        return Forecast({}, 0.0)
+    best, worst = (
+        Course(snapshot, rates, names, set(running), limit, at_worst=at_worst)
+        for at_worst in (False, True)
+    )
+    return Forecast(
+        {name: _told(best.ends(name), worst.ends(name)) for name in pending},
+        _told(best.end(), worst.end()),
+    )
+
+
+def _told(one: float | None, other: float | None) -> float | None:
+    """Return the middle between the best and the worst case, if they are not too far apart."""
+    if one is None or other is None:
+        return None
+    middle = (one + other) / 2
+    return middle if abs(one - other) <= max(UNSURE * middle, UNSURE_SECONDS) else None

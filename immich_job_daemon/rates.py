@@ -1,0 +1,194 @@
+"""How fast queues are drained, by what was really drained. Pure: no I/O, no clock.
+
+Counted is the time in which all of a queue's workers were busy: jobs waited at both looks, and
+nothing came in between that hides what was done. Of a queue that is never seen like that it is
+only known what it did at least.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import sqrt
+from typing import Final
+
+from immich_job_daemon import flows, follow_ups
+from immich_job_daemon.flows import SLACK, Flow
+from immich_job_daemon.follow_ups import FEEDS, UNKNOWN, Batches, Span
+from immich_job_daemon.queues import Snapshot
+
+ENOUGH: Final = 5
+"""Jobs of which a rate is told to people."""
+
+FASTEST: Final = 1000.0
+"""Jobs a second that no queue does: somebody emptied it. The quickest ones seen take 5 ms."""
+
+JUMP: Final = 3.0
+"""How many times as fast as before a queue is believed to have become between two looks."""
+
+DEVIATION: Final = 0.5
+"""How far one job's time is from the mean, as a share of it: photos are not that different."""
+
+FADING: Final = 1.02
+"""By what a bound is loosened with each look that does not confirm it."""
+
+# What counts is the last 50 jobs or the last 10 minutes, whichever is more.
+_JOBS: Final = 50.0
+_SECONDS: Final = 600.0
+_UNSURE_RATIO: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What was drained of one queue while it could run, older work counting less and less.
+
+    Attributes:
+        jobs: how many jobs, smoothed.
+        seconds: in how much time, smoothed alike.
+    """
+
+    jobs: float
+    seconds: float
+
+    @property
+    def per_second(self) -> float | None:
+        """Jobs a second, None while too little was seen to say.
+
+        >>> Rate(20, 10).per_second, Rate(4, 2).per_second
+        (2.0, None)
+        """
+        return self.jobs / self.seconds if self.jobs >= ENOUGH and self.seconds > 0 else None
+
+    def plus(self, jobs: float, seconds: float) -> "Rate":
+        """Return the rate after so many more jobs in so much more time."""
+        jobs, seconds = self.jobs + jobs, self.seconds + seconds
+        scale = max(1.0, min(jobs / _JOBS, seconds / _SECONDS))
+        return Rate(jobs / scale, seconds / scale)
+
+
+NONE: Final = Rate(0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What was measured so far. All but the last look survives in the ledger.
+
+    Attributes:
+        queues: the rate of each queue that was seen working.
+        at_most: the seconds that a queue takes for a job at most, of those that were only seen
+            to be done with all they had.
+        batches: what is known of the jobs that are pending, and of earlier ones.
+        seen: what the last look saw, and seen_at: when; None before the first look of a run.
+    """
+
+    queues: Mapping[str, Rate] = field(default_factory=dict)
+    at_most: Mapping[str, float] = field(default_factory=dict)
+    batches: Batches = field(default_factory=dict)
+    seen: Snapshot | None = None
+    seen_at: float = 0.0
+
+
+def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float) -> Rates:
+    """Return the rates after one more look.
+
+    Args:
+        rates: what was measured before.
+        snapshot: what the look saw.
+        running: the queues that have been free to work since the last look and still are; none
+            where that is not known, because Immich was away.
+        now: the time of the look, seconds of the caller's clock.
+    """
+    if rates.seen is None or now <= rates.seen_at:
+        return replace(rates, batches=_found(rates, snapshot, now), seen=snapshot, seen_at=now)
+    took = now - rates.seen_at
+    flow = flows.between(
+        rates.seen,
+        snapshot,
+        lambda name: _most(rates.queues.get(name, NONE), took),
+        lambda source, target: _ratio(rates, source, target),
+    )
+    queues, at_most = dict(rates.queues), dict(rates.at_most)
+    for name in running:
+        if name in snapshot and name in rates.seen and _is_plain(name, rates.seen, snapshot, flow):
+            was, done = rates.seen[name], flow.done[name]
+            rate = queues.get(name, NONE)
+            if was.backlog and snapshot[name].backlog:
+                if not was.is_paused:
+                    queues[name] = rate.plus(min(done, _most(rate, took)), took)
+            elif 1 <= done <= FASTEST * took:
+                at_most[name] = _bound(at_most.get(name), took / done)
+    return Rates(queues, at_most, _batches(rates, snapshot, flow, now), snapshot, now)
+
+
+def job_takes(rates: Rates, name: str) -> Span | None:
+    """Return the seconds in which a queue drains one job; None where nobody can tell.
+
+    >>> job_takes(Rates({"ocr": Rate(25, 50)}), "ocr")
+    Span(low=1.8, high=2.2)
+    >>> job_takes(Rates(at_most={"ocr": 2.0}), "ocr")
+    Span(low=0.0, high=2.0)
+    """
+    rate = rates.queues.get(name, NONE)
+    if rate.jobs >= 1:
+        seconds = rate.seconds / rate.jobs
+        error = DEVIATION * seconds / sqrt(rate.jobs)
+        return Span(seconds - error, seconds + error)
+    at_most = rates.at_most.get(name)
+    return None if at_most is None else Span(0.0, at_most)
+
+
+def _most(rate: Rate, took: float) -> float:
+    """Return how many jobs a queue can have done in so many seconds."""
+    fastest = FASTEST if rate.per_second is None else JUMP * rate.per_second
+    return SLACK + fastest * took
+
+
+def _ratio(rates: Rates, source: str, target: str) -> float | None:
+    """Return how many follow-ups in ``target`` the jobs have that ``source`` is at."""
+    way, batch = follow_ups.first(rates.batches.get(source, {}))
+    if target not in follow_ups.fed_by(source, way):
+        return 0.0
+    found = follow_ups.follow_ups(batch, target, FEEDS[source][target])
+    return None if found.high - found.low > _UNSURE_RATIO else found.middle
+
+
+def _is_plain(name: str, before: Snapshot, after: Snapshot, flow: Flow) -> bool:
+    """Whether it can be seen between two looks how fast a queue is."""
+    is_held_up = flows.held_up(before, name) or flows.held_up(after, name)
+    return name not in flow.murky and not is_held_up and not after[name].is_paused
+
+
+def _bound(before: float | None, seconds: float) -> float:
+    """Return what a job takes at most after it was seen to take at most so many seconds."""
+    if before is None:
+        return seconds
+    # Somebody may have emptied the queue, which tells nothing. And it may have become slower.
+    return min(before * FADING, max(seconds, before / JUMP))
+
+
+def _found(rates: Rates, snapshot: Snapshot, now: float) -> Batches:
+    """Return the batches at the first look of a run: what came before it came nobody knows how."""
+    found = dict(rates.batches)
+    for name, queue in snapshot.items():
+        batches = found.get(name, {})
+        more = queue.pending - sum(batch.left for batch in batches.values())
+        if batches or more > 0:
+            found[name] = follow_ups.put(batches, {UNKNOWN: more}, queue.pending, now)
+    return found
+
+
+def _batches(rates: Rates, snapshot: Snapshot, flow: Flow, now: float) -> Batches:
+    """Return the batches after a look, with what it tells about their follow-ups."""
+    found = dict(rates.batches)
+    for name, queue in snapshot.items():
+        batches = found.get(name, {})
+        came = flows.ways(flow, name)
+        if not batches and not queue.pending and not came:
+            continue
+        there = sum(batch.left for batch in batches.values()) + sum(came.values())
+        batches = follow_ups.put(batches, came, there, now)
+        way, batch = follow_ups.first(batches)
+        if batch.left >= flow.done.get(name, 0.0):
+            seen = flows.follow_ups_of(flow, name, way)
+            if seen:
+                batches[way] = follow_ups.learned(batch, seen)
+        found[name] = follow_ups.put(batches, {}, queue.pending, now)
+    return found
