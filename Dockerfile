@@ -10,7 +10,8 @@ COPY requirements/run.txt /tmp/run.txt
 RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
       --no-compile --only-binary :all: --require-hashes --target . --requirement /tmp/run.txt \
     && rm -rf bin \
-    && find . -type d -name tests -prune -exec rm -rf {} +
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find . -name README.md -delete
 COPY immich_job_daemon immich_job_daemon
 # Compiled here and for good: the file system may be read-only, and the daemon's user has no right
 # to write. Readable for everybody, whatever rights a checkout has.

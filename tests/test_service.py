@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
+from immich_job_daemon.simulator.ports import free_port
 from immich_job_daemon.simulator.server import SimulatedServer
 from tests.held import KEY, LIMIT, MANAGED, immich, is_held, paused, until
 
@@ -88,10 +90,17 @@ def namespace_of(process: int) -> str | None:
 class Container:
     """One that runs. ``folder`` is what /data is in it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, config: Config) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        folder: Path,
+        config: Config,
+        environment: Mapping[str, str],
+    ) -> None:
         self.process = process
         self.folder = folder
         self.config = config
+        self.environment = environment
 
     @property
     def log(self) -> str:
@@ -130,7 +139,7 @@ class Container:
         inside = ["nsenter", f"--target={self.first}", "--mount", "--pid", "--root", "--wd"]
         return subprocess.run(
             [*inside, *command],
-            env=environment_of(self.config),
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -177,17 +186,20 @@ def container(  # noqa: PLR0913 - each of them is something that Docker can be t
         file = folder / "options.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(options))
+    # Its network is this machine's, and others run beside it.
+    closed = {"STATUS_PORT": "0", "UI_PORT": "0"}
+    variables = {**environment_of(config), **closed, **(environment or {})}
     arguments = [str(image / "rootfs"), str(folder), str(user), capabilities]
     with (tmp_path / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [*UNSHARE, "bash", "-euc", CONTAINER, "bash", *arguments],
-            env={**environment_of(config), **(environment or {})},
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        yield Container(process, folder, config)
+        yield Container(process, folder, config, variables)
     finally:
         process.kill()
         process.wait()
@@ -391,12 +403,14 @@ def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: 
 # Is it well?
 
 
+@pytest.mark.parametrize("asks_the_daemon", [True, False])
 def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
-    image: Path, tmp_path: Path
+    image: Path, tmp_path: Path, *, asks_the_daemon: bool
 ) -> None:
+    ports = {"STATUS_PORT": str(free_port() if asks_the_daemon else 0)}
     with (
         immich(MAY) as server,
-        container(image, tmp_path, options=options_for(server)) as running,
+        container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
         until(lambda: is_held(server))
         assert running.is_healthy()
@@ -408,6 +422,51 @@ def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
         until(running.is_healthy)
         running.run("/command/s6-svc", "-d", "/run/service/immich_job_daemon")
         until(lambda: not running.is_healthy())
+
+
+def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {
+        "IMMICH_URL": f"http://127.0.0.1:{free_port()}",
+        "API_KEY": KEY,
+        "STATUS_PORT": str(port),
+    }
+    with container(image, tmp_path, environment=settings) as running:
+        until(lambda: "Trying again in" in running.log)
+        until(running.is_healthy)
+        totals = running.run("curl", "--silent", f"http://127.0.0.1:{port}/").stdout
+        assert "refuses the connection" in json.loads(totals)["error"]
+
+
+def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None:
+    status, page = free_port(), free_port()
+    ports = {"STATUS_PORT": str(status), "UI_PORT": str(page)}
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY, **ports}
+        with container(image, tmp_path, environment=settings) as running:
+            until(lambda: is_held(server))
+
+            def totals() -> dict[str, Any]:
+                return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=10).json())
+
+            until(lambda: totals()["state"] == "idle")
+            assert totals()["queues"] == 19
+            answer = requests.get(f"http://127.0.0.1:{page}/", timeout=10)
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"].startswith("text/html")
+            running.stop()
+
+
+def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: Path) -> None:
+    page = free_port()
+    ports = {"UI_PORT": str(page), "SUPERVISOR_TOKEN": "x"}
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server), environment=ports) as running,
+    ):
+        until(lambda: is_held(server))
+        assert requests.get(f"http://127.0.0.1:{page}/", timeout=10).status_code == 403
+        running.stop()
 
 
 def test_the_first_look_at_immich_comes_within_1_5_seconds_of_the_start(
