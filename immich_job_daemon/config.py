@@ -9,11 +9,12 @@ from typing import IO, Any, Final
 
 import voluptuous as vol
 
-from immich_job_daemon import values
+from immich_job_daemon import timetable, values
 from immich_job_daemon.hiding import SECRETS, Hiding
 from immich_job_daemon.log import LEVELS
 from immich_job_daemon.queues import PRIORITY, PROTECTED
 from immich_job_daemon.secret import Secret
+from immich_job_daemon.windows import Window
 
 __all__ = [
     "SCHEMA",
@@ -71,6 +72,29 @@ SCHEMA: Final = vol.Schema(
         ): values.queue_names_or_none,
         vol.Optional("UNRESTRICTED_BELOW", default=0, description="a whole number from 0"): vol.All(
             values.whole_number, vol.Range(min=0, msg="is too small")
+        ),
+        vol.Optional(
+            "SCHEDULE",
+            default="",
+            description="windows such as videoConversion,ocr=22:00-06:00 mon-fri with ; between "
+            "them, or a list of {queues, from, to, days}",
+        ): timetable.windows,
+        vol.Optional(
+            "EXCLUSIVE",
+            default="",
+            description="groups of queues such as smartSearch,faceDetection,ocr with ; between",
+        ): timetable.groups,
+        vol.Optional(
+            "YIELD_AFTER",
+            default="",
+            description="a number of seconds or a duration such as 5m, from 1 second, or nothing",
+        ): values.duration_or_nothing,
+        vol.Optional(
+            "MAX_WAIT",
+            default="",
+            description="a number of seconds or a duration such as 12h, from 1 minute, or nothing",
+        ): vol.All(
+            values.duration_or_nothing, vol.Any(None, vol.Range(min=60, msg="is too short"))
         ),
         vol.Optional("ON_EXIT", default="release", description="release or keep"): vol.All(
             values.text, vol.Lower, vol.Coerce(OnExit, msg="is neither of the two")
@@ -136,6 +160,10 @@ class Settings:
     queue_priority: tuple[str, ...]
     protected_queues: frozenset[str]
     unrestricted_below: int
+    schedule: tuple[Window, ...]
+    exclusive: tuple[frozenset[str], ...]
+    yield_after: float | None
+    max_wait: float | None
     on_exit: OnExit
     log_level: str
     status_port: int

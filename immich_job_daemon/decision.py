@@ -1,11 +1,13 @@
 """What goes into a decision beside the snapshot, and what comes out: no rule stands in here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.windows import Window
 
 
 class Limits(Protocol):
@@ -31,6 +33,39 @@ class Limits(Protocol):
         """The number of pending jobs below which there is no limit; 0: there always is one."""
         ...
 
+    @property
+    def exclusive(self) -> tuple[frozenset[str], ...]:
+        """Groups of queues of which only one runs at a time."""
+        ...
+
+    @property
+    def schedule(self) -> tuple[Window, ...]:
+        """The windows in which the queues that they name run, and not outside of them."""
+        ...
+
+    @property
+    def yield_after(self) -> float | None:
+        """Seconds after which a queue lets one of higher priority go first; None: it does not."""
+        ...
+
+    @property
+    def max_wait(self) -> float | None:
+        """Seconds within which every queue with work has its turn; None: as long as it takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is so around the queues at the time of a decision.
+
+    Attributes:
+        local: the time of the wall clock, with its zone; None where no window is to be kept.
+        is_loaded: whether the machine has too much to do for anything to be started.
+    """
+
+    local: datetime | None = None
+    is_loaded: bool = False
+
 
 class Action(StrEnum):
     """What can be asked of Immich for a queue."""
@@ -49,6 +84,8 @@ class Reason(StrEnum):
     LENT = "open in its turn"
     UNRESTRICTED = "unrestricted"
     HELD = "held by a person"
+    CLOSED = "outside its hours"
+    LOADED = "the machine is busy"
     PAUSED_BY_OTHERS = "paused by someone else"
     REFUSED = "cannot be paused"
     PROTECTED = "protected"
@@ -66,11 +103,13 @@ class Command:
 class Decision:
     """What follows from one snapshot.
 
-    The memory is to be kept before the commands are sent. ``wake`` is the time at which a lent
-    turn ends or one falls due, whatever else is expected; None if there is nothing of the kind.
+    The memory is to be kept before the commands are sent. ``opens`` tells of each queue outside
+    its hours when it may run again. ``wake`` is the time at which a lent turn ends or falls due,
+    or a window opens or closes, whatever else is expected; None if there is nothing of the kind.
     """
 
     commands: tuple[Command, ...]
     memory: Memory
     reasons: Mapping[str, Reason]
+    opens: Mapping[str, datetime] = field(default_factory=dict)
     wake: float | None = None

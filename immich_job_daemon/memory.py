@@ -49,6 +49,9 @@ class Memory:
         unsure: until when a pause without an answer may still take effect.
         refused: queues that Immich refuses to pause.
         lent: queues with a lent slot, and since when.
+        since: when each of the queues with a slot got it.
+        yielded: the queues that have let others go first since they got their turn.
+        waits: since when each queue waits that has work and may run.
         turns: when each queue was last seen open, or first seen at all.
         was_away: something failed since the last snapshot, so that what it shows may have come
             about by itself: nobody's wish is read from it.
@@ -68,6 +71,9 @@ class Memory:
     unsure: Mapping[str, float] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     lent: Mapping[str, float] = field(default_factory=dict)
+    since: Mapping[str, float] = field(default_factory=dict)
+    yielded: frozenset[str] = frozenset()
+    waits: Mapping[str, float] = field(default_factory=dict)
     turns: Mapping[str, float] = field(default_factory=dict)
     was_away: bool = True
 

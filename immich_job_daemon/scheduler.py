@@ -45,6 +45,22 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
 13. A queue that a person wants next is wanted as one that somebody resumed (rule 7).
 14. A person's limit stands in for MAX_CONCURRENT_JOBS. Lowered, it makes the number exceeded
     (rule 5).
+15. A queue that windows of SCHEDULE name runs inside them only. When a window closes the queue is
+    paused and its active jobs finish; it has no slot and no turn until one opens. Also below
+    UNRESTRICTED_BELOW.
+16. Of an EXCLUSIVE group one queue occupies a slot at a time, whatever the limit, also below
+    UNRESTRICTED_BELOW. A queue is resumed only if no rival is busy or open.
+17. With YIELD_AFTER: a queue that has had its slot for that long lets a waiting queue of higher
+    priority go first: it is paused, its active jobs finish, and then it waits as any other. For
+    some seconds after it got its turn back it does so again at once, since one photo walks
+    through several queues.
+18. With MAX_WAIT: who has waited for half of it goes before all others, the longest first, and
+    who has a slot gives it up for that, but not before it has had its share of the other half.
+    So every queue with work has a turn within MAX_WAIT and what one job takes, while it may run.
+19. While the machine has more to do than PAUSE_ABOVE_LOAD says no queue has a slot: what is
+    active finishes, nothing new starts.
+
+The modes of a person go before rules 15 to 19: open means open.
 """
 
 from collections.abc import Container
@@ -52,16 +68,34 @@ from dataclasses import replace
 from typing import Final
 
 from immich_job_daemon.controls import Mode
-from immich_job_daemon.decision import Action, Command, Decision, Limits, Reason
+from immich_job_daemon.decision import (
+    Action,
+    Circumstances,
+    Command,
+    Decision,
+    Limits,
+    Reason,
+)
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import ENTRY, Queue, Snapshot
 from immich_job_daemon.situation import TURN_EVERY, Situation
+from immich_job_daemon.windows import closed_until, next_edge
 
 TURN: Final = 2.0
 """Seconds a turn lasts: BullMQ's workers take a job within milliseconds of a resume."""
 
 
-def decide(snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> Decision:
+YIELDS_AGAIN: Final = 10.0
+"""Seconds after a turn was got back in which it is given up again for who is to go first."""
+
+
+def decide(
+    snapshot: Snapshot,
+    memory: Memory,
+    settings: Limits,
+    now: float,
+    around: Circumstances = Circumstances(),  # noqa: B008 - it cannot be changed
+) -> Decision:
     """Return what is to be done about the snapshot, and why each queue is as it is.
 
     Either pauses or resumes are asked for, never both: after the pauses were answered, the same
@@ -72,20 +106,22 @@ def decide(snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> 
         memory: what the last decision returned, and what the answers since did to it.
         settings: the limits and the order.
         now: seconds of a clock that never goes back.
+        around: the time of the wall clock, and how busy the machine is.
     """
-    draft = _Draft(snapshot, memory, settings, now)
+    draft = _Draft(snapshot, memory, settings, now, around)
+    draft.bar()
     draft.recognise()
-    if draft.opens_all():
-        commands = [*draft.open_all(), *draft.give_back()]
-    else:
-        draft.settle()
-        draft.admit()
-        draft.take_turns()
-        commands = draft.pauses(draft.managed) or [*draft.resumes(), *draft.give_back()]
+    draft.choose_limit()
+    draft.settle()
+    draft.admit()
+    draft.let_others_go_first()
+    draft.take_turns()
+    commands = draft.pauses() or [*draft.resumes(), *draft.give_back()]
     return Decision(
         commands=tuple(commands),
         memory=draft.memory(),
         reasons={name: draft.reason(queue, commands) for name, queue in snapshot.items()},
+        opens=draft.opens,
         wake=draft.wake(),
     )
 
@@ -93,15 +129,22 @@ def decide(snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> 
 class _Draft(Situation):
     """One decision in the making: the rules, a step each."""
 
-    # The modes (rules 10 and 11).
+    # In which queues nothing may be started (rules 11, 12, 15 and 19).
 
-    def opens_all(self) -> bool:
-        """Whether there is no limit at present."""
-        mode = self.before.controls.mode
-        # Also while a mode rules: what is pending counts all the same.
-        is_below = self._is_unrestricted()
-        self.unrestricted = mode is Mode.OPEN or (mode is Mode.AUTOMATIC and is_below)
-        return self.unrestricted
+    def bar(self) -> None:
+        controls = self.before.controls
+        if self.is_open:
+            return
+        if self.around.is_loaded:
+            self.barred |= dict.fromkeys(self.managed, Reason.LOADED)
+        if self.around.local is not None:
+            for name in self.managed:
+                opens = closed_until(self.settings.schedule, name, self.around.local)
+                if opens is not None:
+                    self.opens[name] = opens
+                    self.barred[name] = Reason.CLOSED
+        held = self.managed if controls.mode is Mode.HELD else controls.held & self.managed.keys()
+        self.barred |= dict.fromkeys(held, Reason.HELD)
 
     # What is seen, told apart by whose doing it is (rules 7 and 8).
 
@@ -131,15 +174,28 @@ class _Draft(Situation):
                 self.held.discard(name)
         elif not self.before.was_away and (name in self.held or name in self.others):
             self.wanted.add(name)
-            if name in self.before.controls.held & self.kept and name not in self.unsure:
+            controls = self.before.controls
+            is_automatic = controls.mode is Mode.AUTOMATIC
+            if is_automatic and name in controls.held and name not in self.unsure:
                 self.lift(name)
         self.others.discard(name)
 
-    def _is_unrestricted(self) -> bool:
+    # Whether there is a limit (rules 10 and 11).
+
+    def choose_limit(self) -> None:
+        """Where there is none every queue may have a slot, and idle ones rest open."""
+        is_automatic = self.before.controls.mode is Mode.AUTOMATIC
+        # Also while a mode rules: what is pending counts all the same.
+        is_below = self._is_below()
+        self.unrestricted = self.is_open or (is_automatic and is_below)
+        if self.unrestricted:
+            self.limit = max(len(self.managed), 1)
+
+    def _is_below(self) -> bool:
         if self.settings.unrestricted_below == 0:
             return False
         pending = sum(
-            queue.active if name in self.others | self.kept else queue.pending
+            queue.active if name in {*self.others, *self.barred} else queue.pending
             for name, queue in self.managed.items()
         )
         if pending >= self.settings.unrestricted_below:
@@ -148,25 +204,12 @@ class _Draft(Situation):
             self.is_limited = False
         return not self.is_limited
 
-    def open_all(self) -> list[Command]:
-        self.slots.clear()
-        self.lent.clear()
-        self.wanted.clear()
-        for name, queue in self.managed.items():
-            if not queue.is_paused and name not in self.unsure and name not in self.kept:
-                self.held.discard(name)
-        return self.pauses(self.kept) or [
-            Command(Action.RESUME, name)
-            for name, queue in self.managed.items()
-            if queue.is_paused and name in self.held - self.kept
-        ]
-
     # Who has a slot, who loses it, who gets one without being resumed.
 
     def settle(self) -> None:
         """Free the slots of drained queues; one that is still open has its slot lent for now."""
-        self.slots = [name for name in self.slots if name not in self.kept]
-        self.lent = {name: since for name, since in self.lent.items() if name not in self.kept}
+        self.slots = [name for name in self.slots if name not in self.barred]
+        self.lent = {name: since for name, since in self.lent.items() if name not in self.barred}
         for name in tuple(self.slots):
             queue = self.managed[name]
             if queue.is_drained:
@@ -182,29 +225,54 @@ class _Draft(Situation):
                 self.slots.append(name)
 
     def admit(self) -> None:
-        """Choose who goes on among those that run or are open without a slot (rules 5 and 7)."""
-        if len(self.slots) > self.limit:
-            best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
-            keep = {queue.name for queue in best[: self.limit]}
-            self.slots = [name for name in self.slots if name in keep]
+        """Choose who goes on among those that run or are open without a slot (rules 5, 7, 16)."""
+        best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
+        keep: list[str] = []
+        for queue in best:
+            if len(keep) < self.limit and not self.rivals(queue.name) & {*keep}:
+                keep.append(queue.name)
+        self.slots = [name for name in self.slots if name in keep]
         entrants = [
             queue
             for name, queue in self.managed.items()
-            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.kept}
+            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.barred}
         ]
         for queue in entrants:
-            if queue.is_busy and len(self.slots) < self.limit:
+            is_room = len(self.slots) < self.limit
+            if queue.is_busy and is_room and not self.rivals(queue.name) & {*self.slots}:
                 self.give_slot(queue.name)
         for queue in entrants:
             if queue.name in self.wanted and not queue.is_busy:
+                occupied = {*self.slots, *self.draining()}
                 if queue.is_drained:
                     # Nothing to be seen in it, but somebody thinks there is: its turn is next.
                     self.wanted.discard(queue.name)
                     self.turns[queue.name] = self.now - TURN_EVERY
-                elif len(self.slots) + len(self.draining()) < self.limit:
+                elif len(occupied) < self.limit and not self.rivals(queue.name) & occupied:
                     self.give_slot(queue.name)
         while self.lent and len(self.occupied()) > self.limit:
             self.latest_lent()
+
+    def let_others_go_first(self) -> None:
+        """Take slots from queues that have had them long enough (rules 17 and 18)."""
+        for name in sorted(self.slots, key=lambda name: self.since.get(name, self.now)):
+            others = self.startable(but={name})
+            free = self.limit - len({*self.slots, *self.draining()})
+            if any(self._goes_before(other.name, name) for other in others[max(free, 0) :]):
+                self.slots.remove(name)
+                self.yielded.add(name)
+
+    def _goes_before(self, other: str, name: str) -> bool:
+        """Whether a waiting queue is to have the slot of one that has had it for a while."""
+        had = self.now - self.since.get(name, self.now)
+        settings = self.settings
+        if settings.max_wait is not None and other in self.overdue():
+            share = settings.max_wait / 2 / max(len(self.waits()), 1)
+            return had >= share
+        order = list(self.managed)
+        if settings.yield_after is None or order.index(other) > order.index(name):
+            return False
+        return had >= settings.yield_after or (name in self.yielded and had < YIELDS_AGAIN)
 
     def take_turns(self) -> None:
         """End the lent turns that are over or in the way of a queue with work (rule 6).
@@ -213,9 +281,16 @@ class _Draft(Situation):
         paused. So the answer to the pause decides, as for every drained queue (rule 3).
         """
         free = self.limit - len(self.occupied())
-        ending = [
-            self.latest_lent() for _ in range(min(len(self.waiting()) - free, len(self.lent)))
-        ]
+        startable = self.startable()
+        in_the_way = {rival for queue in startable for rival in self.rivals(queue.name)}
+        ending = [name for name in self.lent if name in in_the_way]
+        for name in ending:
+            del self.lent[name]
+        more = len(startable) - free - len(ending)
+        ending += [self.latest_lent() for _ in range(min(more, len(self.lent)))]
+        if self.unrestricted:
+            self.slots += ending
+            return
         for name, since in tuple(self.lent.items()):
             if name != ENTRY and self.now - since >= TURN:
                 del self.lent[name]
@@ -227,12 +302,11 @@ class _Draft(Situation):
 
     # The commands.
 
-    def pauses(self, among: Container[str]) -> list[Command]:
+    def pauses(self) -> list[Command]:
         names = [
             name
             for name, queue in self.managed.items()
-            if name in among
-            and not queue.is_paused
+            if not queue.is_paused
             and name not in self.lent
             and (name not in self.slots or queue.is_drained)
         ]
@@ -240,16 +314,19 @@ class _Draft(Situation):
         return [Command(Action.PAUSE, name) for name in names]
 
     def resumes(self) -> list[Command]:
-        for queue in self.waiting():
+        for queue in self.startable():
             # A queue whose last jobs still run occupies its slot already.
             room = self.limit if queue.is_busy else self.limit - 1
             if len(self.occupied()) > room:
                 break
-            self.give_slot(queue.name)
+            if not self.rivals(queue.name) & {*self.slots}:
+                self.give_slot(queue.name)
         free = self.limit - len(self.occupied())
-        for name in list(dict.fromkeys((*self.due(), ENTRY)))[: max(free, 0)]:
-            if self.can_be_lent(name):
+        rest = self.managed if self.unrestricted else (ENTRY,)
+        for name in dict.fromkeys((*self.due(), *rest)):
+            if free > 0 and self.can_be_lent(name) and not self.rivals(name) & self.occupied():
                 self.lent[name] = self.turns[name] = self.now
+                free -= 1
         occupying = {
             name for name, queue in self.managed.items() if queue.is_busy or not queue.is_paused
         }
@@ -258,7 +335,8 @@ class _Draft(Situation):
             if not self.managed[name].is_paused:
                 continue
             # Also one that still runs: resumed, it would start new jobs.
-            if len(occupying | {name}) <= self.limit:
+            is_within = len(occupying | {name}) <= self.limit
+            if is_within and not self.rivals(name) & occupying:
                 occupying.add(name)
                 commands.append(Command(Action.RESUME, name))
         return commands
@@ -287,6 +365,9 @@ class _Draft(Situation):
             wanted=frozenset(self.wanted),
             controls=replace(controls, held=controls.held - self.lifted),
             lent=self.lent,
+            since={name: self.since.get(name, self.now) for name in self.slots},
+            yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),
+            waits=self.waits(),
             turns=self.turns,
             unsure=self.unsure,
             was_away=False,
@@ -300,11 +381,11 @@ class _Draft(Situation):
             return Reason.REFUSED
         if name in self.others:
             return Reason.PAUSED_BY_OTHERS
-        if name in self.kept:
-            return Reason.DRAINING if queue.is_busy else Reason.HELD
-        if self.unrestricted:
-            return Reason.UNRESTRICTED
+        if name in self.barred:
+            return Reason.DRAINING if queue.is_busy else self.barred[name]
         is_opened = not queue.is_paused or Command(Action.RESUME, name) in commands
+        if self.unrestricted and is_opened and name in {*self.slots, *self.lent}:
+            return Reason.UNRESTRICTED
         if name in self.slots and is_opened:
             return Reason.RUNNING
         if name in self.lent:
@@ -314,12 +395,19 @@ class _Draft(Situation):
         return Reason.WAITING if queue.backlog else Reason.IDLE
 
     def wake(self) -> float | None:
+        wakes = []
         ends = [since + TURN for name, since in self.lent.items() if name != ENTRY]
-        if ends:
-            return min(ends)
-        if ENTRY in self.lent:
-            dues = [
+        if self.unrestricted:
+            pass
+        elif ends:
+            wakes.append(min(ends))
+        elif ENTRY in self.lent:
+            wakes += [
                 self.turns[name] + TURN_EVERY for name in self.managed if self.can_be_lent(name)
             ]
-            return min(dues, default=None)
-        return None
+        local = self.around.local
+        if local is not None:
+            edge = next_edge(self.settings.schedule, local)
+            if edge is not None:
+                wakes.append(self.now + edge.timestamp() - local.timestamp())
+        return min(wakes, default=None)

@@ -3,11 +3,12 @@
 Pure, as the scheduler is; no rule stands in here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from datetime import datetime
 from typing import Final
 
 from immich_job_daemon.controls import Mode
-from immich_job_daemon.decision import Limits
+from immich_job_daemon.decision import Circumstances, Limits, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import ENTRY, Queue, Snapshot, by_priority
 
@@ -20,13 +21,21 @@ class Situation:
 
     Attributes:
         managed: the queues that are the daemon's to schedule, by priority.
-        kept: those of them in which a person wants nothing started.
+        barred: those of them in which nothing may be started, and why.
+        opens: when those outside their hours may run again.
         lifted: those that a person has resumed in spite of such a wish.
         others: those that somebody else has paused.
         slots, lent, held, wanted, turns, unsure: as in the memory.
     """
 
-    def __init__(self, snapshot: Snapshot, memory: Memory, settings: Limits, now: float) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        memory: Memory,
+        settings: Limits,
+        now: float,
+        around: Circumstances,
+    ) -> None:
         self.snapshot = snapshot
         self.before = memory
         self.settings = settings
@@ -39,10 +48,9 @@ class Situation:
             for queue in by_priority(snapshot, settings.queue_priority)
             if queue.name not in alone
         }
-        is_all_held = controls.mode is Mode.HELD
-        self.kept = set(self.managed) if is_all_held else {*controls.held} & self.managed.keys()
-        if controls.mode is Mode.OPEN:
-            self.kept.clear()
+        self.around = around
+        self.opens = dict[str, datetime]()
+        self.barred: dict[str, Reason] = {}
         self.lifted: set[str] = set()
         self.held = set(memory.held)
         self.others = set(memory.paused_by_others & self.managed.keys())
@@ -51,8 +59,15 @@ class Situation:
         self.wanted = set(memory.wanted & self.managed.keys())
         self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
         self.turns = {name: memory.turns.get(name, now) for name in self.managed}
+        self.since = dict(memory.since)
+        self.yielded = set(memory.yielded)
         self.is_limited = memory.is_limited
         self.unrestricted = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a person wants everything open."""
+        return self.before.controls.mode is Mode.OPEN
 
     # Words that the rules are written in.
 
@@ -82,9 +97,46 @@ class Situation:
             and queue.backlog
             and name in self.held
             and name not in self.slots
-            and name not in self.kept
+            and name not in self.barred
         ]
-        return sorted(waiting, key=lambda queue: queue.name not in self.wanted)
+        overdue = self.overdue()
+        return sorted(
+            waiting,
+            key=lambda queue: (
+                queue.name not in self.wanted,
+                overdue.index(queue.name) if queue.name in overdue else len(overdue),
+            ),
+        )
+
+    def overdue(self) -> list[str]:
+        """Return the queues that have waited for most of MAX_WAIT, the longest first."""
+        if self.settings.max_wait is None:
+            return []
+        latest = self.now - self.settings.max_wait / 2
+        late = [name for name, since in self.waits().items() if since <= latest]
+        return sorted(late, key=self.waits().__getitem__)
+
+    def waits(self) -> dict[str, float]:
+        """Return since when each queue waits that has work, may run and has no slot."""
+        return {
+            name: self.before.waits.get(name, self.now)
+            for name, queue in self.managed.items()
+            if queue.backlog and name not in {*self.slots, *self.lent, *self.others, *self.barred}
+        }
+
+    def rivals(self, name: str) -> set[str]:
+        """Return the queues of which none runs while this one does."""
+        groups = [] if self.is_open else self.settings.exclusive
+        return {rival for group in groups if name in group for rival in group} - {name}
+
+    def startable(self, but: Container[str] = ()) -> list[Queue]:
+        """Return the waiting queues that no rival with a slot keeps from running.
+
+        Args:
+            but: slots that are about to be free.
+        """
+        busy = {name for name in {*self.slots, *self.draining()} if name not in but}
+        return [queue for queue in self.waiting() if not self.rivals(queue.name) & busy]
 
     def due(self) -> list[str]:
         """Return the held queues that are due for a turn, the one that waits longest first."""
@@ -105,18 +157,18 @@ class Situation:
             and name in self.held
             and name not in self.slots
             and name not in self.lent
-            and name not in self.kept
+            and name not in self.barred
         )
 
     def lift(self, name: str) -> None:
         """Forget that a person wants nothing started in this queue."""
-        if self.before.controls.mode is Mode.AUTOMATIC:
-            self.lifted.add(name)
-            self.kept.discard(name)
+        self.lifted.add(name)
+        del self.barred[name]
 
     def give_slot(self, name: str) -> None:
         """Give the queue a slot."""
         self.slots.append(name)
+        self.since[name] = self.now
         self.wanted.discard(name)
 
     def latest_lent(self) -> str:

@@ -133,6 +133,20 @@ def seconds(value: object) -> float:
     raise vol.Invalid("is neither a number of seconds nor a duration")
 
 
+def duration_or_nothing(value: object) -> float | None:
+    """Return how many seconds a duration is, from one on, or None where nothing is given.
+
+    >>> duration_or_nothing(""), duration_or_nothing("5m")
+    (None, 300.0)
+    """
+    if value == "":
+        return None
+    found = seconds(value)
+    if found < 1:
+        raise vol.Invalid("is too short")
+    return min(found, _FAR)
+
+
 def _duration(words: str) -> float:
     try:
         return float(tempora.parse_timedelta(words).total_seconds())

@@ -17,6 +17,7 @@ from immich_job_daemon.memory import (
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
 from immich_job_daemon.scheduler import TURN, decide
 from immich_job_daemon.situation import TURN_EVERY
+from immich_job_daemon.windows import Window
 
 METADATA, THUMBNAIL, SEARCH, VIDEO = (
     "metadataExtraction",
@@ -33,6 +34,10 @@ class Limits:
     queue_priority: tuple[str, ...] = PRIORITY
     protected_queues: frozenset[str] = frozenset(PROTECTED)
     unrestricted_below: int = 0
+    exclusive: tuple[frozenset[str], ...] = ()
+    schedule: tuple[Window, ...] = ()
+    yield_after: float | None = None
+    max_wait: float | None = None
 
 
 def held(name: str, backlog: int = 0, **counts: int) -> Queue:
@@ -523,7 +528,7 @@ def test_rule_11_open_opens_every_held_queue_and_knows_no_limit() -> None:
     seen = snapshot(held(METADATA, 5), held(THUMBNAIL), held(SEARCH, 9), opened(VIDEO, 1, 3))
     memory = asked(ours(METADATA, THUMBNAIL, SEARCH, slots=(VIDEO,)), SetMode(Mode.OPEN))
     sent, after, decision = whole_round(seen, memory, Limits())
-    assert [command.queue for command in sent] == [METADATA, THUMBNAIL, SEARCH]
+    assert [command.queue for command in sent] == [METADATA, SEARCH, THUMBNAIL]
     assert not any(queue.is_paused for queue in after.values())
     assert set(decision.reasons.values()) == {Reason.UNRESTRICTED}
     assert decision.memory.held == frozenset(), "the answers have shown them open"

@@ -11,6 +11,7 @@ from immich_job_daemon.decision import Action, Decision, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot, by_priority
 from immich_job_daemon.scheduler import decide
+from immich_job_daemon.windows import Window
 
 NAMES = ("metadataExtraction", "thumbnailGeneration", "smartSearch", "ocr", "library", "newOne")
 ALONE = ("backgroundTask", "backupDatabase")
@@ -22,6 +23,10 @@ class Limits:
     queue_priority: tuple[str, ...] = PRIORITY
     protected_queues: frozenset[str] = frozenset(PROTECTED)
     unrestricted_below: int = 0
+    exclusive: tuple[frozenset[str], ...] = ()
+    schedule: tuple[Window, ...] = ()
+    yield_after: float | None = None
+    max_wait: float | None = None
 
 
 counts = st.sampled_from([0, 0, 0, 1, 2, 500])
