@@ -6,8 +6,11 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from types import FrameType
 from typing import Final, Protocol, Self
+
+from immich_job_daemon.zone import local_zone
 
 MOST_HEARD: Final = 4096
 """Bytes that are taken off the line at once: each stands for a wish or a signal."""
@@ -26,6 +29,10 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Return the seconds since 1970, for people; it may be set back or forward."""
+        ...
+
+    def local(self) -> datetime:
+        """Return the time of the wall clock, with this system's zone."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -49,6 +56,7 @@ class Alarm:
     """
 
     def __init__(self) -> None:
+        self._zone = local_zone()
         self._is_asked = False
         self._is_interruptible = False
         self._before: dict[signal.Signals, signal.Handlers | int | object] = {}
@@ -87,6 +95,10 @@ class Alarm:
     def time(self) -> float:
         """Return the seconds since 1970."""
         return time.time()
+
+    def local(self) -> datetime:
+        """Return the time of the wall clock, in the zone of TZ or else of the system."""
+        return datetime.fromtimestamp(self.time(), self._zone)
 
     def wait(self, seconds: float) -> None:
         """Return after so many seconds or a ``wake``, or raise StopRequested."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from immich_job_daemon.dialects import Dialect, parse_message
 from immich_job_daemon.errors import (
+    AlreadyRunningError,
     ImmichError,
     KeyRejectedError,
     NotImmichError,
@@ -28,6 +29,10 @@ _GATEWAY: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+
+
+ALREADY_RUNNING: Final = "Job is already running"
+"""What Immich says to a start while something is active in the queue (seen on 3.1.0)."""
 
 
 class NoSuchApiError(UnexpectedError):
@@ -89,6 +94,8 @@ def _meaning(answer: Answer, method: str, path: str) -> ImmichError:
         error = _forbidden(said)
     elif status == HTTPStatus.NOT_FOUND:
         error = NoSuchApiError(f"Immich has no {method} {path} ({said}): look at its version")
+    elif status == HTTPStatus.BAD_REQUEST and message == ALREADY_RUNNING:
+        error = AlreadyRunningError(f"Immich refuses {method} {path}: {message}")
     elif status == HTTPStatus.BAD_REQUEST and message is not None:
         error = RefusedError(
             f"Immich refuses {method} {path}: {message}. If it refuses always, add the queue to "

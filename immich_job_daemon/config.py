@@ -13,6 +13,7 @@ from immich_job_daemon import timetable, values
 from immich_job_daemon.hiding import SECRETS, Hiding
 from immich_job_daemon.log import LEVELS
 from immich_job_daemon.queues import PRIORITY, PROTECTED
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.secret import Secret
 from immich_job_daemon.windows import Window
 
@@ -96,6 +97,17 @@ SCHEMA: Final = vol.Schema(
         ): vol.All(
             values.duration_or_nothing, vol.Any(None, vol.Range(min=60, msg="is too short"))
         ),
+        vol.Optional(
+            "PAUSE_ABOVE_LOAD",
+            default="",
+            description="a load for each processor core such as 1.5, from 0.1, or nothing",
+        ): values.load_or_nothing,
+        vol.Optional(
+            "SCAN",
+            default="",
+            description="a time such as 03:00, a window such as 01:00-05:00 mon-fri, or nothing",
+        ): timetable.scan,
+        vol.Optional("DRY_RUN", default=False, description="true or false"): values.yes_or_no,
         vol.Optional("ON_EXIT", default="release", description="release or keep"): vol.All(
             values.text, vol.Lower, vol.Coerce(OnExit, msg="is neither of the two")
         ),
@@ -127,7 +139,7 @@ class Setting:
     """What the schema says of one setting; ``default`` is as a user would write it."""
 
     name: str
-    default: str | int | None
+    default: str | int | bool | None
     expected: str
 
 
@@ -164,6 +176,9 @@ class Settings:
     exclusive: tuple[frozenset[str], ...]
     yield_after: float | None
     max_wait: float | None
+    pause_above_load: float | None
+    scan: Scan | None
+    dry_run: bool
     on_exit: OnExit
     log_level: str
     status_port: int

@@ -8,13 +8,14 @@ from typing import Final
 
 from tempora.timing import BackoffDelay
 
+from immich_job_daemon import load, pacing
 from immich_job_daemon import memory as remember
-from immich_job_daemon import pacing
 from immich_job_daemon.alarm import Clock, StopRequested
 from immich_job_daemon.config import OnExit, Settings
 from immich_job_daemon.controls import Change, in_words
-from immich_job_daemon.decision import Action, Command, Decision, Reason
+from immich_job_daemon.decision import Action, Circumstances, Command, Decision, Reason
 from immich_job_daemon.errors import (
+    AlreadyRunningError,
     ImmichError,
     KeyRejectedError,
     PermissionMissingError,
@@ -63,6 +64,7 @@ class Daemon:
         clock: the time, and how to wait.
         publish: called with each new picture of now.
         wishes: returns what people have asked for since it was called last.
+        measure: returns the machine's load for each of its cores.
     """
 
     def __init__(  # noqa: PLR0913 - each is one of the things that the loop stands between
@@ -74,6 +76,7 @@ class Daemon:
         *,
         publish: Callable[[Status], None] = lambda _: None,
         wishes: Callable[[], Iterable[Change]] = tuple,
+        measure: Callable[[], float] = load.measured,
     ) -> None:
         self.settings = settings
         self.server = server
@@ -81,6 +84,7 @@ class Daemon:
         self.clock = clock
         self.publish = publish
         self.wishes = wishes
+        self.measure = measure
         self.memory = Memory()
         self.pace = pacing.Pace()
         self.recorder = Recorder(settings.queue_priority, settings.max_concurrent_jobs)
@@ -153,13 +157,14 @@ class Daemon:
             return self._failed(error, self.status)
         now = self.clock.monotonic()
         took = now - began
+        self._measure(now)
         if self.pace.cost is None:
             self.memory = remember.restored(self.memory, snapshot, now)
         rates = self.recorder.looked(self.memory.rates, snapshot, took, now)
         self.memory = replace(self.memory, rates=rates)
         failure = None
         for _ in range(MOST_DECISIONS):
-            decision = decide(snapshot, self.memory, self.settings, now)
+            decision = decide(snapshot, self.memory, self.settings, now, self._around())
             self._remember(decision)
             if not decision.commands:
                 break
@@ -212,11 +217,25 @@ class Daemon:
         if asked:
             self.ledger.save(self.memory)
 
+    def _measure(self, now: float) -> None:
+        """Look how busy the machine is, where that matters."""
+        limit = self.settings.pause_above_load
+        if limit is not None:
+            seen = load.observe(self.memory.load, self.measure(), limit=limit, now=now)
+            self.memory = replace(self.memory, load=seen)
+
+    def _around(self) -> Circumstances:
+        keeps_hours = self.settings.schedule or self.settings.scan
+        return Circumstances(
+            local=self.clock.local() if keeps_hours else None, is_loaded=self.memory.load.is_high
+        )
+
     def _remember(self, decision: Decision) -> None:
-        """Keep the decision's memory; on the disk too if a queue is about to be paused."""
+        """Keep the decision's memory; on the disk too if a queue is about to be paused or asked."""
         grows = not decision.memory.held <= self.memory.held
+        is_asked = decision.memory.scan != self.memory.scan
         self.memory = decision.memory
-        if grows:
+        if grows or is_asked:
             self.ledger.save(self.memory)
 
     def _send(
@@ -231,8 +250,11 @@ class Daemon:
         for sent, command in enumerate(commands, start=1):
             try:
                 queue = self._act(command)
-            except RefusedError as error:
-                if command.action is Action.RESUME:
+            except (RefusedError, PermissionMissingError) as error:
+                if command.action is Action.START:
+                    snapshot = self._not_started(command.queue, error, snapshot)
+                    continue
+                if command.action is Action.RESUME or isinstance(error, PermissionMissingError):
                     failure = failure or error
                     continue
                 log.warning(
@@ -249,11 +271,29 @@ class Daemon:
                 snapshot = {**snapshot, queue.name: queue}
         return snapshot, failure
 
+    def _not_started(self, name: str, error: ImmichError, snapshot: Snapshot) -> Snapshot:
+        """Take note that a queue does not look for what is missing; return what is known of it."""
+        is_running = isinstance(error, AlreadyRunningError)
+        if isinstance(error, PermissionMissingError):
+            log.warning("SCAN has no effect: %s. All else works without.", error)
+            self.memory = replace(self.memory, cannot_scan=True)
+        elif not is_running:
+            log.warning("%s is not asked to look for what is missing: %s", name, error)
+        self.memory = remember.after_refused_start(self.memory, name, is_running=is_running)
+        # Who says that something runs knows better than the look before.
+        queue = snapshot[name]
+        return {**snapshot, name: replace(queue, active=1)} if is_running else snapshot
+
     def _act(self, command: Command) -> Queue:
         """Send one command and return the answer; a pause without one may still take effect."""
         is_pause = command.action is Action.PAUSE
-        act = self.server.pause if is_pause else self.server.resume
-        log.debug("%s %s", command.action, command.queue)
+        act = {
+            Action.PAUSE: self.server.pause,
+            Action.RESUME: self.server.resume,
+            Action.START: self.server.start,
+        }[command.action]
+        level = logging.INFO if command.action is Action.START else logging.DEBUG
+        log.log(level, "%s %s", command.action, command.queue)
         began = self.clock.monotonic()
         try:
             with self.clock.interruptible():
@@ -287,11 +327,14 @@ class Daemon:
             for name, reason in decision.reasons.items()
             if reason in WORKING and snapshot[name].pending
         ]
+        is_open = Reason.UNRESTRICTED in decision.reasons.values()
+        yields = self.settings.yield_after is not None
         self.pace = pacing.observe(self.pace, working, is_pending=bool(working), took=took, now=now)
         return pacing.next_look(
             self.pace,
             # Without a limit, too, new work must be noticed: it may bring the limit back.
-            is_spare=self.memory.slots == () or len(working) < self._limit,
+            # So must what a running queue is to let go first.
+            is_spare=is_open or yields or len(working) < self._limit,
             poll_interval=self.settings.poll_interval,
             now=now,
             wake=decision.wake,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.windows import Window
 
 
@@ -44,6 +45,11 @@ class Limits(Protocol):
         ...
 
     @property
+    def scan(self) -> Scan | None:
+        """When Immich is asked to look for what is missing; None: never."""
+        ...
+
+    @property
     def yield_after(self) -> float | None:
         """Seconds after which a queue lets one of higher priority go first; None: it does not."""
         ...
@@ -72,6 +78,7 @@ class Action(StrEnum):
 
     PAUSE = "pause"
     RESUME = "resume"
+    START = "start"
 
 
 class Reason(StrEnum):

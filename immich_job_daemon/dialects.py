@@ -251,6 +251,10 @@ JOBS: Final = Dialect(
 """The API of every version of Immich, deprecated since 2.4."""
 
 
+START: Final = json.dumps({"command": "start", "force": False}).encode()
+"""What makes a queue look for assets that miss what it makes; only the jobs API knows it."""
+
+
 def _decoded(body: bytes) -> object:
     """Return the JSON of an answer, without what JSON does not know and Python lets pass."""
     return json.loads(body, object_pairs_hook=_distinct, parse_constant=_refuse_constant)

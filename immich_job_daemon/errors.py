@@ -43,6 +43,10 @@ class RefusedError(ImmichError):
     """Immich understood the request and refuses it (400): backgroundTask cannot be paused."""
 
 
+class AlreadyRunningError(RefusedError):
+    """Immich was asked to look for what is missing in a queue in which something runs (400)."""
+
+
 class UnexpectedError(ImmichError):
     """Immich answered, but not what it should: a wrong shape, a wrong type, an error of its own.
 

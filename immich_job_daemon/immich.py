@@ -18,6 +18,7 @@ from immich_job_daemon.answers import NoSuchApiError, body_of, lacking, not_immi
 from immich_job_daemon.dialects import (
     JOBS,
     QUEUES,
+    START,
     Dialect,
     parse_permissions,
     parse_version,
@@ -142,6 +143,20 @@ class Immich:
         """
         change = partial(_change, self._transport, name=name, paused=False)
         return self._ask(change, self._known())
+
+    def start(self, name: str) -> Queue:
+        """Let a queue look for assets that miss what it makes; return it as it is after that.
+
+        Raises:
+            AlreadyRunningError: something is active in it.
+            RefusedError: it knows no such run.
+            PermissionMissingError: the key lacks job.create, whichever API is in use.
+            ImmichError: anything else; whether it was started is not known then, and as it must
+                not be done twice, it is not sent again.
+        """
+        # Over a connection of its own: on a kept one it would be sent again when that was closed.
+        with closing(self._transport.another()) as transport:
+            return JOBS.parse_one(name, _send(transport, "PUT", JOBS.path_of(name), START))
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
         """Resume queues all at the same time, each over a connection of its own.

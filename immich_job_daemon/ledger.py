@@ -26,6 +26,7 @@ from immich_job_daemon.controls import (
 )
 from immich_job_daemon.estimates import Rates
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.scan import Progress
 
 NAME_OF_FILE: Final = "ledger.json"
 VERSION: Final = 1
@@ -70,6 +71,11 @@ _SCHEMA = vol.Schema(
         vol.Optional("held_by_person", default=list): _NAMES,
         vol.Optional("undo", default=None): vol.Maybe(_change),
         vol.Optional("rates", default=dict): _rates,
+        vol.Optional("scan", default=dict): {
+            vol.Optional("began", default=0): vol.All(vol.Any(int, float), vol.Range(min=0)),
+            vol.Optional("asked", default=list): _NAMES,
+            vol.Optional("latest", default=None): vol.Maybe(str),
+        },
     },
     extra=vol.ALLOW_EXTRA,
 )
@@ -108,6 +114,11 @@ def encode(memory: Memory) -> str:
             "held_by_person": sorted(controls.held),
             "undo": None if memory.undo is None else as_json(memory.undo),
             "rates": estimates.to_json(memory.rates),
+            "scan": {
+                "began": memory.scan.began,
+                "asked": sorted(memory.scan.asked),
+                "latest": memory.scan.latest,
+            },
         },
         indent=1,
     )
@@ -140,6 +151,9 @@ def decode(text: str) -> Memory:
         configured=kept["configured"],
         undo=kept["undo"],
         rates=kept["rates"],
+        scan=Progress(
+            kept["scan"]["began"], frozenset(kept["scan"]["asked"]), kept["scan"]["latest"]
+        ),
     )
 
 

@@ -26,12 +26,15 @@ LEVELS: Final = {
 """bashio's names of the levels, from the most talkative to the quietest."""
 
 
-def set_up(level: str, stream: TextIO, *, secrets: Iterable[str] = ()) -> logging.Logger:
+def set_up(
+    level: str, stream: TextIO, *, secrets: Iterable[str] = (), mark: str = ""
+) -> logging.Logger:
     """Make the package's logger write to a stream, and return it. Doing it again replaces that.
 
     Args:
         level: the lowest level that is written, one of LEVELS.
         stream: where lines go. One that is closed or broken loses them and nothing else.
+        mark: stands before each text.
         secrets: what must never be written: the API key, passwords.
 
     Tracebacks are written only where the level is debug or trace.
@@ -41,7 +44,7 @@ def set_up(level: str, stream: TextIO, *, secrets: Iterable[str] = ()) -> loggin
         logger.removeHandler(handler)
         handler.close()
     lines = _Lines(stream)
-    lines.setFormatter(_Look(secrets, with_traceback=LEVELS[level] <= logging.DEBUG))
+    lines.setFormatter(_Look(secrets, mark, with_traceback=LEVELS[level] <= logging.DEBUG))
     logger.addHandler(lines)
     logger.setLevel(LEVELS[level])
     logger.propagate = False
@@ -76,14 +79,15 @@ class _Lines(logging.StreamHandler[TextIO]):
 class _Look(logging.Formatter):
     """A record as its line, and below it the traceback, indented, where that is wanted."""
 
-    def __init__(self, secrets: Iterable[str], *, with_traceback: bool) -> None:
+    def __init__(self, secrets: Iterable[str], mark: str, *, with_traceback: bool) -> None:
         super().__init__()
+        self._mark = mark
         self._redact = redactor(*secrets)
         self._with_traceback = with_traceback
 
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%H:%M:%S")
-        line = f"[{time}] {_name(record.levelno)}: {self._clean(_text(record))}"
+        line = f"[{time}] {_name(record.levelno)}: {self._mark}{self._clean(_text(record))}"
         return "\n".join([line, *(f"    {self._clean(below)}" for below in self._below(record))])
 
     def _below(self, record: logging.LogRecord) -> list[str]:

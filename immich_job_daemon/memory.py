@@ -19,7 +19,9 @@ from immich_job_daemon.controls import (
     wish_of,
 )
 from immich_job_daemon.estimates import Rates
+from immich_job_daemon.load import Load
 from immich_job_daemon.queues import Snapshot
+from immich_job_daemon.scan import Progress
 
 UNSURE_FOR: Final = 60.0
 """Seconds for which a pause whose answer never came may still take effect.
@@ -46,9 +48,12 @@ class Memory:
         configured: MAX_CONCURRENT_JOBS of the run that kept this, 0 where that is not known.
         undo: what takes the last change of those back, None if there is nothing to take back.
         rates: how fast each queue is drained.
+        scan: how far the present scan for what is missing has come.
         unsure: until when a pause without an answer may still take effect.
         refused: queues that Immich refuses to pause.
         lent: queues with a lent slot, and since when.
+        cannot_scan: Immich does not let the daemon ask for a scan.
+        load: how busy the machine is.
         since: when each of the queues with a slot got it.
         yielded: the queues that have let others go first since they got their turn.
         waits: since when each queue waits that has work and may run.
@@ -68,9 +73,12 @@ class Memory:
     configured: int = 0
     undo: Change | None = None
     rates: Rates = field(default_factory=Rates)
+    scan: Progress = field(default_factory=Progress)
     unsure: Mapping[str, float] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     lent: Mapping[str, float] = field(default_factory=dict)
+    cannot_scan: bool = False
+    load: Load = field(default_factory=Load)
     since: Mapping[str, float] = field(default_factory=dict)
     yielded: frozenset[str] = frozenset()
     waits: Mapping[str, float] = field(default_factory=dict)
@@ -171,6 +179,15 @@ def after_refusal(memory: Memory, name: str) -> Memory:
         slots=tuple(slot for slot in memory.slots if slot != name),
         lent={queue: since for queue, since in memory.lent.items() if queue != name},
     )
+
+
+def after_refused_start(memory: Memory, name: str, *, is_running: bool) -> Memory:
+    """Return the memory after Immich refused to look for what ``name`` misses.
+
+    One in which something runs is asked again when it is drained; another never.
+    """
+    asked = memory.scan.asked - ({name} if is_running else set())
+    return replace(memory, scan=replace(memory.scan, asked=asked, latest=None))
 
 
 def after_release(memory: Memory, released: frozenset[str], now: float) -> Memory:

@@ -59,6 +59,10 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
     So every queue with work has a turn within MAX_WAIT and what one job takes, while it may run.
 19. While the machine has more to do than PAUSE_ABOVE_LOAD says no queue has a slot: what is
     active finishes, nothing new starts.
+20. With SCAN: when it is due, and nothing else is to be done, Immich is asked queue by queue to
+    look for what is missing: a drained queue in which something may be started, and the next one
+    only when what the one before found is done. It is written down before it is asked, so it is
+    asked once, whatever becomes of it.
 
 The modes of a person go before rules 15 to 19: open means open.
 """
@@ -78,6 +82,7 @@ from immich_job_daemon.decision import (
 )
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import ENTRY, Queue, Snapshot
+from immich_job_daemon.scan import next_to_ask
 from immich_job_daemon.situation import TURN_EVERY, Situation
 from immich_job_daemon.windows import closed_until, next_edge
 
@@ -116,7 +121,7 @@ def decide(
     draft.admit()
     draft.let_others_go_first()
     draft.take_turns()
-    commands = draft.pauses() or [*draft.resumes(), *draft.give_back()]
+    commands = draft.pauses() or [*draft.resumes(), *draft.give_back()] or draft.starts()
     return Decision(
         commands=tuple(commands),
         memory=draft.memory(),
@@ -351,6 +356,14 @@ class _Draft(Situation):
         self.held -= {queue.name for queue in left if not queue.is_paused}
         return [Command(Action.RESUME, queue.name) for queue in left if queue.is_paused]
 
+    def starts(self) -> list[Command]:
+        scan, local = self.settings.scan, self.around.local
+        if scan is None or local is None or self.before.cannot_scan:
+            return []
+        may_start = self.managed.keys() - self.others - self.barred.keys()
+        name, self.scan = next_to_ask(scan, self.scan, self.snapshot, may_start, local)
+        return [] if name is None else [Command(Action.START, name)]
+
     # What comes out.
 
     def memory(self) -> Memory:
@@ -364,6 +377,7 @@ class _Draft(Situation):
             slots=tuple(self.slots),
             wanted=frozenset(self.wanted),
             controls=replace(controls, held=controls.held - self.lifted),
+            scan=self.scan,
             lent=self.lent,
             since={name: self.since.get(name, self.now) for name in self.slots},
             yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),
@@ -407,7 +421,9 @@ class _Draft(Situation):
             ]
         local = self.around.local
         if local is not None:
-            edge = next_edge(self.settings.schedule, local)
+            scan = self.settings.scan
+            windows = [*self.settings.schedule, *([scan.window] if scan else [])]
+            edge = next_edge(windows, local)
             if edge is not None:
                 wakes.append(self.now + edge.timestamp() - local.timestamp())
         return min(wakes, default=None)

@@ -39,6 +39,10 @@ class Server(Protocol):
         """Resume a queue and return it as it is after that."""
         ...
 
+    def start(self, name: str) -> Queue:
+        """Let a queue look for what is missing and return it as it is after that."""
+        ...
+
     def resume_all(
         self, names: Iterable[str], *, within: float
     ) -> Mapping[str, ImmichError | None]:

@@ -59,6 +59,7 @@ class Situation:
         self.wanted = set(memory.wanted & self.managed.keys())
         self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
         self.turns = {name: memory.turns.get(name, now) for name in self.managed}
+        self.scan = memory.scan
         self.since = dict(memory.since)
         self.yielded = set(memory.yielded)
         self.is_limited = memory.is_limited

@@ -12,11 +12,13 @@ from typing import Final
 import voluptuous as vol
 
 from immich_job_daemon import values
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.windows import DAILY, DAYS, Window
 
 ALL: Final = "all"
 
 _LONGEST: Final = 4096
+_SCAN: Final = re.compile(r"([0-9:]+)(?:\s*-\s*([0-9:]+))?(?:\s+([a-zA-Z,\s-]+))?")
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:00)?")
 
 
@@ -55,6 +57,30 @@ def groups(value: object) -> tuple[frozenset[str], ...]:
     if any(len(group) < 2 for group in found):  # noqa: PLR2004 - it takes two to be a group
         raise vol.Invalid("has a group with fewer than two queues, which excludes nothing")
     return tuple(frozenset(group) for group in found)
+
+
+def scan(value: object) -> Scan | None:
+    """Return when to look for what is missing, or None where nothing is given.
+
+    >>> scan("03:00").window.end, scan("01:00-05:00 sat").ends_with_window
+    (datetime.time(4, 0), True)
+    """
+    if value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = clock(value).isoformat("minutes")
+    if not isinstance(value, str):
+        raise vol.Invalid("is no time of the day and no window")
+    found = _SCAN.fullmatch(value.strip())
+    if found is None:
+        raise vol.Invalid("is no time of the day and no window")
+    opens = clock(found[1])
+    # The hour in which a scan begins; a daemon that starts later than that waits for the next one.
+    closes = clock(found[2]) if found[2] else opens.replace(hour=(opens.hour + 1) % 24)
+    if opens == closes:
+        raise vol.Invalid("is a window that closes when it opens")
+    window = Window(None, opens, closes, days(found[3]))
+    return Scan(window, ends_with_window=found[2] is not None)
 
 
 def clock(value: object) -> time:

@@ -147,6 +147,40 @@ def duration_or_nothing(value: object) -> float | None:
     return min(found, _FAR)
 
 
+def load_or_nothing(value: object) -> float | None:
+    """Return a load for each core, from 0.1 on, or None where nothing is given.
+
+    >>> load_or_nothing("1.5"), load_or_nothing(2), load_or_nothing("")
+    (1.5, 2.0, None)
+    """
+    if value == "":
+        return None
+    is_text = isinstance(value, str) and len(value) <= _LONGEST_NUMBER
+    if is_text and not _NUMBER.fullmatch(str(value).strip()):
+        raise vol.Invalid("is no number")
+    if not is_text and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise vol.Invalid("is no number")
+    number = float(min(max(float(str(value)), -_FAR), _FAR))
+    if not number >= 0.1:  # noqa: PLR2004 - below that no machine ever is; NaN is not either
+        raise vol.Invalid("is too small")
+    return number
+
+
+def yes_or_no(value: object) -> bool:
+    """Return whether a value means yes.
+
+    >>> yes_or_no("true"), yes_or_no("No"), yes_or_no(True)
+    (True, False, True)
+    """
+    if isinstance(value, bool):
+        return value
+    meant = {"true": True, "yes": True, "on": True, "1": True}
+    meant |= {"false": False, "no": False, "off": False, "0": False}
+    if isinstance(value, str) and value.strip().lower() in meant:
+        return meant[value.strip().lower()]
+    raise vol.Invalid("is neither true nor false")
+
+
 def _duration(words: str) -> float:
     try:
         return float(tempora.parse_timedelta(words).total_seconds())

@@ -20,7 +20,8 @@ class Judge:
         ours: the queues that are written down as held. When a person pauses one of them that is
             open at the moment, nobody can tell whose pause it is: both is right then.
         in_flight: the queue that the request under way is about.
-        is_kept: whether a person has asked on the page that nothing be started in a queue.
+        is_barred: whether nothing may be started in a queue at the moment.
+        rivals: the queues of which none may run while this one does.
     """
 
     def __init__(  # noqa: PLR0913 - each is something that the judge has to know of the world
@@ -31,14 +32,16 @@ class Judge:
         is_limited: Callable[[], bool],
         ours: Callable[[], Container[str]],
         in_flight: Callable[[], str | None],
-        is_kept: Callable[[str], bool],
+        is_barred: Callable[[str], bool],
+        rivals: Callable[[str], set[str]],
     ) -> None:
         self.engine = engine
         self.limit = limit
         self.is_limited = is_limited
         self.ours = ours
         self.in_flight = in_flight
-        self.is_kept = is_kept
+        self.is_barred = is_barred
+        self.rivals = rivals
         self.complaints: list[str] = []
         self.paused_by_person: set[str] = set()
         self.paused_by_anyone: set[str] = set()
@@ -106,18 +109,22 @@ class Judge:
             self._complain(f"{name} was paused by a person, and the daemon resumed it")
         if name in PROTECTED:
             self._complain(f"{name} is protected and was resumed")
-        if self.is_kept(name):
-            self._complain(f"{name} is held by a person's wish and was resumed")
+        if self.is_barred(name):
+            self._complain(f"{name} was resumed though nothing may be started in it")
+        against = {rival for rival in self.rivals(name) if self._may_run(rival)}
+        if against:
+            self._complain(f"{name} was resumed beside its rivals {sorted(against)}")
         if self.is_limited():
             self._judge_limit(name)
 
+    def _may_run(self, name: str) -> bool:
+        queue = self.engine.queues[name]
+        is_ours = name not in self.opened_by_others and name not in PROTECTED
+        return is_ours and (queue.active > 0 or not queue.is_paused)
+
     def _judge_limit(self, name: str) -> None:
         occupying = {
-            queue.name
-            for queue in self.engine.queues.values()
-            if queue.name not in PROTECTED
-            and queue.name not in self.opened_by_others
-            and (queue.active or not queue.is_paused)
+            queue.name for queue in self.engine.queues.values() if self._may_run(queue.name)
         }
         limit = self.limit()
         if len(occupying) > limit:

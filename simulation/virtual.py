@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from typing import Final, TypedDict, Unpack
 
 from immich_job_daemon.alarm import StopRequested
@@ -11,9 +12,11 @@ from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.immich import Immich
 from immich_job_daemon.ledger import decode, encode
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.virtual import VirtualClock
+from immich_job_daemon.windows import Window
 
 EPOCH: Final = 1_795_000_000.0
 """When an engine's time begins, in seconds since 1970."""
@@ -28,6 +31,12 @@ class Changes(TypedDict, total=False):
     protected_queues: frozenset[str]
     unrestricted_below: int
     on_exit: OnExit
+    schedule: tuple[Window, ...]
+    exclusive: tuple[frozenset[str], ...]
+    yield_after: float | None
+    max_wait: float | None
+    pause_above_load: float | None
+    scan: Scan | None
 
 
 def settings(**changes: Unpack[Changes]) -> Settings:
@@ -42,10 +51,15 @@ class VirtualAlarm(VirtualClock):
     def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(engine)
         self.is_over = is_over
+        self.zone: tzinfo = UTC
 
     def time(self) -> float:
         """Return the seconds since 1970 in a world that began in November 2026."""
         return EPOCH + self.monotonic()
+
+    def local(self) -> datetime:
+        """Return the time of the wall clock in the zone of this world."""
+        return datetime.fromtimestamp(self.time(), self.zone)
 
     def wait(self, seconds: float) -> None:
         """Let the engine's time pass, or raise StopRequested."""

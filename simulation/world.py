@@ -5,6 +5,7 @@ Everything follows from the seed, so a world that failed can be lived through ag
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from random import Random
 from typing import Final, Literal, TypeVar
 
@@ -22,6 +23,7 @@ from immich_job_daemon.dialects import JOBS, QUEUES
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PROTECTED, Snapshot
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
@@ -29,8 +31,9 @@ from immich_job_daemon.simulator.faults import Fault, RandomFaults
 from immich_job_daemon.simulator.pipeline import REINDEX, lasting
 from immich_job_daemon.simulator.virtual import VirtualTransport
 from immich_job_daemon.transport import Answer
+from immich_job_daemon.windows import Window, closed_until
 from simulation.judge import DAEMON, PERSON, Judge
-from simulation.virtual import VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulation.virtual import EPOCH, VirtualAlarm, VirtualLedger, VirtualServer, settings
 
 T = TypeVar("T")
 
@@ -41,6 +44,10 @@ LONGEST_END: Final = 6 * 3600.0
 
 
 _PAUSES: Final = frozenset(dialect.body(paused=True) for dialect in (QUEUES, JOBS))
+
+
+LEARNING: Final = frozenset({"smartSearch", "faceDetection", "ocr"})
+TWO: Final = frozenset({"thumbnailGeneration", "videoConversion", "smartSearch"})
 
 
 class Crash(BaseException):
@@ -88,6 +95,12 @@ class World:
             max_concurrent_jobs=self.random.choice((1, 1, 2, 2, 3, 4)),
             poll_interval=self.random.choice((5.0, 10.0, 10.0, 30.0)),
             unrestricted_below=self.random.choice((0, 0, 0, 0, 50)),
+            schedule=self._hours(),
+            exclusive=self.random.choice(((), (), (LEARNING,), (LEARNING, TWO))),
+            yield_after=self.random.choice((None, None, 5.0, 60.0)),
+            max_wait=self.random.choice((None, None, 60.0, 600.0)),
+            pause_above_load=self.random.choice((None, None, None, 1.0)),
+            scan=Scan(self._hole()) if self.random.random() < 0.2 else None,
         )
         self.transport = self._transport()
         self.judge = Judge(
@@ -96,7 +109,8 @@ class World:
             is_limited=self._is_limited,
             ours=self._ours,
             in_flight=lambda: self.in_flight,
-            is_kept=self._is_kept,
+            is_barred=self._is_barred,
+            rivals=self._rivals,
         )
         self._plan()
 
@@ -127,7 +141,12 @@ class World:
         self.io_until_crash = self.random.randint(1, 300) if is_dense else None
         self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
         self.daemon = Daemon(
-            self.settings, _Server(self), _Disk(self), _Alarm(self), wishes=self._take_wishes
+            self.settings,
+            _Server(self),
+            _Disk(self),
+            _Alarm(self),
+            wishes=self._take_wishes,
+            measure=self._load,
         )
         try:
             self.daemon.run()
@@ -174,11 +193,37 @@ class World:
         controls = self.daemon.memory.controls if self.daemon else Controls()
         return controls.limit or self.settings.max_concurrent_jobs
 
-    def _is_kept(self, name: str) -> bool:
+    def _is_barred(self, name: str) -> bool:
+        """Whether nothing may be started in a queue, by a person's wish or by the hour."""
         controls = self.daemon.memory.controls if self.daemon else Controls()
-        if controls.mode is Mode.AUTOMATIC:
-            return name in controls.held and not self.is_releasing
-        return controls.mode is Mode.HELD and not self.is_releasing
+        if self.is_releasing or controls.mode is Mode.OPEN:
+            return False
+        if controls.mode is Mode.HELD or name in controls.held:
+            return True
+        # Whoever decided some commands ago may not have known that a window has closed.
+        times = [self._local(self.engine.now - ago) for ago in (0.0, 3.0)]
+        return all(closed_until(self.settings.schedule, name, time) for time in times)
+
+    def _rivals(self, name: str) -> set[str]:
+        controls = self.daemon.memory.controls if self.daemon else Controls()
+        if self.is_releasing or controls.mode is Mode.OPEN:
+            return set()
+        groups = [group for group in self.settings.exclusive if name in group]
+        return {rival for group in groups for rival in group} - {name}
+
+    def _local(self, now: float) -> datetime:
+        return datetime.fromtimestamp(EPOCH + now, UTC)
+
+    def _hole(self) -> Window:
+        """Return a window that is open all day but for some minutes of the dense time."""
+        closes = self._local(60.0 * self.random.randint(1, 25))
+        opens = closes + timedelta(minutes=self.random.randint(1, 20))
+        names = self.random.sample(sorted(REINDEX), 3)
+        queues = self.random.choice((None, frozenset(names)))
+        return Window(queues, _minute(opens), _minute(closes))
+
+    def _hours(self) -> tuple[Window, ...]:
+        return self.random.choice(((), (), (self._hole(),)))
 
     def _is_limited(self) -> bool:
         if self.daemon is not None and self.daemon.memory.controls.mode is Mode.OPEN:
@@ -297,6 +342,10 @@ class World:
                 self.judge.excuse(change.queue)
         return taken
 
+    def _load(self) -> float:
+        """Return a load that is too much now and then."""
+        return 2.0 if self.engine.now < self.dense and self.engine.now % 300 > 240 else 0.1
+
     def _restart(self) -> None:
         if self.engine.is_up:
             self.engine.restart(self.random.uniform(7, 10))
@@ -309,6 +358,10 @@ class World:
 
     def _good_line(self) -> None:
         self.transport.faults = None
+
+
+def _minute(moment: datetime) -> time:
+    return moment.time().replace(second=0, microsecond=0)
 
 
 class _Server(VirtualServer):

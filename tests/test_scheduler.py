@@ -15,6 +15,7 @@ from immich_job_daemon.memory import (
     after_unclear_pause,
 )
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.scheduler import TURN, decide
 from immich_job_daemon.situation import TURN_EVERY
 from immich_job_daemon.windows import Window
@@ -38,6 +39,7 @@ class Limits:
     schedule: tuple[Window, ...] = ()
     yield_after: float | None = None
     max_wait: float | None = None
+    scan: Scan | None = None
 
 
 def held(name: str, backlog: int = 0, **counts: int) -> Queue:

@@ -10,6 +10,7 @@ from immich_job_daemon.controls import Controls, Mode
 from immich_job_daemon.decision import Action, Decision, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot, by_priority
+from immich_job_daemon.scan import Scan
 from immich_job_daemon.scheduler import decide
 from immich_job_daemon.windows import Window
 
@@ -27,6 +28,7 @@ class Limits:
     schedule: tuple[Window, ...] = ()
     yield_after: float | None = None
     max_wait: float | None = None
+    scan: Scan | None = None
 
 
 counts = st.sampled_from([0, 0, 0, 1, 2, 500])
