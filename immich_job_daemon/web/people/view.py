@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from immich_job_daemon.objections import ALONE
 from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.headline import (
     Figure,
@@ -16,7 +17,6 @@ from immich_job_daemon.web.people.headline import (
 from immich_job_daemon.web.people.panel import Panel, panel
 from immich_job_daemon.web.people.rows import Row, Rows
 from immich_job_daemon.web.people.timeline import Timeline, draw
-from immich_job_daemon.web.people.wishes import ALONE
 from immich_job_daemon.web.people.words import Words
 from immich_job_daemon.web.picture import is_stale
 
