@@ -8,12 +8,12 @@ from typing import Final
 
 from immich_job_daemon.controls import Wish
 from immich_job_daemon.decision import Reason
+from immich_job_daemon.legible import is_stale
 from immich_job_daemon.objections import ALONE
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.states import ICONS, Case, state
 from immich_job_daemon.web.people.words import Words
-from immich_job_daemon.web.picture import is_stale
 
 _TWO_DIGITS: Final = 10
 
@@ -51,7 +51,6 @@ class Row:
     why: str
     cells: tuple[Cell, ...]
     choices: tuple[Choice, ...]
-    group: str
     is_quiet: bool
 
 
@@ -88,7 +87,6 @@ class Rows:
             why=words(why) if found.number is None else words.many(why, found.number),
             cells=self._cells(queue),
             choices=() if reason in ALONE else tuple(self._choices(wish)),
-            group=words("wish.group", queue=label),
             is_quiet=found.name in {"idle", "ready"} and not queue.pending,
         )
 
