@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from typing import Final, TypedDict
 
 from immich_job_daemon.decision import Reason
-from immich_job_daemon.legible import BLIND, is_stale, label
+from immich_job_daemon.legible import is_stale, label
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status
-
-__all__ = ["BLIND", "WORDS", "QueuePicture", "Totals", "is_stale", "label", "queues", "totals"]
 
 WORDS: Final = {
     Reason.RUNNING: "running",
