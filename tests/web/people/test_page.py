@@ -126,6 +126,11 @@ def test_the_browser_chooses_the_language_and_the_address_overrides_it(url: str)
     assert 'data-ask="ask?lang=ru"' in text
 
 
+def test_without_a_script_the_page_is_loaded_anew_now_and_then(url: str) -> None:
+    head = get(url).text.partition("</head>")[0]
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in head
+
+
 def test_the_part_that_changes_is_the_same_as_in_the_page(url: str) -> None:
     whole, part = get(url).text, get(url, "now").text
     assert part.strip() in whole
