@@ -17,6 +17,7 @@ from typing import Final
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.ports import free_port
 from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.simulator.virtual import LATENCY
 from immich_job_daemon.transport import Answer
@@ -128,7 +129,14 @@ def _daemon() -> Iterator[tuple[int, float]]:
     api = _Watched(engine)
     with TemporaryDirectory() as folder, SimulatedServer(engine, api, latency=LATENCY) as server:
         said = Path(folder, "said")
-        options = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": folder}
+        options = {
+            "IMMICH_URL": server.url,
+            "API_KEY": KEY,
+            "DATA_DIR": folder,
+            # With the page and the totals, as most people run it.
+            "UI_PORT": free_port(),
+            "STATUS_PORT": free_port(),
+        }
         began = monotonic()
         with (
             said.open("wb") as log,

@@ -103,8 +103,7 @@ def _settings(given: argparse.Namespace) -> Settings | None:
         for problem in error.problems:
             log.error("%s", problem)
         return None
-    secrets = [settings.api_key.reveal(), settings.ui_password.reveal()]
-    set_up(settings.log_level, sys.stderr, secrets=secrets)
+    set_up(settings.log_level, sys.stderr, secrets=settings.secrets)
     for warning in warnings:
         log.warning("%s", warning)
     return settings
@@ -145,7 +144,7 @@ def _run(given: argparse.Namespace) -> int:
         )
         due = alarm.monotonic() + SLACK
         board = Board(Status(settings.max_concurrent_jobs, due=due), alarm.wake)
-        with _serving(board, settings):
+        with _serving(board, settings), _linked(board, settings):
             return _run_seen(settings, alarm, board)
 
 
@@ -157,6 +156,16 @@ def _serving(board: Board, settings: Settings) -> AbstractContextManager[object]
 
     is_add_on = "SUPERVISOR_TOKEN" in os.environ
     return serving(board, settings, behind_ingress=is_add_on)
+
+
+def _linked(board: Board, settings: Settings) -> AbstractContextManager[object]:
+    """Return the context in which Home Assistant sees the board, if there may be a broker."""
+    token = os.environ.get("SUPERVISOR_TOKEN", "")
+    if settings.mqtt_url is None and not token:
+        return nullcontext()
+    from immich_job_daemon.homeassistant.serving import linked  # noqa: PLC0415 - the same
+
+    return linked(board, settings, token)
 
 
 def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:

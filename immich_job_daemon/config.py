@@ -11,6 +11,7 @@ import voluptuous as vol
 
 from immich_job_daemon import timetable, values
 from immich_job_daemon.hiding import SECRETS, Hiding
+from immich_job_daemon.homeassistant.broker import Broker, broker_or_nothing
 from immich_job_daemon.log import LEVELS
 from immich_job_daemon.queues import PRIORITY, PROTECTED
 from immich_job_daemon.scan import Scan
@@ -127,6 +128,11 @@ SCHEMA: Final = vol.Schema(
             "only shows",
         ): values.password_or_nothing,
         vol.Optional(
+            "MQTT_URL",
+            default="",
+            description="an address such as mqtt://user:password@192.168.1.5:1883, or nothing",
+        ): broker_or_nothing,
+        vol.Optional(
             "DATA_DIR", default="/data", description="a folder such as /data"
         ): values.folder,
     }
@@ -162,7 +168,8 @@ class Settings:
     """What the daemon is asked to do, read and checked.
 
     ``poll_interval`` is in seconds. An empty ``immich_url`` says: look for it. A port that is 0
-    is not opened. Without a ``ui_password`` nobody can change anything on the page.
+    is not opened. Without a ``ui_password`` nobody can change anything on the page. Without
+    an ``mqtt_url`` the daemon is in Home Assistant only where the Supervisor knows a broker.
     """
 
     immich_url: str
@@ -184,7 +191,16 @@ class Settings:
     status_port: int
     ui_port: int
     ui_password: Secret
+    mqtt_url: Broker | None
     data_dir: Path
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be written anywhere."""
+        broker = self.mqtt_url.password.reveal() if self.mqtt_url else ""
+        # A broker's password may be a word that stands anywhere by chance.
+        told = [broker] if len(broker) >= values.SHORTEST_PASSWORD else []
+        return [self.api_key.reveal(), self.ui_password.reveal(), *told]
 
 
 class SettingsError(Exception):

@@ -13,18 +13,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from immich_job_daemon.config import SETTINGS
 from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator import KEY, simulated_immich
 from immich_job_daemon.simulator.chronicle import Chronicle, Run
 from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.ports import free_port
 from immich_job_daemon.simulator.server import SimulatedServer
 
 LONGEST: Final = 600.0
 """Seconds after which a demo that is not done has failed."""
 STOPS_WITHIN: Final = 10.0
+PASSWORD: Final = "simulated"  # noqa: S105 - of the demo, told to everybody
 
 
 def demo(*, photos: int, limit: int, keep: bool) -> bool:
@@ -47,23 +49,43 @@ def demo(*, photos: int, limit: int, keep: bool) -> bool:
             "another tool has left all queues paused.\n"
             f"The daemon now runs them by priority, at most {limit} at once.\n"
         )
-        with _daemon(server.url, limit) as daemon:
+        ports = _Ports(page=free_port(), totals=free_port()) if keep else _Ports()
+        if keep:
+            print(ports.told())
+        with _daemon(server.url, limit, ports) as daemon:
             is_done = _watch(server, daemon, limit)
             if keep and is_done:
-                _keep(server)
+                _keep(server, ports)
             took = _stop(daemon)
         with server.present() as after:
             return _summary(after, chronicle, limit, is_done=is_done, stop_took=took)
 
 
+class _Ports(NamedTuple):
+    """Where the daemon shows itself; 0 is nowhere."""
+
+    page: int = 0
+    totals: int = 0
+
+    def told(self) -> str:
+        return (
+            f"The page:                   http://127.0.0.1:{self.page}/  (to change something, the "
+            f"password is {PASSWORD})\n"
+            f"The totals for dashboards:  http://127.0.0.1:{self.totals}/\n"
+        )
+
+
 @contextmanager
-def _daemon(url: str, limit: int) -> Iterator[subprocess.Popen[bytes]]:
+def _daemon(url: str, limit: int, ports: _Ports) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         options = {
             "IMMICH_URL": url,
             "API_KEY": KEY,
             "MAX_CONCURRENT_JOBS": limit,
             "DATA_DIR": folder,
+            "UI_PORT": ports.page,
+            "STATUS_PORT": ports.totals,
+            "UI_PASSWORD": PASSWORD,
         }
         daemon = subprocess.Popen(
             [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
@@ -105,11 +127,11 @@ def _line(engine: Engine, limit: int) -> str:
     return f"{len(running)} of {limit} at once: {shown}; {waiting} jobs wait in other queues"
 
 
-def _keep(server: SimulatedServer) -> None:
+def _keep(server: SimulatedServer, ports: _Ports) -> None:
     with suppress(KeyboardInterrupt):
         print(
             f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and "
-            "the daemon. End both with Ctrl-C.",
+            f"the daemon. End both with Ctrl-C.\n{ports.told()}",
             flush=True,
         )
         while True:

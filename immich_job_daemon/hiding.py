@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from immich_job_daemon import values
+from immich_job_daemon.homeassistant.broker import passwords_in
 from immich_job_daemon.secret import redactor
 
-SECRETS: Final = frozenset({"API_KEY", "UI_PASSWORD"})
+SECRETS: Final = frozenset({"API_KEY", "UI_PASSWORD", "MQTT_URL"})
 """The settings whose values are never shown."""
 
 
 class Hiding:
-    """Knows what was given as the key and as the password, and so what must not be shown."""
+    """Knows what was given as the key and as passwords, and so what must not be shown."""
 
     def __init__(self, *sources: Mapping[str, object]) -> None:
         def given(name: str) -> list[str]:
@@ -21,9 +22,16 @@ class Hiding:
 
         # What is too short to be a password may stand anywhere by chance.
         passwords = (text for text in given("UI_PASSWORD") if len(text) >= values.SHORTEST_PASSWORD)
+        of_broker = (
+            password
+            for address in given("MQTT_URL")
+            for password in passwords_in(address)
+            if len(password) >= values.SHORTEST_PASSWORD
+        )
         self._secrets = {
             "holds the API key": redactor(*given("API_KEY")),
             "holds the password of the page": redactor(*passwords),
+            "holds the password of MQTT_URL": redactor(*of_broker),
         }
 
     def found_in(self, value: object) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from immich_job_daemon import estimates, history
+from immich_job_daemon.controls import Mode
 from immich_job_daemon.decision import Action, Decision, Reason
 from immich_job_daemon.errors import (
     ImmichError,
@@ -22,6 +23,9 @@ from immich_job_daemon.tally import Tally
 
 FREE: Final = (Reason.RUNNING, Reason.UNRESTRICTED, Reason.LENT)
 """The reasons of the queues that may start jobs."""
+
+NEVER: Final = (Reason.HELD, Reason.PAUSED_BY_OTHERS, Reason.REFUSED, Reason.PROTECTED)
+"""The reasons of the queues to which no slot is given."""
 
 _TROUBLES: Final[Mapping[type[ImmichError], Trouble]] = {
     UnreachableError: Trouble.UNREACHABLE,
@@ -170,15 +174,15 @@ class Recorder:
         limit: int,
     ) -> Forecast:
         running = [name for name in order if reasons.get(name) in FREE and snapshot[name].pending]
-        ready = [name for name in order if _will_run(name, reasons, memory, snapshot)]
+        ready = [name for name in order if _may_run(name, reasons, memory)]
         waiting = sorted(ready, key=lambda name: name not in memory.wanted)
         if Reason.UNRESTRICTED in reasons.values():
             limit = len(snapshot)
         return estimates.forecast(snapshot, memory.rates, running, waiting, limit)
 
 
-def _will_run(name: str, reasons: Mapping[str, Reason], memory: Memory, snapshot: Snapshot) -> bool:
-    """Whether a queue has work and will get a slot for it."""
+def _may_run(name: str, reasons: Mapping[str, Reason], memory: Memory) -> bool:
+    """Whether a queue gets a slot when one is free and it has work, which may yet come."""
     kept: Container[str] = memory.controls.held
-    is_waiting = reasons.get(name) in {Reason.WAITING, Reason.DRAINING} and name not in kept
-    return is_waiting and snapshot[name].backlog > 0
+    is_ours = name in reasons and reasons[name] not in NEVER
+    return is_ours and name not in kept and memory.controls.mode is not Mode.HELD

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from immich_job_daemon.config import SETTINGS
 from immich_job_daemon.simulator import simulated_immich
@@ -445,9 +447,14 @@ def test_the_demo_can_be_left_running() -> None:
     )
     with process:
         assert process.stdout is not None
+        addresses: dict[str, str] = {}
         for line in process.stdout:
+            if told := re.match(r"The (page|totals).+?(http://\S+)", line):
+                addresses[told[1]] = told[2]
             if line.startswith("Left running"):
                 break
+        assert requests.get(addresses["totals"], timeout=10).json()["queues"] == 19
+        assert "text/html" in requests.get(addresses["page"], timeout=10).headers["Content-Type"]
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(LIMIT) == 0

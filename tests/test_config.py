@@ -26,6 +26,7 @@ from immich_job_daemon.config import (
     read_settings,
 )
 from immich_job_daemon.hiding import SECRETS
+from immich_job_daemon.homeassistant.broker import Broker
 from immich_job_daemon.queues import PRIORITY, PROTECTED
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
@@ -79,6 +80,7 @@ def test_only_the_key_is_needed_and_all_else_has_its_default() -> None:
         status_port=8085,
         ui_port=8099,
         ui_password=Secret(""),
+        mqtt_url=None,
         data_dir=Path("/data"),
     )
 
@@ -97,6 +99,7 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "STATUS_PORT": "80",
         "UI_PORT": "0",
         "UI_PASSWORD": PASSWORD,
+        "MQTT_URL": "mqtt://ha:p%40ss-word@broker:1884",
         "DATA_DIR": "state",
     }
     expected = Settings(
@@ -112,6 +115,7 @@ def test_every_setting_is_read_from_the_environment() -> None:
         status_port=80,
         ui_port=0,
         ui_password=Secret(PASSWORD),
+        mqtt_url=Broker("broker", 1884, "ha", Secret("p@ss-word")),
         data_dir=Path("state"),
     )
     assert environment.keys() == SETTINGS.keys()

@@ -25,10 +25,10 @@ from prometheus_client.registry import Collector
 from immich_job_daemon import __version__, errors
 from immich_job_daemon.board import Board
 from immich_job_daemon.decision import Action, Reason
+from immich_job_daemon.legible import is_stale
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.tally import Histogram
-from immich_job_daemon.web.picture import is_stale
 
 MOST_QUEUES: Final = 100
 """Queues with metrics of their own, the first by priority; Immich 3.1.0 has 19."""

@@ -10,13 +10,13 @@ always, and what nobody knows is null.
 (3, '1970-01-01T00:00:00+00:00', 2, False)
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Final, TypedDict
 
 from immich_job_daemon.decision import Reason
+from immich_job_daemon.legible import is_stale, label
 from immich_job_daemon.queues import Queue
-from immich_job_daemon.status import AWAY, Status, Trouble
+from immich_job_daemon.status import Status
 
 WORDS: Final = {
     Reason.RUNNING: "running",
@@ -31,9 +31,6 @@ WORDS: Final = {
     Reason.PROTECTED: "protected",
 }
 """The state of a queue in one word, by the reason for it."""
-
-BLIND: Final = AWAY | {Trouble.KEY_REJECTED, Trouble.PERMISSION_MISSING}
-"""The troubles in which no look succeeds, whatever the last one showed."""
 
 
 class Totals(TypedDict):
@@ -97,29 +94,6 @@ def queues(status: Status, now: float) -> list[QueuePicture]:
     """Return every queue, the first by priority first; ``now`` as for ``totals``."""
     is_known = not is_stale(status, now)
     return [_queue(status, status.queues[name], is_known=is_known) for name in status.order]
-
-
-def is_stale(status: Status, now: float) -> bool:
-    """Whether the counts are older than they should be; ``now`` as for ``totals``."""
-    if status.updated is None or now > status.due:
-        return True
-    problem = status.problem
-    if problem is None or status.updated_at is None:
-        return False
-    # Any other problem may be one of a command only: it began after the last good look, or not.
-    return problem.trouble in BLIND or problem.since > status.updated_at
-
-
-def label(name: str) -> str:
-    """Return a queue's name as a person reads it, in English.
-
-    >>> label("thumbnailGeneration"), label("ocr"), label("x-ray_2")
-    ('Thumbnail generation', 'OCR', 'X-ray 2')
-    """
-    if name == "ocr":
-        return "OCR"
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).strip().lower()
-    return words[:1].upper() + words[1:] or name
 
 
 def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:

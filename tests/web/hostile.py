@@ -212,8 +212,9 @@ class Outcome(NamedTuple):
 def hostile(seed: int, number: int) -> Iterator[bytes]:
     """Yield so many requests, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - the same each time
+    kinds = (_raw, *(_request,) * 8, _nearly_right)
     for _ in range(number):
-        yield _raw(chance) if chance.random() < 0.1 else _request(chance)
+        yield chance.choice(kinds)(chance)
 
 
 def _request(chance: random.Random) -> bytes:
@@ -236,6 +237,17 @@ def _request(chance: random.Random) -> bytes:
         headers.append(b"Connection: close")
     chance.shuffle(headers)
     return b"\r\n".join((line, *headers, b"", body))
+
+
+def _nearly_right(chance: random.Random) -> bytes:
+    """Return a change as the page asks for it, or one with a byte that is wrong."""
+    body = chance.choice(BODIES)
+    request = (
+        b"POST /ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"X-Immich-Job-Daemon: 1\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    return _spoiled(chance, request) if chance.random() < 0.5 else request
 
 
 def _raw(chance: random.Random) -> bytes:

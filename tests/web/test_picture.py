@@ -8,8 +8,8 @@ from immich_job_daemon.controls import Controls, Mode
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.estimates import Forecast, Rate, Rates
 from immich_job_daemon.queues import Queue
-from immich_job_daemon.status import Problem, Status, Trouble
-from immich_job_daemon.web.picture import WORDS, is_stale, label, queues, totals
+from immich_job_daemon.status import Status
+from immich_job_daemon.web.picture import WORDS, queues, totals
 from tests.web.statuses import AT, BUSY, LOST, NOTHING
 
 
@@ -65,7 +65,6 @@ def test_every_reason_has_a_word() -> None:
 def test_while_nothing_is_known_there_are_no_totals_and_no_queues() -> None:
     assert totals(NOTHING, AT) is None
     assert queues(NOTHING, AT) == []
-    assert is_stale(NOTHING, AT)
 
 
 @pytest.mark.parametrize(("mode", "state"), [(Mode.HELD, "held"), (Mode.OPEN, "open")])
@@ -83,46 +82,10 @@ def test_the_last_figures_stay_when_immich_is_away_with_their_age_and_no_estimat
     assert {queue["eta_seconds"] for queue in queues(LOST, AT)} == {None}
 
 
-@pytest.mark.parametrize("trouble", list(Trouble))
-@pytest.mark.parametrize(("since", "is_of_a_look"), [(1.0, True), (-1.0, False)])
-def test_a_problem_makes_it_stale_if_no_look_succeeded_since(
-    trouble: Trouble, since: float, *, is_of_a_look: bool
-) -> None:
-    """A command that Immich refuses is a problem too, but the looks after it are good ones."""
-    assert BUSY.updated_at is not None
-    status = replace(BUSY, problem=Problem(trouble, "Text.", BUSY.updated_at + since))
-    never = {Trouble.REFUSED, Trouble.UNEXPECTED}
-    assert is_stale(status, AT) is (is_of_a_look or trouble not in never)
-
-
-def test_it_is_stale_when_the_loop_no_longer_turns() -> None:
-    assert not is_stale(BUSY, BUSY.due)
-    assert is_stale(BUSY, BUSY.due + 0.1)
-
-
 def test_a_clock_that_is_read_before_the_look_gives_no_negative_age() -> None:
     found = totals(BUSY, AT - 0.2)
     assert found is not None
     assert found["age_seconds"] == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("thumbnailGeneration", "Thumbnail generation"),
-        ("metadataExtraction", "Metadata extraction"),
-        ("sidecar", "Sidecar"),
-        ("ocr", "OCR"),
-        ("ocr2Detection", "Ocr2 detection"),
-        ("face detection", "Face detection"),
-        ("GPS", "Gps"),
-        ("ß", "SS"),
-        ("_", "_"),
-        ("распознавание", "Распознавание"),
-    ],
-)
-def test_a_queue_of_any_name_has_a_label(name: str, shown: str) -> None:
-    assert label(name) == shown
 
 
 def test_a_rate_is_told_once_there_is_one() -> None:

@@ -4,6 +4,7 @@ A file's address holds the hash of its content. So a browser keeps it for good, 
 before an update never meets a file from after it.
 """
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +33,26 @@ def read_files() -> dict[str, StaticFile]:
     folder = Path(__file__).with_name("static")
     found = {}
     for file in sorted(folder.iterdir()):
-        content = file.read_bytes()
+        content = _lean(file.read_text(encoding="utf-8"), file.suffix).encode()
         path = f"static/{sha256(content).hexdigest()[:12]}/{file.name}"
         found[file.name] = StaticFile(path, TYPES[file.suffix], content)
     return found
+
+
+def _lean(text: str, suffix: str) -> str:
+    r"""Return a text without what only its reader needs: indentation, and lines of comment.
+
+    >>> _lean("// why \n if (a) {\n  b; \n }", ".js").splitlines()
+    ['if (a) {', 'b;', '}']
+    >>> _lean("/* why */\na {\n  b: c;\n}\n", ".css")
+    'a{b:c;}'
+    """
+    lines = (line.strip() for line in text.splitlines())
+    lean = "\n".join(line for line in lines if line and not _is_comment(line))
+    if suffix == ".css":
+        lean = re.sub(r"\s*([{};])\s*", r"\1", lean).replace(": ", ":")
+    return lean
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("//") or (line.startswith("/*") and line.endswith("*/"))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from immich_job_daemon.decision import Reason
+from immich_job_daemon.legible import BLIND, is_stale
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import AWAY, State, Status
 from immich_job_daemon.web.people.words import Words
-from immich_job_daemon.web.picture import BLIND, is_stale
 
 MOST_NAMED = 2
 """Queues that the sentence names; the others it counts."""

@@ -20,7 +20,7 @@ from immich_job_daemon.board import Board
 from immich_job_daemon.web.people.access import GATEWAY, OWN_HEADER, Door, Patience, Right
 from immich_job_daemon.web.people.desk import LARGEST_BODY, Desk, Refusal, Wanted
 from immich_job_daemon.web.people.files import read_files
-from immich_job_daemon.web.people.view import MOST_LANES, view
+from immich_job_daemon.web.people.view import view
 from immich_job_daemon.web.people.words import Words, best
 
 __all__ = ["Wanted", "create_people"]
@@ -143,7 +143,6 @@ class Page:
             files=self._files,
             version=__version__,
             own_header=OWN_HEADER,
-            most_lanes=MOST_LANES,
         )
         # The templates' indentation is for who reads them.
         return re.sub(r"\n\s*", "\n", text)

@@ -8,12 +8,12 @@ from typing import Final
 
 from immich_job_daemon.controls import Wish
 from immich_job_daemon.decision import Reason
+from immich_job_daemon.legible import is_stale
+from immich_job_daemon.objections import ALONE
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.states import ICONS, Case, state
-from immich_job_daemon.web.people.wishes import ALONE
 from immich_job_daemon.web.people.words import Words
-from immich_job_daemon.web.picture import is_stale
 
 _TWO_DIGITS: Final = 10
 
@@ -32,12 +32,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure of a queue; ``is_none`` where there is none to speak of."""
+    """A figure of a queue: which one, what that is called, and what it is."""
 
     kind: str
     name: str
     text: str
-    is_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ class Row:
     why: str
     cells: tuple[Cell, ...]
     choices: tuple[Choice, ...]
-    group: str
     is_quiet: bool
 
 
@@ -89,7 +87,6 @@ class Rows:
             why=words(why) if found.number is None else words.many(why, found.number),
             cells=self._cells(queue),
             choices=() if reason in ALONE else tuple(self._choices(wish)),
-            group=words("wish.group", queue=label),
             is_quiet=found.name in {"idle", "ready"} and not queue.pending,
         )
 
@@ -100,23 +97,23 @@ class Rows:
         ]
 
     def _cells(self, queue: Queue) -> tuple[Cell, ...]:
-        words = self._words
-        forecast = self._status.forecast.queues
+        """Return the figures that there are to speak of."""
+        words, forecast = self._words, self._status.forecast.queues
+        found: dict[str, str | None] = {
+            "waiting": words.number(queue.backlog) if queue.backlog else None,
+            "active": words.number(queue.active) if queue.active else None,
+            "failed": words.number(queue.failed) if queue.failed else None,
+            "rate": self._speed(queue.name) if queue.pending else None,
+            "estimate": None,
+        }
         # One that will get no slot has no time left that anybody could know.
-        has_end = queue.pending and queue.name in forecast
-        left = None if self._is_stale else forecast.get(queue.name)
-        return (
-            self._cell("waiting", words.number(queue.backlog) if queue.backlog else None),
-            self._cell("active", words.number(queue.active) if queue.active else None),
-            self._cell("failed", words.number(queue.failed) if queue.failed else None),
-            self._cell("rate", self._speed(queue.name) if queue.pending else None),
-            self._cell("estimate", words.short(left) if has_end else None),
+        if queue.pending and queue.name in forecast:
+            found["estimate"] = words.short(None if self._is_stale else forecast[queue.name])
+        return tuple(
+            Cell(kind, words(f"queues.{kind}"), text)
+            for kind, text in found.items()
+            if text is not None
         )
-
-    def _cell(self, kind: str, text: str | None) -> Cell:
-        words = self._words
-        name = words(f"queues.{kind}")
-        return Cell(kind, name, text or words("queues.nothing"), is_none=text is None)
 
     def _speed(self, name: str) -> str | None:
         """Return how fast a queue is drained, with two digits at least: more would jump about."""

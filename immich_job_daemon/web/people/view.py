@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from immich_job_daemon.legible import is_stale
+from immich_job_daemon.objections import ALONE
 from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.headline import (
     Figure,
@@ -16,15 +18,10 @@ from immich_job_daemon.web.people.headline import (
 from immich_job_daemon.web.people.panel import Panel, panel
 from immich_job_daemon.web.people.rows import Row, Rows
 from immich_job_daemon.web.people.timeline import Timeline, draw
-from immich_job_daemon.web.people.wishes import ALONE
 from immich_job_daemon.web.people.words import Words
-from immich_job_daemon.web.picture import is_stale
 
 MOST_ROWS: Final = 40
 """Queues shown of each kind; Immich 3.1.0 has 19 in all. The others are counted."""
-
-MOST_LANES: Final = 12
-"""Queues in the picture of the last 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,22 @@
-"""Whether a change can be made now, and a sentence of what will happen then. Pure.
-
-What is asked of the loop is checked once more by nobody: a queue that vanishes in between has no
-effect, and the scheduler never touches a protected one.
-"""
+"""Why a change cannot be made now, or a sentence of what will happen once it is made. Pure."""
 
 from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.memory import Memory, after_change
+from immich_job_daemon.objections import Objection, objection
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import AT_WORK, Status
 from immich_job_daemon.web.people.words import Words, plain
 
-ALONE = frozenset({Reason.PROTECTED, Reason.REFUSED})
-"""The reasons of the queues that the daemon leaves alone."""
-
 
 def refusal(change: Change, status: Status, words: Words) -> str | None:
     """Return why a change cannot be made, for a person; None if it can."""
-    match change:
-        case SetLimit(int(limit)) if status.managed and limit > len(status.managed):
+    match objection(change, status), change:
+        case Objection.MORE_THAN_ALL, _:
             return words.many("error.limit", len(status.managed))
-        case SetQueue(name) if name not in status.queues:
+        case Objection.NO_SUCH_QUEUE, SetQueue(name):
             return words("error.queue", queue=plain(name))
-        case SetQueue(name) if status.reasons.get(name) in ALONE:
+        case Objection.LEFT_ALONE, SetQueue(name):
             return words("error.protected", queue=words.queue(name))
     return None
 

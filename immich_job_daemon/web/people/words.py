@@ -127,6 +127,10 @@ class Words:
         pattern: str = self._found["date"]
         return pattern.format(day=when.day, month=month, time=f"{when:%H:%M}")
 
+    def hour(self, at: float) -> str:
+        """Return the time of day of a moment, as ``moment`` does."""
+        return self("short.utc", time=f"{datetime.fromtimestamp(at, UTC):%H:%M}")
+
     def queue(self, name: str) -> str:
         """Return what a person calls a queue; one that nobody knows has its own name only."""
         text = self.texts.get(f"queue.{name}")

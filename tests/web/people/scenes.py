@@ -69,8 +69,8 @@ def busy() -> Status:
             {
                 "thumbnailGeneration": Rate(103.0, 60.0),
                 "smartSearch": Rate(300.0, 60.0),
-                "faceDetection": Rate(9.0, 60.0),
-                "videoConversion": Rate(1.4, 60.0),
+                "faceDetection": Rate(90.0, 600.0),
+                "videoConversion": Rate(14.0, 600.0),
             }
         ),
         forecast=Forecast(

@@ -25,10 +25,6 @@ function localise(root) {
   for (const text of root.querySelectorAll("text[data-at]")) {
     text.textContent = hour.format(new Date(text.dataset.at * 1000));
   }
-  for (const title of root.querySelectorAll("title[data-from]")) {
-    const [from, to] = [title.dataset.from, title.dataset.to].map((at) => clock.format(new Date(at * 1000)));
-    title.textContent += ` (${from} – ${to})`;
-  }
 }
 
 // Changes what is there into what should be, and nothing else: what has the focus keeps it, and
@@ -43,7 +39,7 @@ function morph(is, should) {
     return;
   }
   for (const { name } of [...is.attributes]) {
-    if (!should.hasAttribute(name) && !(name === "open" && is.nodeName === "DETAILS")) is.removeAttribute(name);
+    if (!should.hasAttribute(name) && name !== "title" && !(name === "open" && is.nodeName === "DETAILS")) is.removeAttribute(name);
   }
   for (const { name, value } of should.attributes) {
     if (is.getAttribute(name) !== value) is.setAttribute(name, value);
@@ -198,6 +194,20 @@ document.addEventListener("click", (event) => {
   if (!button || button.getAttribute("aria-disabled") === "true") return;
   const change = wanted(button);
   if (change) ask(change, button);
+});
+
+// What is a picture only tells a mouse more: a button its word, a bar its queue and its time.
+document.addEventListener("mouseover", ({ target }) => {
+  const button = target.closest("main button:not([title])");
+  if (button) button.title = button.ariaLabel ?? button.textContent;
+  if (target.matches(".slots rect:empty")) {
+    const begin = Number(target.closest(".picture").dataset.begin);
+    const [x, width] = ["x", "width"].map((name) => parseFloat(target.getAttribute(name)));
+    const [from, to] = [x, x + width].map((share) => clock.format((begin + share * 864) * 1000));
+    const title = document.createElementNS(target.namespaceURI, "title");
+    title.textContent = `${target.closest(".lane").innerText.trim()}: ${from} – ${to}`;
+    target.append(title);
+  }
 });
 
 document.addEventListener("visibilitychange", () => {
