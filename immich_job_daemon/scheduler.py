@@ -261,9 +261,10 @@ class _Draft(Situation):
     def let_others_go_first(self) -> None:
         """Take slots from queues that have had them long enough (rules 17 and 18)."""
         for name in sorted(self.slots, key=lambda name: self.since.get(name, self.now)):
-            others = self.startable(but={name})
-            free = self.limit - len({*self.slots, *self.draining()})
-            if any(self._goes_before(other.name, name) for other in others[max(free, 0) :]):
+            free = max(0, self.limit - len({*self.slots, *self.draining()}))
+            served = self.startable()[:free]
+            others = [queue for queue in self.startable(but={name}) if queue not in served]
+            if any(self._goes_before(other.name, name) for other in others):
                 self.slots.remove(name)
                 self.yielded.add(name)
 

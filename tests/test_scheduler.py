@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, time
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
-from immich_job_daemon.decision import Action, Command, Decision, Reason
+from immich_job_daemon.decision import Action, Circumstances, Command, Decision, Reason
 from immich_job_daemon.memory import (
     Memory,
     after_change,
@@ -16,7 +19,7 @@ from immich_job_daemon.memory import (
 )
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
 from immich_job_daemon.scan import Scan
-from immich_job_daemon.scheduler import TURN, decide
+from immich_job_daemon.scheduler import TURN, YIELDS_AGAIN, decide
 from immich_job_daemon.situation import TURN_EVERY
 from immich_job_daemon.windows import Window
 
@@ -78,13 +81,18 @@ def obey(command: Command, queue: Queue) -> Queue:
     return replace(queue, is_paused=False, waiting=ready, paused=0)
 
 
-def whole_round(
-    seen: Snapshot, memory: Memory, limits: Limits, now: float = 0.0, answer: Answers = obey
+def whole_round(  # noqa: PLR0913, PLR0917 - all that a decision depends on
+    seen: Snapshot,
+    memory: Memory,
+    limits: Limits,
+    now: float = 0.0,
+    answer: Answers = obey,
+    around: Circumstances = Circumstances(),  # noqa: B008 - it cannot be changed
 ) -> tuple[list[Command], Snapshot, Decision]:
     """Decide and carry out until nothing is left to do, as the loop does."""
     sent: list[Command] = []
     for _ in range(10):
-        decision = decide(seen, memory, limits, now)
+        decision = decide(seen, memory, limits, now, around)
         memory = decision.memory
         if not decision.commands:
             return sent, seen, decision
@@ -699,3 +707,277 @@ def test_rule_14_a_lower_limit_lets_the_best_go_on() -> None:
     back = asked(decision.memory, SetLimit(None))
     seen = {**seen, THUMBNAIL: held(THUMBNAIL, 5)}
     assert resumes(decide(seen, back, Limits(2), 0.0)) == [THUMBNAIL]
+
+
+# 15. Windows
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHT = Window(frozenset({VIDEO, SEARCH}), time(22), time(6))
+
+
+def at(clock: str, day: int = 24) -> Circumstances:
+    hour, minute = map(int, clock.split(":"))
+    return Circumstances(local=datetime(2026, 11, day, hour, minute, tzinfo=BERLIN))
+
+
+def test_rule_15_a_queue_runs_inside_its_window_only() -> None:
+    seen = snapshot(held(SEARCH, 5), held(VIDEO, 5))
+    limits = Limits(schedule=(NIGHT,))
+    noon = decide(seen, ours(SEARCH, VIDEO), limits, 0.0, at("12:00"))
+    assert noon.commands == ()
+    assert noon.reasons == dict.fromkeys((SEARCH, VIDEO), Reason.CLOSED)
+    assert noon.opens[VIDEO] == datetime(2026, 11, 24, 22, tzinfo=BERLIN)
+    assert noon.wake == 10 * 3600.0
+    night = decide(seen, ours(SEARCH, VIDEO), limits, 0.0, at("22:00"))
+    assert resumes(night) == [SEARCH]
+    assert night.opens == {}
+
+
+def test_rule_15_a_queue_in_no_window_runs_always() -> None:
+    seen = snapshot(held(THUMBNAIL, 5), held(VIDEO, 5))
+    decision = decide(seen, ours(THUMBNAIL, VIDEO), Limits(schedule=(NIGHT,)), 0.0, at("12:00"))
+    assert resumes(decision) == [THUMBNAIL]
+
+
+def test_rule_15_when_the_window_closes_active_jobs_finish_and_nothing_new_starts() -> None:
+    seen = snapshot(opened(VIDEO, 1, 5), held(THUMBNAIL, 3))
+    limits = Limits(schedule=(NIGHT,))
+    sent, after, decision = whole_round(
+        seen, ours(THUMBNAIL, slots=(VIDEO,)), limits, around=at("06:00")
+    )
+    assert sent == [Command(Action.PAUSE, VIDEO)]
+    assert decision.reasons[VIDEO] is Reason.DRAINING
+    done = {**after, VIDEO: held(VIDEO, 5)}
+    sent, _, decision = whole_round(done, decision.memory, limits, around=at("06:01"))
+    assert sent == [Command(Action.RESUME, THUMBNAIL)]
+    assert decision.reasons[VIDEO] is Reason.CLOSED
+
+
+def test_rule_15_a_closed_queue_gets_no_turn_and_a_resume_in_immich_is_taken_back() -> None:
+    seen = snapshot(held(METADATA), opened(VIDEO, 1, 5), held(SEARCH))
+    memory = ours(METADATA, VIDEO, SEARCH, turns={SEARCH: -TURN_EVERY})
+    sent, _, decision = whole_round(seen, memory, Limits(2, schedule=(NIGHT,)), around=at("12:00"))
+    assert sent == [Command(Action.PAUSE, VIDEO), Command(Action.RESUME, METADATA)]
+    assert decision.memory.wanted == {VIDEO}, "it is next when its window opens"
+
+
+def test_rule_15_windows_hold_below_the_number_as_well() -> None:
+    seen = snapshot(held(THUMBNAIL, 2), held(VIDEO, 2))
+    limits = Limits(schedule=(NIGHT,), unrestricted_below=100)
+    sent, _, decision = whole_round(seen, ours(THUMBNAIL, VIDEO), limits, around=at("12:00"))
+    assert sent == [Command(Action.RESUME, THUMBNAIL)]
+    assert decision.reasons[VIDEO] is Reason.CLOSED
+
+
+def test_rule_15_who_opens_everything_opens_what_is_closed() -> None:
+    seen = snapshot(held(VIDEO, 2))
+    memory = asked(ours(VIDEO), SetMode(Mode.OPEN))
+    decision = decide(seen, memory, Limits(schedule=(NIGHT,)), 0.0, at("12:00"))
+    assert resumes(decision) == [VIDEO]
+
+
+# 16. Exclusive groups
+
+MODELS = frozenset({SEARCH, "faceDetection", "ocr"})
+
+
+def test_rule_16_of_a_group_one_runs_whatever_the_limit() -> None:
+    seen = snapshot(held(SEARCH, 5), held("faceDetection", 5), held("ocr", 5), held(VIDEO, 5))
+    limits = Limits(4, exclusive=(MODELS,))
+    sent, after, decision = whole_round(seen, ours(*seen), limits)
+    assert {command.queue for command in sent} == {SEARCH, VIDEO}
+    assert decision.reasons["ocr"] is Reason.WAITING
+    drained = {**after, SEARCH: opened(SEARCH)}
+    sent, _, _ = whole_round(drained, decision.memory, limits)
+    assert sent == [Command(Action.PAUSE, SEARCH), Command(Action.RESUME, "faceDetection")]
+
+
+def test_rule_16_a_rival_that_still_runs_keeps_the_other_waiting() -> None:
+    seen = snapshot(held(SEARCH, 5), held("ocr", 0, active=1))
+    limits = Limits(4, exclusive=(MODELS,))
+    sent, _, decision = whole_round(seen, ours(SEARCH, "ocr"), limits)
+    assert sent == []
+    assert decision.reasons[SEARCH] is Reason.WAITING
+
+
+def test_rule_16_a_turn_is_lent_beside_no_rival_and_ends_for_one_with_work() -> None:
+    limits = Limits(2, exclusive=(MODELS,))
+    seen = snapshot(opened(SEARCH, 1, 5), held("ocr"), held("library"))
+    memory = ours("ocr", "library", slots=(SEARCH,), turns={"ocr": -900.0, "library": -800.0})
+    sent, _, _ = whole_round(seen, memory, limits)
+    assert sent == [Command(Action.RESUME, "library")]
+    seen = snapshot(held(SEARCH, 5), opened("ocr"))
+    sent, _, _ = whole_round(seen, ours(SEARCH, lent={"ocr": 0.0}), limits)
+    assert sent == [Command(Action.PAUSE, "ocr"), Command(Action.RESUME, SEARCH)]
+
+
+def test_rule_16_two_of_a_group_that_run_already_become_one() -> None:
+    seen = snapshot(opened(SEARCH, 1, 5), opened("ocr", 1, 5))
+    sent, _, decision = whole_round(
+        seen, ours(slots=("ocr", SEARCH)), Limits(4, exclusive=(MODELS,))
+    )
+    assert sent == [Command(Action.PAUSE, "ocr")]
+    assert decision.memory.slots == (SEARCH,)
+
+
+def test_rule_16_a_group_holds_below_the_number_as_well() -> None:
+    seen = snapshot(held(SEARCH, 2), held("ocr", 2), held("library"))
+    limits = Limits(1, exclusive=(MODELS,), unrestricted_below=100)
+    sent, _, decision = whole_round(seen, ours(*seen), limits)
+    assert [command.queue for command in sent] == [SEARCH, "library"]
+    assert decision.reasons["ocr"] is Reason.WAITING
+
+
+# 17. Who has had the slot for long lets others go first
+
+
+def test_rule_17_after_the_time_a_queue_of_higher_priority_goes_first() -> None:
+    seen = snapshot(held(METADATA, 1), opened(SEARCH, 2, 900), held(VIDEO, 5))
+    memory = ours(METADATA, VIDEO, slots=(SEARCH,), since={SEARCH: 0.0})
+    limits = Limits(yield_after=60.0)
+    assert decide(seen, memory, limits, 59.0).commands == ()
+    sent, after, decision = whole_round(seen, memory, limits, 60.0)
+    assert sent == [Command(Action.PAUSE, SEARCH)], "what is active is not cut short"
+    done = {**after, SEARCH: held(SEARCH, 900)}
+    sent, after, decision = whole_round(done, decision.memory, limits, 60.3)
+    assert sent == [Command(Action.RESUME, METADATA)]
+    drained = {**after, METADATA: opened(METADATA)}
+    sent, _, decision = whole_round(drained, decision.memory, limits, 61.0)
+    assert sent == [Command(Action.PAUSE, METADATA), Command(Action.RESUME, SEARCH)]
+
+
+def test_rule_17_one_of_lower_priority_waits() -> None:
+    seen = snapshot(opened(SEARCH, 2, 900), held(VIDEO, 5))
+    memory = ours(VIDEO, slots=(SEARCH,), since={SEARCH: 0.0})
+    assert decide(seen, memory, Limits(yield_after=60.0), 1e6).commands == ()
+
+
+def test_rule_17_without_the_setting_nobody_is_interrupted() -> None:
+    seen = snapshot(held(METADATA, 1), opened(SEARCH, 2, 900))
+    memory = ours(METADATA, slots=(SEARCH,), since={SEARCH: 0.0})
+    assert decide(seen, memory, Limits(), 1e6).commands == ()
+
+
+def test_rule_17_what_comes_right_after_goes_first_as_well() -> None:
+    seen = snapshot(held(THUMBNAIL, 1), opened(SEARCH, 2, 900))
+    memory = ours(THUMBNAIL, slots=(SEARCH,), since={SEARCH: 100.0})
+    back = replace(memory, yielded=frozenset({SEARCH}))
+    limits = Limits(yield_after=60.0)
+    assert pauses(decide(seen, back, limits, 101.0)) == [SEARCH]
+    assert decide(seen, back, limits, 100.0 + YIELDS_AGAIN).commands == ()
+    assert decide(seen, memory, limits, 101.0).commands == (), "it has let nobody go first yet"
+
+
+def test_rule_17_a_free_slot_is_taken_before_anybody_yields() -> None:
+    seen = snapshot(held(METADATA, 1), opened(SEARCH, 2, 900))
+    memory = ours(METADATA, slots=(SEARCH,), since={SEARCH: 0.0})
+    sent, _, _ = whole_round(seen, memory, Limits(2, yield_after=60.0), 1000.0)
+    assert sent == [Command(Action.RESUME, METADATA)]
+
+
+def test_rule_17_a_rival_of_higher_priority_is_let_go_first() -> None:
+    seen = snapshot(held(SEARCH, 1), opened("ocr", 1, 900))
+    memory = ours(SEARCH, slots=("ocr",), since={"ocr": 0.0})
+    limits = Limits(4, exclusive=(MODELS,), yield_after=60.0)
+    assert pauses(decide(seen, memory, limits, 61.0)) == ["ocr"]
+
+
+# 18. Nobody waits for longer than MAX_WAIT
+
+
+def lives(limits: Limits, seen: Snapshot, memory: Memory, seconds: int) -> dict[str, list[int]]:
+    """Let queues that are never drained run; return at which seconds each of them had a slot."""
+    ran: dict[str, list[int]] = {name: [] for name in seen}
+    for now in range(seconds):
+        _, after, decision = whole_round(seen, memory, limits, float(now))
+        memory = decision.memory
+        for name, queue in after.items():
+            if not queue.is_paused:
+                ran[name].append(now)
+        seen = {
+            name: replace(queue, active=0 if queue.is_paused else 1)
+            for name, queue in after.items()
+        }
+    return ran
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_rule_18_every_queue_with_work_has_a_turn_within_the_time(limit: int) -> None:
+    names = (METADATA, THUMBNAIL, SEARCH, VIDEO, "ocr")
+    seen = snapshot(*(held(name, 10_000) for name in names))
+    ran = lives(Limits(limit, max_wait=600.0), seen, ours(*names), 4000)
+    for name, seconds in ran.items():
+        waits = [later - earlier for earlier, later in pairwise([0, *seconds, 4000])]
+        assert max(waits) <= 600 + 5, name
+
+
+def test_rule_18_without_the_setting_the_last_by_priority_waits_for_ever() -> None:
+    seen = snapshot(held(METADATA, 10_000), held(VIDEO, 10_000))
+    assert lives(Limits(), seen, ours(METADATA, VIDEO), 2000)[VIDEO] == []
+
+
+def test_rule_18_who_may_not_run_does_not_wait() -> None:
+    seen = snapshot(opened(METADATA, 1, 500), held(VIDEO, 5))
+    memory = ours(VIDEO, slots=(METADATA,), since={METADATA: 0.0}, waits={VIDEO: 0.0})
+    limits = Limits(max_wait=60.0, schedule=(NIGHT,))
+    decision = decide(seen, memory, limits, 1000.0, at("12:00"))
+    assert decision.commands == ()
+    assert VIDEO not in decision.memory.waits
+    assert pauses(decide(seen, memory, limits, 1000.0, at("23:00"))) == [METADATA]
+
+
+# 19. Load
+
+
+def test_rule_19_on_a_busy_machine_nothing_is_started_and_what_runs_finishes() -> None:
+    seen = snapshot(opened(METADATA, 2, 5), held(SEARCH, 5))
+    memory = ours(SEARCH, slots=(METADATA,))
+    busy = Circumstances(is_loaded=True)
+    sent, after, decision = whole_round(seen, memory, Limits(), around=busy)
+    assert sent == [Command(Action.PAUSE, METADATA)]
+    assert decision.reasons == {METADATA: Reason.DRAINING, SEARCH: Reason.LOADED}
+    done = {**after, METADATA: held(METADATA, 5)}
+    sent, _, decision = whole_round(done, decision.memory, Limits(), around=busy)
+    assert sent == []
+    sent, _, _ = whole_round(done, decision.memory, Limits())
+    assert sent == [Command(Action.RESUME, METADATA)]
+
+
+# 20. The scan for what is missing
+
+AT_THREE = Scan(Window(None, time(3), time(4)))
+
+
+def test_rule_20_queues_are_asked_one_after_another_when_nothing_else_is_to_be_done() -> None:
+    seen = snapshot(held(METADATA), held(THUMBNAIL), held(SEARCH, 2))
+    limits = Limits(scan=AT_THREE)
+    memory = ours(METADATA, THUMBNAIL, SEARCH)
+    assert resumes(decide(seen, memory, limits, 0.0, at("03:00"))) == [SEARCH]
+    running = {**seen, SEARCH: opened(SEARCH, 1)}
+    memory = ours(METADATA, THUMBNAIL, slots=(SEARCH,))
+    first = decide(running, memory, limits, 0.0, at("03:00"))
+    assert first.commands == (Command(Action.START, METADATA),)
+    assert first.memory.scan.asked == {METADATA}
+    found = {**running, METADATA: held(METADATA, 1)}
+    assert decide(found, first.memory, limits, 1.0, at("03:01")).commands == ()
+    second = decide(running, first.memory, limits, 2.0, at("03:02"))
+    assert second.commands == (Command(Action.START, THUMBNAIL),)
+
+
+def test_rule_20_it_is_not_due_at_another_time_and_once_a_day() -> None:
+    seen = snapshot(held(METADATA), opened(SEARCH, 1))
+    limits = Limits(scan=AT_THREE)
+    memory = ours(METADATA, slots=(SEARCH,))
+    assert decide(seen, memory, limits, 0.0, at("02:59")).commands == ()
+    asked_once = decide(seen, memory, limits, 0.0, at("03:00")).memory
+    assert decide(seen, asked_once, limits, 0.0, at("03:30")).commands == ()
+    again = decide(seen, asked_once, limits, 0.0, at("03:00", day=25))
+    assert again.commands == (Command(Action.START, METADATA),)
+
+
+def test_rule_20_who_may_not_start_anything_is_not_asked() -> None:
+    seen = snapshot(held(METADATA), opened(SEARCH, 1))
+    memory = asked(ours(METADATA, slots=(SEARCH,)), SetQueue(METADATA, Wish.HELD))
+    assert decide(seen, memory, Limits(scan=AT_THREE), 0.0, at("03:00")).commands == ()
+    memory = replace(ours(METADATA, slots=(SEARCH,)), cannot_scan=True)
+    assert decide(seen, memory, Limits(scan=AT_THREE), 0.0, at("03:00")).commands == ()

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from immich_job_daemon.controls import Controls, Mode
-from immich_job_daemon.decision import Action, Decision, Reason
+from immich_job_daemon.decision import Action, Circumstances, Decision, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot, by_priority
 from immich_job_daemon.scan import Scan
 from immich_job_daemon.scheduler import decide
-from immich_job_daemon.windows import Window
+from immich_job_daemon.windows import Window, closed_until
 
 NAMES = ("metadataExtraction", "thumbnailGeneration", "smartSearch", "ocr", "library", "newOne")
 ALONE = ("backgroundTask", "backupDatabase")
@@ -31,6 +33,7 @@ class Limits:
     scan: Scan | None = None
 
 
+zones = st.sampled_from([ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), UTC])
 counts = st.sampled_from([0, 0, 0, 1, 2, 500])
 names = st.sampled_from(NAMES)
 
@@ -50,7 +53,29 @@ def queues(draw: st.DrawFn, name: str) -> Queue:
 snapshots = st.tuples(*(queues(name) for name in (*NAMES, *ALONE))).map(
     lambda seen: {queue.name: queue for queue in seen}
 )
+MODELS = frozenset({"smartSearch", "ocr"})
+hours = st.builds(
+    Window,
+    st.none() | st.frozensets(names, min_size=1),
+    st.builds(time, st.integers(0, 11)),
+    st.builds(time, st.integers(12, 23)),
+    st.frozensets(st.integers(0, 6), min_size=1),
+)
 limits = st.builds(Limits, st.integers(1, 4))
+all_limits = st.builds(
+    Limits,
+    st.integers(1, 4),
+    unrestricted_below=st.sampled_from([0, 0, 0, 5]),
+    exclusive=st.sampled_from([(), (), (MODELS,), (MODELS, frozenset({"ocr", "library"}))]),
+    schedule=st.lists(hours, max_size=2).map(tuple),
+    yield_after=st.sampled_from([None, None, 1.0, 500.0]),
+    max_wait=st.sampled_from([None, None, 60.0, 1000.0]),
+)
+arounds = st.builds(
+    Circumstances,
+    st.none() | st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=zones),  # noqa: DTZ001 - the zone is drawn beside it
+    st.sampled_from([False, False, False, True]),
+)
 memories = st.builds(
     Memory,
     taken_over=st.booleans(),
@@ -67,6 +92,9 @@ memories = st.builds(
     refused=st.frozensets(names, max_size=1),
     lent=st.dictionaries(names, st.floats(0, 1000), max_size=3),
     turns=st.dictionaries(names, st.floats(0, 1000)),
+    since=st.dictionaries(names, st.floats(0, 1000)),
+    waits=st.dictionaries(names, st.floats(0, 1000)),
+    yielded=st.frozensets(names, max_size=2),
     unsure=st.dictionaries(names, st.floats(0, 2000), max_size=2),
     was_away=st.booleans(),
 ).map(
@@ -101,11 +129,15 @@ def kept(memory: Memory) -> frozenset[str]:
 
 
 def steps(
-    seen: Snapshot, memory: Memory, limits: Limits, surprises: st.DataObject
+    seen: Snapshot,
+    memory: Memory,
+    limits: Limits,
+    surprises: st.DataObject,
+    around: Circumstances = Circumstances(),  # noqa: B008 - it cannot be changed
 ) -> Iterator[tuple[Snapshot, Memory, Decision]]:
     """One whole round; any answer to a command may show that jobs came meanwhile."""
     for _ in range(12):
-        decision = decide(seen, memory, limits, NOW)
+        decision = decide(seen, memory, limits, NOW, around)
         yield seen, memory, decision
         memory = decision.memory
         if not decision.commands:
@@ -234,3 +266,74 @@ def test_nothing_is_started_in_a_queue_that_a_person_holds(
         still = kept(decision.memory) - before.refused
         assert not resumed & still
         assert {name for name in still if not now_seen[name].is_paused} <= paused
+
+
+@given(snapshots, memories, all_limits, arounds, st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_setting_lets_a_resume_exceed_the_limit_or_join_two_rivals_or_ignore_the_hour(
+    seen: Snapshot, memory: Memory, limits: Limits, around: Circumstances, data: st.DataObject
+) -> None:
+    assume(memory.controls.mode is Mode.AUTOMATIC)
+    for now_seen, before, decision in steps(seen, memory, limits, data, around):
+        assert len({command.action for command in decision.commands}) <= 1
+        queues = managed(now_seen, before, limits)
+        occupied = {queue.name for queue in queues if queue.is_busy or not queue.is_paused}
+        resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
+        resumed &= {queue.name for queue in queues}
+        if not resumed:
+            continue
+        is_limited = limits.unrestricted_below == 0 or decision.memory.is_limited
+        assert not is_limited or len(occupied | resumed) <= limit_of(before, limits)
+        for group in limits.exclusive:
+            assert not resumed & group or len((occupied | resumed) & group) == 1
+        assert not around.is_loaded
+        if around.local is not None:
+            assert all(closed_until(limits.schedule, n, around.local) is None for n in resumed)
+
+
+@given(snapshots, memories, all_limits, arounds, st.data())
+@settings(max_examples=200, deadline=None)
+def test_where_nothing_may_start_nothing_stays_open(
+    seen: Snapshot, memory: Memory, limits: Limits, around: Circumstances, data: st.DataObject
+) -> None:
+    assume(memory.controls.mode is Mode.AUTOMATIC and around.local is not None)
+    assert around.local is not None
+    *_, (after, _, decision) = steps(seen, memory, limits, data, around)
+    assume(not decision.commands)
+    for queue in managed(after, decision.memory, limits):
+        closed = closed_until(limits.schedule, queue.name, around.local) is not None
+        if closed or around.is_loaded:
+            assert queue.is_paused, queue.name
+
+
+@given(
+    st.fixed_dictionaries({name: st.integers(0, 4) for name in NAMES}),
+    all_limits,
+    st.sampled_from([ZoneInfo("Europe/Berlin"), UTC]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_the_settings_every_queue_is_drained_in_the_end(
+    work: dict[str, int], limits: Limits, zone: ZoneInfo
+) -> None:
+    """A window opens within a week; within three all the few jobs are done, one in each step."""
+    seen: Snapshot = {name: Queue(name, is_paused=True, paused=n) for name, n in work.items()}
+    memory = Memory(taken_over=True, was_away=False, held=frozenset(NAMES))
+    for step in range(3 * 7 * 24 * 2):
+        now = step * 1800.0
+        around = Circumstances(datetime.fromtimestamp(1_795_000_000 + now, zone))
+        for _ in range(12):
+            decision = decide(seen, memory, limits, now, around)
+            memory = decision.memory
+            for command in decision.commands:
+                is_paused = command.action is Action.PAUSE
+                queue = seen[command.queue]
+                seen = {**seen, queue.name: replace(queue, is_paused=is_paused)}
+            if not decision.commands:
+                break
+        seen = {
+            name: queue if queue.is_paused else replace(queue, paused=max(0, queue.paused - 1))
+            for name, queue in seen.items()
+        }
+        if all(queue.is_drained for queue in seen.values()):
+            return
+    raise AssertionError(seen)
