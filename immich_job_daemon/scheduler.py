@@ -67,8 +67,6 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
 The modes of a person go before rules 15 to 19: open means open.
 """
 
-from collections.abc import Container
-from dataclasses import replace
 from typing import Final
 
 from immich_job_daemon.controls import Mode
@@ -364,50 +362,6 @@ class _Draft(Situation):
         may_start = self.managed.keys() - self.others - self.barred.keys()
         name, self.scan = next_to_ask(scan, self.scan, self.snapshot, may_start, local)
         return [] if name is None else [Command(Action.START, name)]
-
-    # What comes out.
-
-    def memory(self) -> Memory:
-        controls = self.before.controls
-        return replace(
-            self.before,
-            taken_over=True,
-            is_limited=self.is_limited,
-            held=frozenset(self.held),
-            paused_by_others=frozenset(self.others),
-            slots=tuple(self.slots),
-            wanted=frozenset(self.wanted),
-            controls=replace(controls, held=controls.held - self.lifted),
-            scan=self.scan,
-            lent=self.lent,
-            since={name: self.since.get(name, self.now) for name in self.slots},
-            yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),
-            waits=self.waits(),
-            turns=self.turns,
-            unsure=self.unsure,
-            was_away=False,
-        )
-
-    def reason(self, queue: Queue, commands: Container[Command]) -> Reason:  # noqa: PLR0911 - one line a reason
-        name = queue.name
-        if name in self.settings.protected_queues:
-            return Reason.PROTECTED
-        if name in self.before.refused:
-            return Reason.REFUSED
-        if name in self.others:
-            return Reason.PAUSED_BY_OTHERS
-        if name in self.barred:
-            return Reason.DRAINING if queue.is_busy else self.barred[name]
-        is_opened = not queue.is_paused or Command(Action.RESUME, name) in commands
-        if self.unrestricted and is_opened and name in {*self.slots, *self.lent}:
-            return Reason.UNRESTRICTED
-        if name in self.slots and is_opened:
-            return Reason.RUNNING
-        if name in self.lent:
-            return Reason.LENT
-        if queue.is_busy:
-            return Reason.DRAINING
-        return Reason.WAITING if queue.backlog else Reason.IDLE
 
     def wake(self) -> float | None:
         wakes = []

@@ -4,11 +4,12 @@ Pure, as the scheduler is; no rule stands in here.
 """
 
 from collections.abc import Container, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from immich_job_daemon.controls import Mode
-from immich_job_daemon.decision import Circumstances, Limits, Reason
+from immich_job_daemon.decision import Action, Circumstances, Command, Limits, Reason
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import ENTRY, Queue, Snapshot, by_priority
 
@@ -177,3 +178,49 @@ class Situation:
         name = max(self.lent, key=lambda name: (name != ENTRY, self.lent[name]))
         del self.lent[name]
         return name
+
+    # What comes out.
+
+    def memory(self) -> Memory:
+        """Return what is to be remembered of it."""
+        controls = self.before.controls
+        return replace(
+            self.before,
+            taken_over=True,
+            is_limited=self.is_limited,
+            held=frozenset(self.held),
+            paused_by_others=frozenset(self.others),
+            slots=tuple(self.slots),
+            wanted=frozenset(self.wanted),
+            controls=replace(controls, held=controls.held - self.lifted),
+            scan=self.scan,
+            lent=self.lent,
+            since={name: self.since.get(name, self.now) for name in self.slots},
+            yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),
+            waits=self.waits(),
+            turns=self.turns,
+            unsure=self.unsure,
+            was_away=False,
+        )
+
+    def reason(self, queue: Queue, commands: Container[Command]) -> Reason:  # noqa: PLR0911 - one line a reason
+        """Return why a queue is in its state once the commands are carried out."""
+        name = queue.name
+        if name in self.settings.protected_queues:
+            return Reason.PROTECTED
+        if name in self.before.refused:
+            return Reason.REFUSED
+        if name in self.others:
+            return Reason.PAUSED_BY_OTHERS
+        if name in self.barred:
+            return Reason.DRAINING if queue.is_busy else self.barred[name]
+        is_opened = not queue.is_paused or Command(Action.RESUME, name) in commands
+        if self.unrestricted and is_opened and name in {*self.slots, *self.lent}:
+            return Reason.UNRESTRICTED
+        if name in self.slots and is_opened:
+            return Reason.RUNNING
+        if name in self.lent:
+            return Reason.LENT
+        if queue.is_busy:
+            return Reason.DRAINING
+        return Reason.WAITING if queue.backlog else Reason.IDLE
