@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from benchmark.contenders import ALONE, DAEMON, PLAIN, UNRESTRICTED
-from benchmark.measure import LIMITS, NO_LIMIT, Results
+from benchmark.forecasts import Halves
+from benchmark.measure import BACKLOGS, LIMITS, NO_LIMIT, Results
 from benchmark.outcome import percentile
 from benchmark.process import Cost
 
-BACKLOGS: Final = ("album", "reindex", "uploads")
-"""The workloads in which queues wait for each other for long."""
+ERROR: Final = 20
+"""By how much of the truth an estimate may be wrong, in per cent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ def expectations(results: Results, cost: Cost | None) -> list[Expectation]:
     found: list[Expectation] = []
     for limit in LIMITS:
         found += _of_limit(results, limit)
+    found += [_of_estimates(halves) for halves in results.halves]
     if cost is not None:
         found += _of_process(cost)
     return found
@@ -72,6 +75,18 @@ def _of_limit(results: Results, limit: int) -> Iterator[Expectation]:
     yield Expectation(f"{name}: thumbnail over Immich alone, medians", 1.2, ratio)
     ratio = percentile(free.all_done, 0.5) / percentile(alone.all_done, 0.5)
     yield Expectation(f"{name}: everything done over Immich alone, medians", 1.2, ratio)
+
+
+def _of_estimates(halves: Halves) -> Expectation:
+    """Return how far the estimates are from the truth.
+
+    Who sees such a workload for the first time may say "unknown", who knows it may not.
+    """
+    what = f"N = {halves.limit}: {halves.workload.title}: error of the estimate at half-time"
+    worst = 100 * (halves.worst or 0.0)
+    if halves.is_first:
+        return Expectation(f"{what}, first time ever (unknown is 0)", ERROR, worst, "%")
+    return Expectation(what, ERROR, inf if halves.unknown else worst, "%")
 
 
 def _of_process(cost: Cost) -> Iterator[Expectation]:

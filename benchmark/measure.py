@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from benchmark import forecasts
 from benchmark.contenders import (
     ALONE,
     DAEMON,
@@ -14,6 +15,7 @@ from benchmark.contenders import (
     Contender,
     measure,
 )
+from benchmark.forecasts import Halves
 from benchmark.outcome import Outcome
 from benchmark.workloads import Workload, album, idle, one_photo, reindex, uploads
 
@@ -48,10 +50,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every outcome, with the workloads and contenders in the order of the report."""
+    """Every outcome, with the workloads and contenders in the order of the report.
+
+    ``halves`` are the estimates that the daemon told at half-time.
+    """
 
     workloads: tuple[Workload, ...]
     outcomes: Mapping[Key, Outcome]
+    halves: tuple[Halves, ...]
 
     def of(self, workload: str, contender: Contender, limit: int) -> Outcome:
         """Return one outcome; a contender without a limit has one for all limits."""
@@ -73,6 +79,9 @@ CONTENDERS: Final[Mapping[str, tuple[Contender, ...]]] = {
     "idle": (PLAIN, DAEMON),
 }
 """Who is measured on which workload, in the order of the report."""
+
+BACKLOGS: Final = ("album", "reindex", "uploads")
+"""The workloads in which queues wait for each other for long."""
 
 
 def measure_all(sizes: Sizes, tell: Callable[[str], None]) -> Results:
@@ -96,4 +105,11 @@ def measure_all(sizes: Sizes, tell: Callable[[str], None]) -> Results:
         key = Key(workload.key, PLAIN_EACH_SECOND.key, 1)
         tell(f"{workload.title}: {PLAIN_EACH_SECOND.title}")
         outcomes[key] = measure(PLAIN_EACH_SECOND, workload, 1)
-    return Results(workloads, outcomes)
+    halves: list[Halves] = []
+    for workload in workloads:
+        if workload.key in BACKLOGS:
+            tell(f"{workload.title}: estimates at half-time")
+            for limit in LIMITS:
+                outcome = outcomes[Key(workload.key, DAEMON.key, limit)]
+                halves += forecasts.measure(workload, limit, outcome)
+    return Results(workloads, outcomes, tuple(halves))

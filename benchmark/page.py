@@ -83,6 +83,12 @@ thumbnails are a little shorter for that, and all the rest is done later.""",
     "Nothing to do": """\
 The daemon looks more often than the shell daemon, and what that costs Immich decides how often: a
 look took a real Immich 6 ms, so that one every 2 s is 0.3 % of one of the server's cores.""",
+    "Estimates at half-time": """\
+When will all that is pending be done? What the daemon said when half of the time was over, and
+what was true; of several runs both are means, and the error is that of the worst. A queue that was
+never seen at work may take any time: then the daemon says "unknown". Below that it was restarted
+after it had seen a third of such a workload. What is uploaded after half-time nobody can know: the
+truth is that of the same run without it. The last column says how much of the time it told any.""",
     "Cost of the process": """\
 The shell daemon took 9.4 % to 10 % of a core while idle, measured elsewhere on a real server: it
 starts hundreds of processes each round.""",

@@ -1,9 +1,11 @@
 """The figures as tables."""
 
 from collections.abc import Sequence
+from statistics import mean
 
 from benchmark.contenders import ALONE, IDEAL, PLAIN, PLAIN_EACH_SECOND, Contender
 from benchmark.expected import Expectation
+from benchmark.forecasts import SMALLER, Halves
 from benchmark.measure import CONTENDERS, LIMITS, NO_LIMIT, Results
 from benchmark.outcome import Outcome, percentile
 from benchmark.process import Cost
@@ -12,7 +14,7 @@ from benchmark.workloads import Workload
 
 
 def tables(results: Results, cost: Cost | None) -> list[Table]:
-    """Return one table for each workload, one for the process, and one to judge the simulator."""
+    """Return the tables: the workloads, the estimates, the process, and the simulator's own."""
     found = []
     for workload in results.workloads:
         if workload.key == "photo":
@@ -21,6 +23,7 @@ def tables(results: Results, cost: Cost | None) -> list[Table]:
             found.append(_idle(results))
         else:
             found.append(_backlog(workload, results))
+    found.append(_estimates(results.halves))
     if cost is not None:
         found.append(_process(cost))
     found.append(_calibration(results))
@@ -148,6 +151,33 @@ def _idle(results: Results) -> Table:
             for contender in CONTENDERS["idle"]
         ),
     )
+
+
+def _estimates(found: Sequence[Halves]) -> Table:
+    return Table(
+        "Estimates at half-time (seconds until everything is done)",
+        ("", "N", "seen before", "truth", "estimate", "error", "time with an estimate"),
+        tuple(
+            (
+                halves.workload.title,
+                str(halves.limit),
+                "nothing" if halves.is_first else f"1/{SMALLER} of it",
+                number(mean(run.left for run in halves.runs)),
+                _told(halves),
+                number(None) if halves.worst is None else f"{number(100 * halves.worst)} %",
+                f"{number(100 * mean(run.known for run in halves.runs))} %",
+            )
+            for halves in found
+        ),
+    )
+
+
+def _told(halves: Halves) -> str:
+    told = [run.told for run in halves.runs if run.told is not None]
+    if not told:
+        return "unknown"
+    unknown = f" ({halves.unknown} of {len(halves.runs)} unknown)" if halves.unknown else ""
+    return f"{number(mean(told))}{unknown}"
 
 
 def _process(cost: Cost) -> Table:

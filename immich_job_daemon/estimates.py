@@ -28,7 +28,7 @@ class Forecast:
 
     Attributes:
         queues: of each queue with something pending.
-        whole: of everything that the daemon may let run.
+        whole: of everything that the daemon may let run; None also if that is no queue at all.
     """
 
     queues: Mapping[str, float | None] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def forecast(
     names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
     pending = [name for name in names if snapshot[name].pending]
     if not pending:
-        return Forecast({}, 0.0)
+        return Forecast(whole=0.0 if names else None)
     best, worst = (
         Course(snapshot, rates, names, set(running), limit, at_worst=at_worst)
         for at_worst in (False, True)

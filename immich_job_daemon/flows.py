@@ -13,6 +13,7 @@ from typing import Final
 from immich_job_daemon.follow_ups import (
     DOWNSTREAM,
     FEEDS,
+    MOST,
     OUTSIDE,
     SOURCES,
     WAITS_FOR,
@@ -24,7 +25,6 @@ from immich_job_daemon.queues import Queue, Snapshot
 
 SLACK: Final = 10.0
 """Jobs more than expected that are still believed: a queue's workers may end theirs together."""
-
 
 SIGHTING: Final = 2.0
 """How many jobs it counts for that something came to an empty queue that does it at once."""
@@ -42,6 +42,7 @@ class Flow:
         emptied: the queues that lost more jobs than they can have done.
         woken: the queues that were empty and are not any more.
         empty: the queues that have nothing pending now.
+        held_up: the queues that wait for others to have nothing active.
     """
 
     done: dict[str, float] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Flow:
     emptied: set[str] = field(default_factory=set)
     woken: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
+    held_up: set[str] = field(default_factory=set)
 
 
 def between(
@@ -72,7 +74,10 @@ def between(
     downstream = [name for name in DOWNSTREAM if name in after and name in before]
     others = [name for name in both if name not in SOURCES]
     for name in (*others, *reversed(downstream)):
-        is_shut = _is_shut(before, after, name)
+        is_held_up = _is_held_up(before, name), _is_held_up(after, name)
+        if any(is_held_up):
+            flow.held_up.add(name)
+        is_shut = _is_shut(before[name], after[name], is_held_up=all(is_held_up))
         _from_below(flow, before[name], after[name], most, is_shut=is_shut)
     for name in (*others, *downstream):
         if name not in flow.counted:
@@ -85,8 +90,9 @@ def ways(flow: Flow, name: str) -> dict[str, float]:
     left = flow.came.get(name, 0.0)
     found: dict[str, float] = {}
     for source in _at_work(flow, name):
-        share = FEEDS[source][name]
-        here = left if share is Share.MANY else min(left, flow.done[source])
+        most = MOST[FEEDS[source][name]] * flow.done[source]
+        # Far more than can be follow-ups: somebody started a run over all assets.
+        here = left if left <= most else min(left, flow.done[source])
         left -= here
         found[source] = here
     if left > 0:
@@ -109,28 +115,27 @@ def follow_ups_of(flow: Flow, name: str, way: str) -> Mapping[str, Seen]:
         return {}  # More may have passed through it than is seen.
     found = {}
     for target, share in fed_by(name, way).items():
-        came = flow.came.get(target, 0.0)
-        if _at_work(flow, target) != [name] or (share is not Share.MANY and came > done + SLACK):
+        came, most = flow.came.get(target, 0.0), MOST[share] * done
+        if _at_work(flow, target) != [name] or came > most + SLACK:
             continue
         if target in flow.counted:
-            found[target] = Seen(done, came if share is Share.MANY else min(came, done))
+            found[target] = Seen(done, min(came, most))
         elif target in flow.woken and share is Share.EACH:
             # How many came is not to be seen. But where some come, one comes for each.
             found[target] = Seen(min(done, SIGHTING), min(done, SIGHTING))
     return found
 
 
-def held_up(look: Snapshot, name: str) -> bool:
-    """Whether the jobs of a queue wait for others to have nothing active."""
+def _is_held_up(look: Snapshot, name: str) -> bool:
+    """Whether a queue may wait for others to have nothing active."""
     return any(look[other].is_busy for other in WAITS_FOR.get(name, ()) if other in look)
 
 
-def _is_shut(before: Snapshot, after: Snapshot, name: str) -> bool:
+def _is_shut(was: Queue, now: Queue, *, is_held_up: bool) -> bool:
     """Whether no job of a queue can have ended between the looks."""
-    was, now = before[name], after[name]
     if was.is_paused and now.is_paused and not was.is_busy:
         return True
-    return was.is_busy and now.is_busy and held_up(before, name) and held_up(after, name)
+    return is_held_up and was.is_busy and now.is_busy and now.pending >= was.pending
 
 
 def _from_below(

@@ -20,11 +20,20 @@ class Share(Enum):
 
     EACH = "one each, or none at all: that depends on what the batch is"
     SOME = "one for some of them"
-    MANY = "any number each"
+    FACES = "one for each face on a photo"
+    FILES = "one for each of thousands of files"
 
+
+MOST: Final[Mapping[Share, float]] = {
+    Share.EACH: 1.0,
+    Share.SOME: 1.0,
+    Share.FACES: 10.0,
+    Share.FILES: 10_000.0,
+}
+"""How many follow-ups a job has at most, on the average of a batch."""
 
 FEEDS: Final[Mapping[str, Mapping[str, Share]]] = {
-    "library": {"sidecar": Share.MANY},
+    "library": {"sidecar": Share.FILES},
     "sidecar": {"metadataExtraction": Share.EACH},
     "metadataExtraction": {"storageTemplateMigration": Share.EACH},
     "storageTemplateMigration": {"thumbnailGeneration": Share.EACH},
@@ -35,7 +44,7 @@ FEEDS: Final[Mapping[str, Mapping[str, Share]]] = {
         "videoConversion": Share.SOME,
     },
     "smartSearch": {"duplicateDetection": Share.EACH},
-    "faceDetection": {"facialRecognition": Share.MANY},
+    "faceDetection": {"facialRecognition": Share.FACES},
     "facialRecognition": {"thumbnailGeneration": Share.SOME},
 }
 """Which queue's jobs may lead to jobs in which other.
@@ -46,7 +55,9 @@ Seen on Immich 3.1.0, but for the first two: these are in its source.
 WAITS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "facialRecognition": ("thumbnailGeneration", "faceDetection"),
 }
-"""Queues whose first job lasts until these others have nothing active (seen on Immich 3.1.0)."""
+"""Queues in which jobs wait until these others have nothing active (seen on Immich 3.1.0)."""
+WAITING_CAME_FROM: Final = "faceDetection"
+"""The way on which jobs come among which is one that waits."""
 
 DOWNSTREAM: Final = (
     *FEEDS,
@@ -75,8 +86,6 @@ _MEMORY: Final = 200.0
 """Jobs of a batch that count; older ones count less and less."""
 _FORGET: Final = 0.25
 """How much of the difference an earlier batch made is forgotten with each that did not differ."""
-_MOST_EACH: Final = 5.0
-"""How many follow-ups a job has at most where that is not known: faces on a photo."""
 _NONE: Final = 0.02
 _ALL: Final = 0.9
 
@@ -143,7 +152,10 @@ def follow_ups(batch: Batch, target: str, share: Share) -> Span:
     if done < ENOUGH:
         if share is Share.EACH and _is_barren(batch):
             return NOTHING
-        return usual or Span(0.0, _MOST_EACH if share is Share.MANY else 1.0)
+        if share is Share.SOME:
+            # One album is no sign of how many videos are in the next.
+            return Span(0.0, usual.high if usual else MOST[share])
+        return usual or Span(0.0, MOST[share])
     ratio = gave / done
     if share is Share.EACH:
         ratio = 0.0 if ratio < _NONE else 1.0 if ratio > _ALL else ratio
@@ -208,7 +220,8 @@ def put(
         now: the time of the look.
     """
     found = dict(batches)
-    for way, number in came.items():
+    # What came all at once came before what came one by one.
+    for way, number in sorted(came.items(), key=lambda one: -one[1]):
         if number > 0:
             batch = found.get(way, Batch())
             if batch.left <= 0:

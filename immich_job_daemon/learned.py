@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import voluptuous as vol
 
 from immich_job_daemon.controls import LONGEST_NAME
 from immich_job_daemon.follow_ups import Batch, Seen, Span
-from immich_job_daemon.rates import Rate, Rates
+from immich_job_daemon.rates import MOST_BESIDE, Rate, Rates
 
 MOST_QUEUES: Final = 64
 """Queues of which something is kept; Immich 3.1.0 has 19."""
@@ -16,6 +16,8 @@ MOST_OF_A_QUEUE: Final = 16
 """Batches of a queue, and queues that they lead to."""
 LARGEST: Final = 1e9
 _DIGITS: Final = 6
+
+_Key = TypeVar("_Key")
 
 
 def _name(value: object) -> str:
@@ -29,6 +31,13 @@ def _number(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST:
         return float(value)
     raise vol.Invalid("is no number from 0 on")
+
+
+def _others(value: object) -> int:
+    # The name of a field in JSON is a text.
+    if value in {str(number) for number in range(MOST_BESIDE + 1)}:
+        return int(str(value))
+    raise vol.Invalid("is no number of other queues")
 
 
 def _positive(value: object) -> float:
@@ -69,6 +78,9 @@ _BATCH: Final = vol.Schema(
 _SCHEMA: Final = vol.Schema(
     {
         vol.Optional("queues", default=dict): _few(MOST_QUEUES, {_name: _rate}),
+        vol.Optional("beside", default=dict): _few(
+            MOST_QUEUES, {_name: _few(MOST_BESIDE + 1, {_others: _rate})}
+        ),
         vol.Optional("at_most", default=dict): _few(MOST_QUEUES, {_name: _positive}),
         vol.Optional("batches", default=dict): _few(
             MOST_QUEUES,
@@ -86,6 +98,10 @@ def to_json(rates: Rates) -> dict[str, Any]:
     """
     return {
         "queues": _rates(rates.queues),
+        "beside": {
+            name: {str(others): rate for others, rate in _rates(beside).items()}
+            for name, beside in islice(rates.beside.items(), MOST_QUEUES)
+        },
         "at_most": {
             name: _short(seconds) for name, seconds in islice(rates.at_most.items(), MOST_QUEUES)
         },
@@ -108,7 +124,7 @@ def from_json(found: object) -> Rates:
         raise ValueError(f"these are no rates: {error}") from error
 
 
-def _rates(rates: Mapping[str, Rate]) -> dict[str, list[float]]:
+def _rates(rates: Mapping[_Key, Rate]) -> dict[_Key, list[float]]:
     measured = ((name, rate) for name, rate in rates.items() if rate.jobs > 0 and rate.seconds > 0)
     return {name: _pair(rate.jobs, rate.seconds) for name, rate in islice(measured, MOST_QUEUES)}
 

@@ -25,10 +25,15 @@ JUMP: Final = 3.0
 """How many times as fast as before a queue is believed to have become between two looks."""
 
 DEVIATION: Final = 0.5
-"""How far one job's time is from the mean, as a share of it: photos are not that different."""
+"""How far a job's time is from the mean, as a share of it: photos are not that different."""
+DEVIATIONS: Final = {"videoConversion": 1.0}
+"""The same of queues whose jobs are: a video has seconds or hours."""
 
 FADING: Final = 1.02
 """By what a bound is loosened with each look that does not confirm it."""
+
+MOST_BESIDE: Final = 3
+"""How many other queues beside it make a difference; more are counted as so many."""
 
 # What counts is the last 50 jobs or the last 10 minutes, whichever is more.
 _JOBS: Final = 50.0
@@ -73,6 +78,7 @@ class Rates:
 
     Attributes:
         queues: the rate of each queue that was seen working.
+        beside: the same by how many other queues were at work beside it: they share a machine.
         at_most: the seconds that a queue takes for a job at most, of those that were only seen
             to be done with all they had.
         batches: what is known of the jobs that are pending, and of earlier ones.
@@ -80,6 +86,7 @@ class Rates:
     """
 
     queues: Mapping[str, Rate] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[int, Rate]] = field(default_factory=dict)
     at_most: Mapping[str, float] = field(default_factory=dict)
     batches: Batches = field(default_factory=dict)
     seen: Snapshot | None = None
@@ -105,34 +112,95 @@ def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float
         lambda name: _most(rates.queues.get(name, NONE), took),
         lambda source, target: _ratio(rates, source, target),
     )
-    queues, at_most = dict(rates.queues), dict(rates.at_most)
-    for name in running:
-        if name in snapshot and name in rates.seen and _is_plain(name, rates.seen, snapshot, flow):
-            was, done = rates.seen[name], flow.done[name]
-            rate = queues.get(name, NONE)
-            if was.backlog and snapshot[name].backlog:
-                if not was.is_paused:
-                    queues[name] = rate.plus(min(done, _most(rate, took)), took)
-            elif 1 <= done <= FASTEST * took:
-                at_most[name] = _bound(at_most.get(name), took / done)
-    return Rates(queues, at_most, _batches(rates, snapshot, flow, now), snapshot, now)
+    measured = _Measured(rates)
+    free = [name for name in running if name in snapshot and name in rates.seen]
+    at_work = [name for name in free if rates.seen[name].pending and snapshot[name].pending]
+    for name in free:
+        was, queue, done = rates.seen[name], snapshot[name], flow.done[name]
+        if queue.is_paused or name in flow.murky or name in flow.held_up:
+            continue
+        if was.backlog and queue.backlog:
+            if not was.is_paused:
+                others = len(at_work) - (name in at_work)
+                measured.add(name, done, took, min(others, MOST_BESIDE))
+        elif 1 <= done <= FASTEST * took:
+            measured.bound(name, took / done)
+    return Rates(
+        queues=measured.queues,
+        beside=measured.beside,
+        at_most=measured.at_most,
+        batches=_batches(rates, snapshot, flow, now),
+        seen=snapshot,
+        seen_at=now,
+    )
 
 
-def job_takes(rates: Rates, name: str) -> Span | None:
+def job_takes(rates: Rates, name: str) -> tuple[Span, ...] | None:
     """Return the seconds in which a queue drains one job; None where nobody can tell.
 
-    >>> job_takes(Rates({"ocr": Rate(25, 50)}), "ocr")
-    Span(low=1.8, high=2.2)
-    >>> job_takes(Rates(at_most={"ocr": 2.0}), "ocr")
+    Returns:
+        so long with no other queue at work beside it, with one, and so on to MOST_BESIDE.
+
+    >>> job_takes(Rates(at_most={"ocr": 2.0}), "ocr")[0]
     Span(low=0.0, high=2.0)
+    >>> measured = Rates(beside={"ocr": {1: Rate(25, 100)}})
+    >>> [(round(span.low, 1), round(span.high, 1)) for span in job_takes(measured, "ocr")]
+    [(1.8, 4.4), (3.6, 4.4), (3.6, 6.6), (3.6, 8.8)]
     """
+    known = {n: rate for n, rate in rates.beside.get(name, {}).items() if rate.jobs >= ENOUGH}
+    if known:
+        return tuple(_beside(name, known, others) for others in range(MOST_BESIDE + 1))
     rate = rates.queues.get(name, NONE)
-    if rate.jobs >= 1:
-        seconds = rate.seconds / rate.jobs
-        error = DEVIATION * seconds / sqrt(rate.jobs)
-        return Span(seconds - error, seconds + error)
     at_most = rates.at_most.get(name)
-    return None if at_most is None else Span(0.0, at_most)
+    if rate.jobs >= 1:
+        span = _span(name, rate)
+    elif at_most is not None:
+        span = Span(0.0, at_most)
+    else:
+        return None
+    return (span,) * (MOST_BESIDE + 1)
+
+
+def _beside(name: str, known: Mapping[int, Rate], others: int) -> Span:
+    """Return how long a job takes beside so many other queues, which may never have been seen."""
+    seen = min(known, key=lambda number: (abs(number - others), number))
+    low, high = _span(name, known[seen])
+    # Who shares a machine with fewer gets more of it, but no more than what they had.
+    share = (others + 1) / (seen + 1)
+    return Span(low * min(1.0, share), high * max(1.0, share))
+
+
+def _span(name: str, rate: Rate) -> Span:
+    seconds = rate.seconds / rate.jobs
+    error = DEVIATIONS.get(name, DEVIATION) * seconds / sqrt(rate.jobs)
+    return Span(seconds - error, seconds + error)
+
+
+class _Measured:
+    """What was measured, with what is added to it now."""
+
+    def __init__(self, rates: Rates) -> None:
+        self.queues = dict(rates.queues)
+        self.beside = dict(rates.beside)
+        self.at_most = dict(rates.at_most)
+
+    def add(self, name: str, done: float, took: float, others: int) -> None:
+        """Add what a queue did in so many seconds beside so many other queues."""
+        rate = self.queues.get(name, NONE)
+        done = min(done, _most(rate, took))
+        self.queues[name] = rate.plus(done, took)
+        beside = self.beside.get(name, {})
+        self.beside[name] = {**beside, others: beside.get(others, NONE).plus(done, took)}
+
+    def bound(self, name: str, seconds: float) -> None:
+        """Add that a queue did all it had, and each job took so many seconds at most."""
+        if self.queues.get(name, NONE).per_second is not None:
+            return
+        before = self.at_most.get(name)
+        if before is not None:
+            # Somebody may have emptied it, which tells nothing. And it may have become slower.
+            seconds = min(before * FADING, max(seconds, before / JUMP))
+        self.at_most[name] = seconds
 
 
 def _most(rate: Rate, took: float) -> float:
@@ -148,20 +216,6 @@ def _ratio(rates: Rates, source: str, target: str) -> float | None:
         return 0.0
     found = follow_ups.follow_ups(batch, target, FEEDS[source][target])
     return None if found.high - found.low > _UNSURE_RATIO else found.middle
-
-
-def _is_plain(name: str, before: Snapshot, after: Snapshot, flow: Flow) -> bool:
-    """Whether it can be seen between two looks how fast a queue is."""
-    is_held_up = flows.held_up(before, name) or flows.held_up(after, name)
-    return name not in flow.murky and not is_held_up and not after[name].is_paused
-
-
-def _bound(before: float | None, seconds: float) -> float:
-    """Return what a job takes at most after it was seen to take at most so many seconds."""
-    if before is None:
-        return seconds
-    # Somebody may have emptied the queue, which tells nothing. And it may have become slower.
-    return min(before * FADING, max(seconds, before / JUMP))
 
 
 def _found(rates: Rates, snapshot: Snapshot, now: float) -> Batches:

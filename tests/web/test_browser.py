@@ -1,0 +1,229 @@
+"""From a click in Chromium to the queues of the simulated Immich: the real daemon in between."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from immich_job_daemon.board import Board
+from immich_job_daemon.controls import Mode, SetMode
+from immich_job_daemon.simulator.pipeline import lasting
+from immich_job_daemon.simulator.ports import free_port
+from immich_job_daemon.simulator.server import SimulatedServer
+from tests.held import LIMIT, MANAGED, immich, paused, until
+from tests.test_cli import daemon, stop
+from tests.web.chromium import window
+from tests.web.ingress import GATEWAY, PATH, ingress
+from tests.web.people.scenes import busy
+from tests.web.people.serving import page as serve
+
+PASSWORD: Final = "the-password"
+LIBRARY: Final = "External libraries"
+OCR: Final = "Text recognition (OCR)"
+
+
+@contextmanager
+def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
+    """Run the daemon, open its page, and sign in."""
+    port = free_port()
+    options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
+    with daemon(server, folder, **options) as process:
+        until(lambda: is_there(port))
+        credentials = {"username": "anybody", "password": PASSWORD}
+        with window(browser, locale="en-GB", http_credentials=credentials) as page:
+            page.goto(f"http://127.0.0.1:{port}/sign-in")
+            expect(page.locator("ol.list > li")).to_have_count(len(MANAGED))
+            yield page
+        stop(process)
+
+
+def is_there(port: int) -> bool:
+    try:
+        answer = requests.get(f"http://127.0.0.1:{port}/now", timeout=LIMIT)
+    except requests.ConnectionError:
+        return False
+    return "thumbnailGeneration" in answer.text
+
+
+def add(server: SimulatedServer, queue: str, seconds: float, count: int) -> None:
+    with server.present() as engine:
+        engine.add(queue, lasting(seconds), count=count)
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.locator(f'ol [data-key="{name}"]')
+
+
+def chip(page: Page, name: str) -> Locator:
+    return row(page, name).locator(".chip")
+
+
+def click(page: Page, name: str, wish: str) -> None:
+    row(page, name).get_by_role("button", name=wish).click()
+
+
+def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with immich() as server, seen(server, tmp_path, browser) as page:
+        expect(page.locator("#headline")).to_have_text("Nothing to do")
+        expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
+        add(server, "ocr", 0.25, count=30)
+        expect(page.locator("#headline")).to_have_text(
+            re.compile("^Reading text in pictures, [123]?[0-9] left")
+        )
+        expect(chip(page, "ocr")).to_have_text("Running")
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        expect(page.locator(".lane", has_text=OCR).locator("rect[x]").first).to_be_attached()
+        expect(page.locator("#headline")).to_have_text("Nothing to do")
+        expect(page.get_by_role("progressbar")).to_have_count(0)
+        with server.present() as engine:
+            assert engine.is_idle
+
+
+def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path) -> None:
+    """The library runs first; it is held, let go again, and then wanted before what is ahead."""
+    with immich() as server, seen(server, tmp_path, browser) as page:
+        add(server, "library", 0.5, count=4000)
+        expect(chip(page, "library")).to_have_text("Running")
+        add(server, "ocr", 0.5, count=4000)
+        expect(chip(page, "ocr")).to_have_text("Waiting")
+
+        click(page, "library", "Hold")
+        expect(page.locator("#toast")).to_contain_text(
+            re.compile(f"Immich finishes the [1-5] running jobs? of {LIBRARY}")
+        )
+        until(lambda: "library" in paused(server) and "ocr" not in paused(server))
+        expect(chip(page, "library")).to_have_text("Held")
+        expect(chip(page, "ocr")).to_have_text("Running")
+
+        page.locator("#toast").get_by_role("button", name="Undo").click()
+        expect(chip(page, "library")).to_have_text("Waiting")
+        assert "library" in paused(server)
+
+        add(server, "smartSearch", 0.5, count=4000)
+        expect(chip(page, "smartSearch")).to_have_text("Waiting")
+        click(page, "library", "Run next")
+        expect(page.locator("#toast")).to_contain_text("gets the first slot that becomes free")
+        expect(chip(page, "library")).to_have_text("Next")
+        with server.present() as engine:
+            engine.empty("ocr")
+        until(lambda: "library" not in paused(server))
+        assert "smartSearch" in paused(server)
+        expect(chip(page, "library")).to_have_text("Running")
+
+        page.locator(".undo").get_by_role("button", name="Undo").click()
+        expect(page.locator("#toast")).to_contain_text("runs in its turn again")
+
+
+def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Path) -> None:
+    with immich() as server, seen(server, tmp_path, browser) as page:
+        for name in ("smartSearch", "library", "ocr"):
+            add(server, name, 0.5, count=4000)
+        expect(chip(page, "smartSearch")).to_have_text("Running")
+        until(lambda: paused(server) == MANAGED - {"smartSearch"})
+
+        page.get_by_role("button", name="One more").click()
+        expect(page.locator("#toast")).to_contain_text("at most 2 queues run at once")
+        until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
+        page.get_by_role("button", name="Back to 1, the setting").click()
+        expect(page.locator("#toast")).to_contain_text("The setting holds again: at most 1 queue")
+        until(lambda: len(MANAGED - paused(server)) == 1)
+
+        page.get_by_role("button", name="Everything open").click()
+        expect(page.locator("#toast")).to_contain_text("All 13 queues may run at once")
+        until(lambda: paused(server) == set())
+        expect(page.locator("#headline")).to_contain_text("and 1 more queue")
+        page.locator(".undo").get_by_role("button", name="Undo").click()
+        until(lambda: len(MANAGED - paused(server)) == 1)
+
+        page.get_by_role("button", name="Everything held").click()
+        until(lambda: paused(server) == MANAGED)
+        expect(page.locator("#headline")).to_have_text(
+            re.compile(r"^Everything is held; [\d,]+ jobs wait$")
+        )
+
+
+def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with immich() as server:
+        with seen(server, tmp_path, browser) as page:
+            click(page, "ocr", "Hold")
+            expect(chip(page, "ocr")).to_have_text("Held")
+            page.get_by_role("button", name="Everything held").click()
+            until(lambda: paused(server) == MANAGED)
+            expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
+                "aria-pressed", "true"
+            )
+        assert paused(server) == set()
+        with seen(server, tmp_path, browser) as page:
+            until(lambda: paused(server) == MANAGED)
+            expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
+                "aria-pressed", "true"
+            )
+            page.locator(".undo").get_by_role("button", name="Undo").click()
+            until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
+            expect(row(page, "ocr").get_by_role("button", name="Hold")).to_have_attribute(
+                "aria-pressed", "true"
+            )
+            expect(chip(page, "ocr")).to_have_text("Held")
+
+
+def test_a_server_that_goes_away_is_told_with_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    with immich() as server, seen(server, tmp_path, browser) as page:
+        with server.present() as engine:
+            engine.restart(downtime=6.0)
+        expect(page.get_by_role("heading", name="Immich does not answer")).to_be_visible()
+        expect(page.locator("#headline")).to_have_text("Waiting for Immich")
+        expect(page.locator("#headline")).to_have_text("Nothing to do")
+        expect(page.locator(".trouble")).to_have_count(0)
+
+
+# In the add-on
+
+
+def test_the_real_add_on_answers_nobody_but_home_assistant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERVISOR_TOKEN", "x")
+    port = free_port()
+    with immich() as server, daemon(server, tmp_path, UI_PORT=port) as process:
+
+        def answer() -> requests.Response | None:
+            try:
+                return requests.get(f"http://127.0.0.1:{port}/", timeout=LIMIT)
+            except requests.ConnectionError:
+                return None
+
+        until(lambda: answer() is not None)
+        found = answer()
+        assert found is not None
+        assert (found.status_code, found.text) == (403, "Only Home Assistant may open this page.\n")
+        stop(process)
+
+
+def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) -> None:
+    board = Board(busy())
+    with serve(board, gateway=GATEWAY) as behind, ingress(behind) as url:
+        assert requests.get(behind, timeout=LIMIT).status_code == 403
+        with window(browser, locale="de-DE") as page:
+            page.goto(url)
+            frame = page.frame_locator("iframe")
+            expect(frame.locator("#headline")).to_contain_text("Vorschaubilder werden erzeugt")
+            font = frame.locator("#headline").evaluate("node => getComputedStyle(node).fontWeight")
+            assert font == "500", "the style was not loaded"
+            frame.get_by_role("button", name="Alles angehalten").click()
+            expect(frame.locator("#toast")).to_contain_text("beendet die 5 laufenden Aufgaben")
+            assert board.take() == [SetMode(Mode.HELD)]
+            (inner,) = [other for other in page.frames if other.url.endswith(f"{PATH}/")]
+            loaded: list[str] = inner.evaluate(
+                "performance.getEntriesByType('resource').map(({name}) => new URL(name).pathname)"
+            )
+            assert len(loaded) >= 4
+            assert [path for path in loaded if not path.startswith(f"{PATH}/")] == []
