@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 import voluptuous as vol
 
 from immich_job_daemon import timetable, values
+from immich_job_daemon.contradictions import contradictions
 from immich_job_daemon.hiding import SECRETS, Hiding
 from immich_job_daemon.homeassistant.broker import Broker, broker_or_nothing
 from immich_job_daemon.log import LEVELS
@@ -96,7 +97,7 @@ SCHEMA: Final = vol.Schema(
             default="",
             description="a number of seconds or a duration such as 12h, from 1 minute, or nothing",
         ): vol.All(
-            values.duration_or_nothing, vol.Any(None, vol.Range(min=60, msg="is too short"))
+            values.duration_or_nothing, vol.Any(None, vol.Range(min=60), msg="is too short")
         ),
         vol.Optional(
             "PAUSE_ABOVE_LOAD",
@@ -159,7 +160,7 @@ SETTINGS: Final = {
 }
 """The schema as data, by name. A setting whose default is None is required."""
 
-_LISTS: Final = frozenset({"QUEUE_PRIORITY", "PROTECTED_QUEUES"})
+_LISTS: Final = frozenset({"QUEUE_PRIORITY", "PROTECTED_QUEUES", "SCHEDULE", "EXCLUSIVE"})
 _LARGEST: Final = 1024 * 1024
 
 
@@ -242,7 +243,8 @@ def read_settings(
     without_effect = [
         f"QUEUE_PRIORITY: {name} is in PROTECTED_QUEUES too, which wins, ignored" for name in both
     ]
-    return settings, unknown + (without_effect if "QUEUE_PRIORITY" in given else [])
+    unordered = without_effect if "QUEUE_PRIORITY" in given else []
+    return settings, [*unknown, *unordered, *contradictions(settings)]
 
 
 def read_options(source: str, stdin: IO[str] | IO[bytes] | None) -> dict[str, object]:

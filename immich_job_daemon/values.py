@@ -155,12 +155,16 @@ def load_or_nothing(value: object) -> float | None:
     """
     if value == "":
         return None
-    is_text = isinstance(value, str) and len(value) <= _LONGEST_NUMBER
-    if is_text and not _NUMBER.fullmatch(str(value).strip()):
+    if (
+        isinstance(value, str)
+        and len(value) <= _LONGEST_NUMBER
+        and _NUMBER.fullmatch(value.strip())
+    ):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise vol.Invalid("is no number")
-    if not is_text and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise vol.Invalid("is no number")
-    number = float(min(max(float(str(value)), -_FAR), _FAR))
+    # A whole number of JSON may be too large for a float.
+    number = float(min(max(value, -_FAR), _FAR))
     if not number >= 0.1:  # noqa: PLR2004 - below that no machine ever is; NaN is not either
         raise vol.Invalid("is too small")
     return number

@@ -7,6 +7,7 @@ import math
 import re
 import traceback
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ from immich_job_daemon.config import (
 from immich_job_daemon.hiding import SECRETS
 from immich_job_daemon.homeassistant.broker import Broker
 from immich_job_daemon.queues import PRIORITY, PROTECTED
+from immich_job_daemon.scan import Scan
+from immich_job_daemon.windows import Window
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
 PASSWORD: Final = "schöner hören"
@@ -36,6 +39,9 @@ NUMBERS: Final = [
     "MAX_CONCURRENT_JOBS",
     "UNRESTRICTED_BELOW",
     "POLL_INTERVAL",
+    "YIELD_AFTER",
+    "MAX_WAIT",
+    "PAUSE_ABOVE_LOAD",
     "STATUS_PORT",
     "UI_PORT",
 ]
@@ -75,6 +81,13 @@ def test_only_the_key_is_needed_and_all_else_has_its_default() -> None:
         queue_priority=PRIORITY,
         protected_queues=frozenset(PROTECTED),
         unrestricted_below=0,
+        schedule=(),
+        exclusive=(),
+        yield_after=None,
+        max_wait=None,
+        pause_above_load=None,
+        scan=None,
+        dry_run=False,
         on_exit=OnExit.RELEASE,
         log_level="info",
         status_port=8085,
@@ -94,6 +107,13 @@ def test_every_setting_is_read_from_the_environment() -> None:
         "QUEUE_PRIORITY": "ocr,library",
         "PROTECTED_QUEUES": "editor",
         "UNRESTRICTED_BELOW": "50",
+        "SCHEDULE": "videoConversion,ocr=22:00-06:00 mon-fri; all=00:00-12:30",
+        "EXCLUSIVE": "smartSearch,ocr;library,sidecar",
+        "YIELD_AFTER": "5m",
+        "MAX_WAIT": "12 hours",
+        "PAUSE_ABOVE_LOAD": "1.5",
+        "SCAN": "03:00 sun",
+        "DRY_RUN": "true",
         "ON_EXIT": "keep",
         "LOG_LEVEL": "debug",
         "STATUS_PORT": "80",
@@ -110,6 +130,16 @@ def test_every_setting_is_read_from_the_environment() -> None:
         queue_priority=("ocr", "library"),
         protected_queues=frozenset({"editor"}),
         unrestricted_below=50,
+        schedule=(
+            Window(frozenset({"videoConversion", "ocr"}), time(22), time(6), frozenset(range(5))),
+            Window(None, time(0), time(12, 30)),
+        ),
+        exclusive=(frozenset({"smartSearch", "ocr"}), frozenset({"library", "sidecar"})),
+        yield_after=300.0,
+        max_wait=43200.0,
+        pause_above_load=1.5,
+        scan=Scan(Window(None, time(3), time(4), frozenset({6}))),
+        dry_run=True,
         on_exit=OnExit.KEEP,
         log_level="debug",
         status_port=80,
@@ -241,6 +271,9 @@ def test_a_value_cannot_forge_a_line(hostile: str) -> None:
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "API_KEY"])
 @pytest.mark.parametrize("wrong", [True, False, {"a": 1}, [[1]], {}])
 def test_a_value_of_a_type_that_no_setting_has_is_refused(name: str, wrong: object) -> None:
+    if name == "DRY_RUN" and isinstance(wrong, bool):
+        assert read(DRY_RUN=wrong).dry_run is wrong
+        return
     assert problem(**{name: wrong}).startswith(f"{name}: ")
 
 
@@ -655,6 +688,105 @@ def test_a_place_for_a_queue_that_is_protected_by_default_is_a_warning_too() -> 
 
 def test_protecting_a_queue_of_the_default_order_is_no_warning() -> None:
     assert warnings(PROTECTED_QUEUES="sidecar") == []
+
+
+# YIELD_AFTER, MAX_WAIT, PAUSE_ABOVE_LOAD and DRY_RUN
+
+
+@pytest.mark.parametrize(
+    ("given_as", "seconds"), [("5m", 300.0), (90, 90.0), ("1 day", 86400.0), ("2 hours", 7200.0)]
+)
+def test_a_turn_and_a_wait_are_durations(given_as: object, seconds: float) -> None:
+    settings = read(YIELD_AFTER=given_as, MAX_WAIT=given_as)
+    assert (settings.yield_after, settings.max_wait) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "why"),
+    [
+        ("YIELD_AFTER", 0, "is too short"),
+        ("YIELD_AFTER", "500ms", "is too short"),
+        ("YIELD_AFTER", -5, "is too short"),
+        ("YIELD_AFTER", "soon", "is neither a number of seconds nor a duration"),
+        ("MAX_WAIT", 59, "is too short"),
+        ("MAX_WAIT", "0", "is too short"),
+        ("MAX_WAIT", "10 parsecs", "is not a duration"),
+        ("PAUSE_ABOVE_LOAD", 0, "is too small"),
+        ("PAUSE_ABOVE_LOAD", "0.09", "is too small"),
+        ("PAUSE_ABOVE_LOAD", -1.5, "is too small"),
+        ("PAUSE_ABOVE_LOAD", math.nan, "is too small"),
+        ("PAUSE_ABOVE_LOAD", "high", "is no number"),
+        ("PAUSE_ABOVE_LOAD", "150 %", "is no number"),
+        ("PAUSE_ABOVE_LOAD", "1" * 65, "is no number"),
+        ("PAUSE_ABOVE_LOAD", [1.5], "is no number"),
+        ("DRY_RUN", 1, "is neither true nor false"),
+        ("DRY_RUN", "perhaps", "is neither true nor false"),
+    ],
+)
+def test_what_is_none_of_these_is_refused_with_the_reason(
+    name: str, wrong: object, why: str
+) -> None:
+    assert problem(**{name: wrong}) == (
+        f"{name}: {why}, got {wrong!r}, expected {SETTINGS[name].expected}"
+        if len(repr(wrong)) <= 60
+        else f"{name}: {why}, got {repr(wrong)[:57]}..., expected {SETTINGS[name].expected}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given_as", "load"), [(1.5, 1.5), ("0.1", 0.1), (" 2 ", 2.0), (10**5000, 1e9), (1, 1.0)]
+)
+def test_a_load_is_a_number_from_a_tenth(given_as: object, load: float) -> None:
+    assert read(PAUSE_ABOVE_LOAD=given_as).pause_above_load == load
+
+
+@pytest.mark.parametrize("yes", [True, "true", "Yes", " on ", "1"])
+@pytest.mark.parametrize("no", [False, "false", "No", "off", "0"])
+def test_a_rehearsal_is_wanted_or_not(yes: object, no: object) -> None:
+    assert read(DRY_RUN=yes).dry_run is True
+    assert read(DRY_RUN=no).dry_run is False
+    assert read_settings({"DRY_RUN": "true"}, {"API_KEY": KEY, "DRY_RUN": no})[0].dry_run is False
+
+
+# SCHEDULE and EXCLUSIVE: their forms are in test_timetable.py
+
+
+@pytest.mark.parametrize("name", ["SCHEDULE", "EXCLUSIVE"])
+@pytest.mark.parametrize("empty", [[], "", ",", ";", [""]])
+def test_an_empty_timetable_leaves_it_to_the_environment(name: str, empty: object) -> None:
+    written = {"SCHEDULE": "ocr=22:00-06:00", "EXCLUSIVE": "ocr,smartSearch"}[name]
+    field = name.lower()
+    there = getattr(read(**{name: written}), field)
+    assert len(there) == 1
+    expected = () if empty == ";" else there
+    found, _ = read_settings({name: written}, {"API_KEY": KEY, name: empty})
+    assert getattr(found, field) == expected
+
+
+def test_a_wrong_window_is_one_line_that_says_what_is_wrong_with_it() -> None:
+    assert problem(SCHEDULE="ocr=22:00-22:00") == (
+        "SCHEDULE: has a window that closes when it opens, got 'ocr=22:00-22:00', expected "
+        "windows such as videoConversion,ocr=22:00-06:00 mon-fri with ; between them, or a list "
+        "of {queues, from, to, days}"
+    )
+    assert problem(EXCLUSIVE="ocr") == (
+        "EXCLUSIVE: has a group with fewer than two queues, which excludes nothing, got 'ocr', "
+        "expected groups of queues such as smartSearch,faceDetection,ocr with ; between"
+    )
+    assert problem(SCAN="always") == (
+        "SCAN: is no time of the day and no window, got 'always', expected a time such as 03:00, "
+        "a window such as 01:00-05:00 mon-fri, or nothing"
+    )
+
+
+def test_settings_that_contradict_each_other_are_warnings() -> None:
+    assert warnings(
+        SCHEDULE="backupDatabase,ocr=22:00-06:00", EXCLUSIVE="editor,ocr", QUEUE_PRIORITY="search"
+    ) == [
+        "QUEUE_PRIORITY: search is in PROTECTED_QUEUES too, which wins, ignored",
+        "SCHEDULE: backupDatabase is in PROTECTED_QUEUES, so its window has no effect",
+        "EXCLUSIVE: editor in PROTECTED_QUEUES leaves ocr alone in its group, which has no effect",
+    ]
 
 
 # The rest

@@ -30,6 +30,7 @@ from immich_job_daemon.controls import (
 from immich_job_daemon.estimates import Rate, Rates, to_json
 from immich_job_daemon.ledger import MOST_BYTES, NAME_OF_FILE, VERSION, Ledger, decode, encode
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.scan import Progress
 
 OLD = Memory(
     taken_over=True,
@@ -43,6 +44,7 @@ OLD = Memory(
     instance="1f2e3d4c",
     configured=1,
     undo=SetQueue("ocr", Wish.AUTOMATIC),
+    scan=Progress(1_795_000_000.0, frozenset({"sidecar", "ocr"}), "sidecar"),
 )
 NEW = dataclasses.replace(OLD, held=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
 WHOLE = {
@@ -75,6 +77,13 @@ memories = st.builds(
     | st.builds(SetMode, st.sampled_from(Mode))
     | st.builds(SetLimit, st.none() | st.integers(1, LARGEST_LIMIT))
     | st.builds(SetQueue, st.sampled_from(("ocr", "search")), st.sampled_from(Wish)),
+    scan=st.builds(
+        Progress,
+        st.floats(0, 1e12) | st.integers(0, 10**12),
+        st.frozensets(names),
+        st.none() | st.text(),
+    ),
+    cannot_scan=st.booleans(),
     refused=st.frozensets(names),
     lent=st.dictionaries(names, st.floats()),
     turns=st.dictionaries(names, st.floats()),
@@ -128,6 +137,7 @@ def survivor(memory: Memory) -> Memory:
         instance=memory.instance,
         configured=memory.configured,
         undo=memory.undo,
+        scan=memory.scan,
     )
 
 
@@ -194,6 +204,7 @@ def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
         "held_by_person": ["ocr"],
         "undo": {"queue": "ocr", "wish": "automatic"},
         "rates": to_json(Rates()),
+        "scan": {"began": 1_795_000_000.0, "asked": ["ocr", "sidecar"], "latest": "sidecar"},
     }
 
 
@@ -211,7 +222,18 @@ def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mode": "off"}, {"limit": 0}, {"limit": True}, {"undo": {"mode": 1}}, {"wanted": 1}]
+    "wrong",
+    [
+        {"mode": "off"},
+        {"limit": 0},
+        {"limit": True},
+        {"undo": {"mode": 1}},
+        {"wanted": 1},
+        {"scan": []},
+        {"scan": {"began": "today"}},
+        {"scan": {"began": -1}},
+        {"scan": {"asked": "ocr"}},
+    ],
 )
 def test_controls_that_make_no_sense_are_no_ledger(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="data"):
@@ -232,7 +254,9 @@ def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
 
 
 def test_fields_of_a_later_release_are_passed_over() -> None:
-    assert decode(json.dumps({**WHOLE, "colour": "off"})).held == {"ocr"}
+    kept = {**WHOLE, "colour": "off", "scan": {"began": 5, "colour": "off"}}
+    assert decode(json.dumps(kept)).held == {"ocr"}
+    assert decode(json.dumps(kept)).scan == Progress(5)
 
 
 def test_a_slot_that_is_named_twice_is_one_slot() -> None:
@@ -282,6 +306,8 @@ def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
         dataclasses.replace(OLD, paused_by_others=frozenset()),
         dataclasses.replace(OLD, slots=("faceDetection", "smartSearch")),
         dataclasses.replace(OLD, is_limited=False),
+        dataclasses.replace(OLD, scan=dataclasses.replace(OLD.scan, latest=None)),
+        dataclasses.replace(OLD, scan=Progress(OLD.scan.began, frozenset({"ocr"}), "sidecar")),
     ],
 )
 def test_each_change_of_what_survives_is_written(tmp_path: Path, memory: Memory) -> None:

@@ -10,11 +10,13 @@ from immich_job_daemon.memory import (
     Memory,
     after_failure,
     after_refusal,
+    after_refused_start,
     after_release,
     after_unclear_pause,
     restored,
 )
 from immich_job_daemon.queues import Queue, Snapshot
+from immich_job_daemon.scan import Progress
 
 FULL = Memory(
     taken_over=True,
@@ -27,6 +29,7 @@ FULL = Memory(
     lent={"metadataExtraction": 5.0, "library": 6.0},
     turns={"ocr": 1.0},
     unsure={"ocr": 70.0},
+    scan=Progress(7.0, frozenset({"sidecar", "library"}), "library"),
     was_away=False,
 )
 
@@ -91,6 +94,18 @@ def test_a_refused_queue_is_neither_held_nor_in_a_slot_nor_lent_one() -> None:
     assert differing(FULL, memory) == {"refused", "held", "slots", "lent"}
 
 
+def test_a_queue_that_was_at_work_already_is_asked_for_what_is_missing_once_more() -> None:
+    memory = after_refused_start(FULL, "library", is_running=True)
+    assert differing(memory, FULL) == {"scan"}
+    assert memory.scan == Progress(7.0, frozenset({"sidecar"}), None)
+
+
+def test_a_queue_that_refuses_to_look_for_what_is_missing_is_not_asked_again() -> None:
+    memory = after_refused_start(FULL, "library", is_running=False)
+    assert differing(memory, FULL) == {"scan"}
+    assert memory.scan == Progress(7.0, frozenset({"sidecar", "library"}), None)
+
+
 def test_after_the_release_only_what_was_not_resumed_is_held() -> None:
     memory = after_release(FULL, frozenset({"library", "sidecar"}), 100.0)
     assert memory.held == {"ocr"}
@@ -120,6 +135,7 @@ def test_a_released_queue_whose_pause_may_still_come_stays_on_the_list(
         lambda memory: after_unclear_pause(memory, "library", 0.0),
         lambda memory: after_refusal(memory, "library"),
         lambda memory: after_release(memory, frozenset({"library"}), 0.0),
+        lambda memory: after_refused_start(memory, "library", is_running=True),
     ],
 )
 def test_a_memory_is_never_changed_in_place(change: Callable[[Memory], Memory]) -> None:
