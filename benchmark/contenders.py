@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, log
 from random import Random
-from typing import Final
+from typing import Final, Unpack
 
 from benchmark.ideal import Ideal
 from benchmark.outcome import Outcome, Run
@@ -20,7 +20,7 @@ from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.virtual import VirtualTransport
-from simulation.virtual import VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulation.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
 
 # Median and 95th percentile of a look's response time in seconds (seen on Immich 3.1.0).
 _IDLE: Final = (0.006, 0.010)
@@ -132,13 +132,11 @@ def _plain(scene: Scene, every: float = EVERY) -> None:
         Plain(scene.server("jobs"), scene.alarm, scene.limit, every=every).run()
 
 
-def _daemon(scene: Scene, unrestricted_below: int = 0) -> None:
-    chosen = settings(
-        max_concurrent_jobs=scene.limit,
-        unrestricted_below=unrestricted_below,
-        # The end is not measured.
-        on_exit=OnExit.KEEP,
-    )
+def run_daemon(scene: Scene, **changes: Unpack[Changes]) -> None:
+    """Let this daemon run the queues until the scene is over, with these settings changed."""
+    # The end is not measured.
+    limited = settings(max_concurrent_jobs=scene.limit, on_exit=OnExit.KEEP)
+    chosen = replace(limited, **changes)
     Daemon(chosen, scene.server("queues"), VirtualLedger(), scene.alarm).run()
 
 
@@ -156,11 +154,11 @@ PLAIN: Final = Contender("plain", "Shell daemon, every 10 s", _plain)
 PLAIN_EACH_SECOND: Final = Contender(
     "plain-1", "Shell daemon, every second", partial(_plain, every=1.0)
 )
-DAEMON: Final = Contender("daemon", "This daemon", _daemon)
+DAEMON: Final = Contender("daemon", "This daemon", run_daemon)
 UNRESTRICTED: Final = Contender(
     "unrestricted",
     "This daemon, UNRESTRICTED_BELOW=50",
-    partial(_daemon, unrestricted_below=50),
+    partial(run_daemon, unrestricted_below=50),
 )
 IDEAL: Final = Contender("ideal", "Ideal", _ideal)
 ALONE: Final = Contender("alone", "Immich alone, no limit", _alone, has_limit=False)

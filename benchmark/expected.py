@@ -1,11 +1,12 @@
 """What must be seen of the daemon, and whether it was."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from benchmark import planned
 from benchmark.contenders import ALONE, DAEMON, PLAIN, UNRESTRICTED
+from benchmark.expectation import Expectation
 from benchmark.forecasts import Halves
 from benchmark.measure import BACKLOGS, LIMITS, NO_LIMIT, Results
 from benchmark.outcome import percentile
@@ -15,27 +16,14 @@ ERROR: Final = 20
 """By how much of the truth an estimate may be wrong, in per cent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """Something that must not exceed ``most``; both figures are in ``unit``."""
-
-    what: str
-    most: float
-    seen: float
-    unit: str = ""
-
-    @property
-    def is_met(self) -> bool:
-        """Whether what was seen is as expected."""
-        return self.seen <= self.most
-
-
 def expectations(results: Results, cost: Cost | None) -> list[Expectation]:
     """Return everything that is expected, with what was seen."""
     found: list[Expectation] = []
     for limit in LIMITS:
         found += _of_limit(results, limit)
     found += [_of_estimates(halves) for halves in results.halves]
+    photos = results.of("photo", DAEMON, 1).thumbnails
+    found += planned.expectations(results.planned, photos)
     if cost is not None:
         found += _of_process(cost)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from benchmark import forecasts
+from benchmark import forecasts, planned
 from benchmark.contenders import (
     ALONE,
     DAEMON,
@@ -17,6 +17,7 @@ from benchmark.contenders import (
 )
 from benchmark.forecasts import Halves
 from benchmark.outcome import Outcome
+from benchmark.planned import Planned
 from benchmark.workloads import Workload, album, idle, one_photo, reindex, uploads
 
 LIMITS: Final = (1, 2)
@@ -34,10 +35,11 @@ class Sizes:
     albums: int
     reindexed: int
     idle_hours: float
+    planned: planned.Sizes
 
 
-FULL: Final = Sizes(photos=300, albums=10, reindexed=85_000, idle_hours=3.0)
-QUICK: Final = Sizes(photos=8, albums=2, reindexed=1_500, idle_hours=0.25)
+FULL: Final = Sizes(photos=300, albums=10, reindexed=85_000, idle_hours=3.0, planned=planned.FULL)
+QUICK: Final = Sizes(photos=8, albums=2, reindexed=1_500, idle_hours=0.25, planned=planned.QUICK)
 
 
 class Key(NamedTuple):
@@ -58,6 +60,7 @@ class Results:
     workloads: tuple[Workload, ...]
     outcomes: Mapping[Key, Outcome]
     halves: tuple[Halves, ...]
+    planned: Planned
 
     def of(self, workload: str, contender: Contender, limit: int) -> Outcome:
         """Return one outcome; a contender without a limit has one for all limits."""
@@ -112,4 +115,5 @@ def measure_all(sizes: Sizes, tell: Callable[[str], None]) -> Results:
             for limit in LIMITS:
                 outcome = outcomes[Key(workload.key, DAEMON.key, limit)]
                 halves += forecasts.measure(workload, limit, outcome)
-    return Results(workloads, outcomes, tuple(halves))
+    tell("A long backlog with turns for new photos, and one that is worked off at night")
+    return Results(workloads, outcomes, tuple(halves), planned.measure(sizes.planned))

@@ -6,7 +6,7 @@ from platform import python_version
 
 from benchmark import report
 from benchmark.contenders import ALONE, DAEMON, IDEAL, PLAIN, Contender
-from benchmark.expected import Expectation
+from benchmark.expectation import Expectation
 from benchmark.measure import LIMITS, NO_LIMIT, Results
 from benchmark.outcome import percentile
 from benchmark.process import Cost

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from statistics import mean
 
+from benchmark import planned
 from benchmark.contenders import ALONE, IDEAL, PLAIN, PLAIN_EACH_SECOND, Contender
-from benchmark.expected import Expectation
+from benchmark.expectation import Expectation
 from benchmark.forecasts import SMALLER, Halves
 from benchmark.measure import CONTENDERS, LIMITS, NO_LIMIT, Results
 from benchmark.outcome import Outcome, percentile
@@ -23,6 +24,7 @@ def tables(results: Results, cost: Cost | None) -> list[Table]:
             found.append(_idle(results))
         else:
             found.append(_backlog(workload, results))
+    found += planned.tables(results.planned)
     found.append(_estimates(results.halves))
     if cost is not None:
         found.append(_process(cost))

@@ -22,16 +22,17 @@ _SECONDS_EACH: Final = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What comes at one moment: uploads, and a reindex of so many assets in each queue of it."""
+    """What comes at one moment: uploads, and a reindex of so many assets in these queues."""
 
     time: float
     photos: int = 0
     videos: int = 0
     reindexed: int = 0
+    queues: tuple[str, ...] = REINDEXED
 
     def arrive(self, engine: Engine) -> None:
         """Let it happen now."""
-        for queue in REINDEXED if self.reindexed else ():
+        for queue in self.queues if self.reindexed else ():
             engine.reindex(queue, self.reindexed)
         if self.photos or self.videos:
             engine.upload(photos=self.photos, videos=self.videos)

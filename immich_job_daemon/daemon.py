@@ -328,16 +328,16 @@ class Daemon:
             if reason in WORKING and snapshot[name].pending
         ]
         is_open = Reason.UNRESTRICTED in decision.reasons.values()
-        yields = self.settings.yield_after is not None
         self.pace = pacing.observe(self.pace, working, is_pending=bool(working), took=took, now=now)
         return pacing.next_look(
             self.pace,
             # Without a limit, too, new work must be noticed: it may bring the limit back.
-            # So must what a running queue is to let go first.
-            is_spare=is_open or yields or len(working) < self._limit,
+            is_spare=is_open or len(working) < self._limit,
             poll_interval=self.settings.poll_interval,
             now=now,
             wake=decision.wake,
+            yields=self.settings.yield_after is not None,
+            is_first=bool(self.memory.yielded),
         )
 
     def _failed(self, error: ImmichError, status: Status) -> float:

@@ -15,6 +15,9 @@ running queue is expected to be drained.
  4. While a slot is free beside those that run, new work could use it: as for nothing pending.
  5. For a few seconds after work was seen, as for a queue about to be drained: one photo walks
     through six queues.
+ 6. Where a running queue is to let others go first: every two seconds, to see whether somebody
+    waits; and while somebody goes first, a quarter of a second is the least whatever a look
+    costs, for a person waits for that photo, and it is over soon.
 """
 
 from collections.abc import Iterable, Mapping
@@ -95,8 +98,15 @@ def observe(
     )
 
 
-def next_look(
-    pace: Pace, *, is_spare: bool, poll_interval: float, now: float, wake: float | None = None
+def next_look(  # noqa: PLR0913 - each is a reason to look sooner or later
+    pace: Pace,
+    *,
+    is_spare: bool,
+    poll_interval: float,
+    now: float,
+    wake: float | None = None,
+    yields: bool = False,
+    is_first: bool = False,
 ) -> float:
     """Return the seconds until the next look.
 
@@ -106,13 +116,16 @@ def next_look(
         poll_interval: the longest time between two looks, in seconds.
         now: the present time.
         wake: a time at which a look is wanted in any case.
+        yields: whether a running queue is to let others go first.
+        is_first: whether somebody goes first at present.
     """
     cost = pace.cost or 0.0
-    least = max(BUSY_LEAST, BUSY_COSTS * cost)
+    least = BUSY_LEAST if is_first else max(BUSY_LEAST, BUSY_COSTS * cost)
     idle = max(IDLE_LEAST, IDLE_COSTS * cost)
     if pace.progress:
         drained = min(_until_drained(one, least, now) for one in pace.progress.values())
         wait = min(drained, max(idle, least)) if is_spare else drained
+        wait = min(wait, max(IDLE_LEAST, least)) if yields else wait
     elif pace.worked_at is not None and now - pace.worked_at < LINGER:
         wait = least
     else:

@@ -259,6 +259,8 @@ class _Draft(Situation):
     def let_others_go_first(self) -> None:
         """Take slots from queues that have had them long enough (rules 17 and 18)."""
         for name in sorted(self.slots, key=lambda name: self.since.get(name, self.now)):
+            if self.now - self.since.get(name, self.now) >= YIELDS_AGAIN:
+                self.yielded.discard(name)
             free = max(0, self.limit - len({*self.slots, *self.draining()}))
             served = self.startable()[:free]
             others = [queue for queue in self.startable(but={name}) if queue not in served]

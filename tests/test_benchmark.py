@@ -11,7 +11,8 @@ from benchmark import __main__ as program
 from benchmark import measure, page, plot, process, report
 from benchmark.contenders import DAEMON, IDEAL, Scene
 from benchmark.contenders import measure as run
-from benchmark.expected import Expectation, expectations
+from benchmark.expectation import Expectation
+from benchmark.expected import expectations
 from benchmark.ideal import ORDER, Ideal
 from benchmark.measure import Results, measure_all
 from benchmark.outcome import Outcome, percentile
@@ -297,7 +298,7 @@ class TestReport:
     def test_everything_expected_of_the_daemon_is_seen(self, results: Results) -> None:
         found = expectations(results, None)
         assert [one for one in found if not one.is_met] == []
-        assert len(found) == 24
+        assert len({one.what for one in found}) == len(found) > 24
 
     def test_the_shell_daemon_is_as_slow_as_it_was_on_a_real_server(self, results: Results) -> None:
         rows = {row[0]: row[2] for row in report.tables(results, None)[-1].rows}
@@ -327,7 +328,8 @@ class TestReport:
         monkeypatch.setattr(measure, "measure_all", lambda *_: results)
         monkeypatch.setattr(program, "PAGE", tmp_path / "benchmark.md")
         assert program.main(["--quick", "--virtual"]) == 0
-        assert "24 of 24 as expected" in capsys.readouterr().out
+        count = len(expectations(results, None))
+        assert f"{count} of {count} as expected" in capsys.readouterr().out
         missed = [Expectation("the limit", most=0, seen=1, unit="s")]
         monkeypatch.setattr(program, "expectations", lambda *_: missed)
         assert program.main(["--virtual"]) == 1

@@ -273,6 +273,24 @@ def test_rule_5_a_look_is_close_but_not_closer_than_its_cost_allows() -> None:
     assert wait(pace, 1.0) == pytest.approx(1.0)
 
 
+# 6. Where a running queue is to let others go first.
+
+
+def test_rule_6_whoever_waits_to_go_first_is_seen_within_two_seconds() -> None:
+    pace = seen((0.0, 10_000), (10.0, 9_900))
+    assert wait(pace, 10.0) > IDLE_LEAST
+    chosen = next_look(pace, is_spare=False, poll_interval=10.0, now=10.0, yields=True)
+    assert chosen == IDLE_LEAST
+
+
+def test_rule_6_while_somebody_goes_first_a_look_may_cost_what_it_does() -> None:
+    pace = seen((0.0, 1), took=BUSY_COST)
+    usual = next_look(pace, is_spare=False, poll_interval=10.0, now=0.0)
+    first = next_look(pace, is_spare=False, poll_interval=10.0, now=0.0, is_first=True)
+    assert usual == pytest.approx(BUSY_COSTS * BUSY_COST)
+    assert first == BUSY_LEAST
+
+
 # A time at which a look is wanted in any case.
 
 

@@ -864,7 +864,9 @@ def test_rule_17_what_comes_right_after_goes_first_as_well() -> None:
     back = replace(memory, yielded=frozenset({SEARCH}))
     limits = Limits(yield_after=60.0)
     assert pauses(decide(seen, back, limits, 101.0)) == [SEARCH]
-    assert decide(seen, back, limits, 100.0 + YIELDS_AGAIN).commands == ()
+    later = decide(seen, back, limits, 100.0 + YIELDS_AGAIN)
+    assert later.commands == ()
+    assert later.memory.yielded == frozenset()
     assert decide(seen, memory, limits, 101.0).commands == (), "it has let nobody go first yet"
 
 
