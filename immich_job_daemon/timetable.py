@@ -19,6 +19,8 @@ ALL: Final = "all"
 
 _LONGEST: Final = 4096
 _SCAN: Final = re.compile(r"([0-9:]+)(?:\s*-\s*([0-9:]+))?(?:\s+([a-zA-Z,\s-]+))?")
+_UNQUOTED: Final = 60
+"""The first number that YAML makes of a time: it leaves 0:30 as it is, so 6 is no 00:06."""
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(:00)?")
 
 
@@ -89,8 +91,8 @@ def clock(value: object) -> time:
     >>> clock("6:30"), clock("22:00:00")
     (datetime.time(6, 30), datetime.time(22, 0))
     """
-    # Without quotes YAML makes 22:00 the number 1320 and 22:00:00 the number 79200.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+    # Without quotes YAML makes 22:00 the number 1320.
+    if isinstance(value, int) and _UNQUOTED <= value < 24 * 60:
         return time(*divmod(value, 60))
     if isinstance(value, str) and (found := _CLOCK.fullmatch(value.strip())):
         return time(int(found[1]), int(found[2]))
@@ -111,10 +113,11 @@ def days(value: object) -> frozenset[int]:
         raise vol.Invalid("has days that are not such as mon-fri or sat,sun")
     found: set[int] = set()
     for part in re.split(r"[,\s]+", value.strip().lower()):
-        first, _, last = part.partition("-")
-        if first not in DAYS or (last or first) not in DAYS:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first not in DAYS or last not in DAYS:
             raise vol.Invalid("has days that are not such as mon-fri or sat,sun")
-        begin, end = DAYS.index(first), DAYS.index(last or first)
+        begin, end = DAYS.index(first), DAYS.index(last)
         found |= {day % 7 for day in range(begin, end + (7 if end < begin else 0) + 1)}
     return frozenset(found)
 

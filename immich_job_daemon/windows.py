@@ -2,13 +2,16 @@
 
 A window opens and closes at times of a wall clock. A time that the clock leaves out in spring is
 taken for as much later as it leaves out, 02:30 for 03:30; of a time that comes twice in autumn the
-first is meant. So every window opens once and closes once, whatever the clock does.
+first is meant. So every window opens once and closes once, and is never empty, whatever the clock
+does.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
+
+from dateutil.tz import resolve_imaginary
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAILY: Final = frozenset(range(7))
@@ -37,12 +40,18 @@ class Window:
         return self.queues is None or name in self.queues
 
     def around(self, local: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Yield when it opens and closes, from what may have begun yesterday to a week ahead."""
+        """Yield when it opens and closes, in turn, from yesterday to a week ahead."""
         for ahead in range(-1, _AHEAD):
             day = local.date() + timedelta(days=ahead)
             if day.weekday() in self.days:
                 last = day if self.end > self.start else day + timedelta(days=1)
-                yield _at(day, self.start, local), _at(last, self.end, local)
+                opens, closes = _at(day, self.start, local), _at(last, self.end, local)
+                if closes.timestamp() <= opens.timestamp():
+                    # The clock leaves out its beginning and not its end: both are as much later.
+                    lasts = datetime.combine(last, self.end) - datetime.combine(day, self.start)
+                    after = opens.timestamp() + lasts.total_seconds()
+                    closes = datetime.fromtimestamp(after, local.tzinfo)
+                yield opens, closes
 
 
 def closed_until(windows: Iterable[Window], name: str, local: datetime) -> datetime | None:
@@ -54,24 +63,33 @@ def closed_until(windows: Iterable[Window], name: str, local: datetime) -> datet
     >>> print(closed_until([night], "ocr", noon))
     2026-11-24 22:00:00+01:00
     """
-    mine = [window for window in windows if window.is_for(name)]
     now = local.timestamp()
     openings = []
-    for window in mine:
-        for opens, closes in window.around(local):
-            if opens.timestamp() <= now < closes.timestamp():
-                return None
-            if opens.timestamp() > now:
-                openings.append(opens)
+    for window in windows:
+        if window.is_for(name):
+            for opens, closes in window.around(local):
+                if opens.timestamp() > now:
+                    openings.append(opens)
+                    break
+                if now < closes.timestamp():
+                    return None
     return min(openings, key=datetime.timestamp, default=None)
 
 
 def next_edge(windows: Iterable[Window], local: datetime) -> datetime | None:
     """Return when the next of the windows opens or closes; None without windows."""
-    edges = [edge for window in windows for span in window.around(local) for edge in span]
-    later = [edge for edge in edges if edge.timestamp() > local.timestamp()]
-    return min(later, key=datetime.timestamp, default=None)
+    now = local.timestamp()
+    edges = []
+    for window in windows:
+        for opens, closes in window.around(local):
+            if opens.timestamp() > now:
+                edges.append(opens)
+                break
+            if closes.timestamp() > now:
+                edges.append(closes)
+    return min(edges, key=datetime.timestamp, default=None)
 
 
 def _at(day: date, clock: time, local: datetime) -> datetime:
-    return datetime.combine(day, clock, tzinfo=local.tzinfo)
+    # Zones do not agree on which instant a time is that there is not.
+    return resolve_imaginary(datetime.combine(day, clock, tzinfo=local.tzinfo))

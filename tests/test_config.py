@@ -734,10 +734,14 @@ def test_what_is_none_of_these_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("given_as", "load"), [(1.5, 1.5), ("0.1", 0.1), (" 2 ", 2.0), (10**5000, 1e9), (1, 1.0)]
+    ("given_as", "load"), [(1.5, 1.5), ("0.1", 0.1), (" 2 ", 2.0), (10**400, 1e9), (1, 1.0)]
 )
 def test_a_load_is_a_number_from_a_tenth(given_as: object, load: float) -> None:
     assert read(PAUSE_ABOVE_LOAD=given_as).pause_above_load == load
+
+
+def test_a_load_that_no_number_of_the_machine_can_hold_is_one_that_is_never_reached() -> None:
+    assert read(PAUSE_ABOVE_LOAD=10**5000).pause_above_load == 1e9
 
 
 @pytest.mark.parametrize("yes", [True, "true", "Yes", " on ", "1"])
