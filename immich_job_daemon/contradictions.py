@@ -33,15 +33,17 @@ class Planned(Protocol):
 def contradictions(settings: Planned) -> Iterator[str]:
     """Yield a warning, one line each, for what has no effect beside another setting."""
     protected = settings.protected_queues
-    for window in settings.schedule:
-        for name in sorted((window.queues or frozenset()) & protected):
-            yield f"SCHEDULE: {name} is in PROTECTED_QUEUES, so its window has no effect"
+    scheduled = {name for window in settings.schedule for name in window.queues or ()}
+    for name in sorted(scheduled & protected):
+        yield f"SCHEDULE: {name} is in PROTECTED_QUEUES, so its window has no effect"
     for group in settings.exclusive:
-        left = sorted(group - protected)
-        if len(left) < 2:  # noqa: PLR2004 - it takes two to exclude each other
+        left, gone = sorted(group - protected), ", ".join(sorted(group & protected))
+        if not left:
+            yield f"EXCLUSIVE: {gone} are all in PROTECTED_QUEUES, so their group has no effect"
+        elif len(left) == 1:
             yield (
-                f"EXCLUSIVE: {', '.join(sorted(group & protected))} in PROTECTED_QUEUES leaves "
-                f"{', '.join(left) or 'nobody'} alone in its group, which has no effect"
+                f"EXCLUSIVE: {gone} in PROTECTED_QUEUES leaves {left[0]} alone in its group, "
+                "which has no effect"
             )
 
 

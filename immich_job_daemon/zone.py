@@ -18,5 +18,13 @@ def local_zone(environment: Mapping[str, str] = os.environ) -> tzinfo:
     try:
         return ZoneInfo(name) if name else tz.tzlocal()
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # Also such as CET-1CEST, which the C library knows and no table names.
+        return _without_a_table(name)
+
+
+def _without_a_table(name: str) -> tzinfo:
+    """Return a zone such as CET-1CEST, which the C library knows, or that of a file."""
+    try:
         return tz.gettz(name) or tz.tzlocal()
+    except (ValueError, OSError):
+        # As the C library does with a name that is none.
+        return tz.tzlocal()
