@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from immich_job_daemon.dialects import START
 from immich_job_daemon.errors import (
+    AlreadyRunningError,
     ImmichError,
     KeyRejectedError,
     NotImmichError,
@@ -29,6 +31,7 @@ from immich_job_daemon.immich import Connection, Immich
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.faults import Fault, FaultQueue
+from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.transport import Answer, HttpTransport
 
@@ -539,6 +542,115 @@ def test_a_key_that_reads_in_one_api_and_writes_in_the_other_works_with_one_warn
         "Using Immich's jobs API",
         "Using Immich's queues API",
     ]
+
+
+# Starting a run on what is missing
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedServer]:
+    """Start a simulated Immich that knows every one of KEYS; in its queue ocr nothing starts."""
+    engine = Engine(seed=1)
+    engine.pause("ocr")
+    keys = {in_header(name): kind for name, kind in KEYS.items()}
+    with SimulatedServer(engine, Api(engine, keys=keys)) as server:
+        yield server
+
+
+def client(server: SimulatedServer, key: str) -> Immich:
+    return Immich(HttpTransport(server.url, in_header(key), read_timeout=LIMIT))
+
+
+def begun(server: SimulatedServer) -> int:
+    """Return how often the queue ocr was told to look for what is missing."""
+    with server.present() as engine:
+        return engine.queues["ocr"].ready
+
+
+@pytest.mark.parametrize("key", ["all", "both", "jobs"])
+def test_a_queue_is_told_to_look_for_what_is_missing_whichever_api_is_in_use(
+    simulated: SimulatedServer, key: str
+) -> None:
+    with closing(client(simulated, key)) as immich:
+        api = immich.connect().api
+        found = immich.start("ocr")
+        assert (found.name, found.is_paused, found.pending) == ("ocr", True, 1)
+        assert immich.look()["ocr"].backlog == 1
+        assert immich.api == api
+
+
+def test_only_what_is_missing_is_asked_for() -> None:
+    """With ``force`` Immich does everything anew, which takes days."""
+    assert json.loads(START) == {"command": "start", "force": False}
+
+
+def test_a_queue_in_which_something_runs_says_so_and_is_not_told_twice(
+    simulated: SimulatedServer,
+) -> None:
+    with closing(client(simulated, "all")) as immich:
+        with simulated.present() as engine:
+            engine.add("library", lasting(3600))
+        asked = []
+        simulated.faults = lambda method, path: asked.append(f"{method} {path}")
+        with pytest.raises(AlreadyRunningError, match="Job is already running"):
+            immich.start("library")
+        assert asked == ["PUT /api/jobs/library"]
+
+
+def test_a_queue_that_knows_no_such_run_refuses_it(simulated: SimulatedServer) -> None:
+    with closing(client(simulated, "all")) as immich:
+        with pytest.raises(RefusedError, match="Invalid job name: search") as caught:
+            immich.start("search")
+        assert not isinstance(caught.value, AlreadyRunningError)
+
+
+def test_without_job_create_it_is_named_and_the_api_in_use_stays(
+    simulated: SimulatedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(client(simulated, "queues")) as immich:
+        immich.connect()
+        with pytest.raises(PermissionMissingError, match=r"permission job\.create") as caught:
+            immich.start("ocr")
+        assert caught.value.missing == {"job.create"}
+        assert immich.api == "queues API"
+        assert immich.pause("library").is_paused
+    assert begun(simulated) == 0
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"), [(Fault.RESET, 0), (Fault.LOST_RESPONSE, 1), (Fault.TRUNCATED, 1)]
+)
+def test_what_was_asked_for_without_an_answer_is_never_asked_for_again(
+    simulated: SimulatedServer, fault: Fault, times: int
+) -> None:
+    """A pause is sent anew over a new connection when a kept one was closed; this is not."""
+    with closing(client(simulated, "all")) as immich:
+        immich.connect()
+        asked = []
+
+        def fail(method: str, path: str) -> Fault | None:
+            asked.append(f"{method} {path}")
+            return fault if len(asked) == 1 else None
+
+        simulated.faults = fail
+        with pytest.raises(ImmichError):
+            immich.start("ocr")
+        assert asked == ["PUT /api/jobs/ocr"]
+        assert begun(simulated) == times
+        assert len(immich.look()) == 19
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_does_not_make_it_fail(
+    simulated: SimulatedServer,
+) -> None:
+    with closing(client(simulated, "all")) as immich:
+        immich.connect()
+        simulated.faults = FaultQueue([Fault.LOST_RESPONSE])
+        # The look is made good over a new connection; the first one is dead from now on.
+        immich.look()
+        immich.start("ocr")
+        assert begun(simulated) == 1
 
 
 # Faults of the network
