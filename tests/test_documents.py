@@ -34,7 +34,7 @@ def section(heading: str) -> str:
 
 def in_the_code() -> list[str]:
     """Return every text in the daemon's modules, adjacent ones joined as Python joins them."""
-    modules = (ROOT / "immich_job_daemon").glob("*.py")
+    modules = (ROOT / "immich_job_daemon").rglob("*.py")
     return [
         node.value
         for module in modules

@@ -20,6 +20,7 @@ from PIL import Image
 from immich_job_daemon import __version__
 from immich_job_daemon.config import SETTINGS, SettingsError, read_settings
 from immich_job_daemon.daemon import RELEASE_WITHIN
+from immich_job_daemon.hiding import SECRETS
 
 ROOT = Path(__file__).parent.parent
 ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
@@ -335,7 +336,7 @@ def form_of(name: str) -> str | list[str]:
     Durations are given as ``match``: what exactly matches is the next test's matter.
     """
     setting = SETTINGS[name]
-    if setting.default is None:
+    if name in SECRETS:
         return "password"
     if accepts(name, ["sidecar"]):
         return ["str?"]
@@ -433,6 +434,7 @@ def test_every_option_reaches_the_daemon() -> None:
             "UNRESTRICTED_BELOW": 20,
             "ON_EXIT": "keep",
             "LOG_LEVEL": "debug",
+            "MQTT_URL": "mqtt://ha:secret@192.168.1.5",
         }
     )
     assert options.keys() == SETTINGS.keys() - NO_OPTION
@@ -443,6 +445,7 @@ def test_every_option_reaches_the_daemon() -> None:
     assert settings.unrestricted_below == 20
     assert settings.on_exit.value == "keep"
     assert settings.log_level == "debug"
+    assert str(settings.mqtt_url) == "192.168.1.5:1883"
     assert settings.poll_interval == 60
 
 

@@ -52,11 +52,10 @@ def read_command(topics: Topics, topic: str, payload: bytes) -> Change:
         return _change({"mode": text}, f"expected {_choices(map(str, Mode))}")
     if topic == topics.limit:
         return _limit(text)
-    before, after = topics.of_queue("\n").split("\n")
-    if not (topic.startswith(before) and topic.endswith(after)):
+    name = topics.queue_in(topic)
+    if name is None:
         raise RefusedCommandError("nothing can be asked for there")
     wishes = {words: str(wish) for wish, words in WISHES.items()}
-    name = topic.removeprefix(before).removesuffix(after)
     change = {"queue": name, "wish": wishes.get(text)}
     return _change(change, f"expected {_choices(wishes)}")
 

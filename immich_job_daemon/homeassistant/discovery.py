@@ -222,7 +222,7 @@ def _whole(topics: Topics, key: str, component: Component) -> Component:
     whole = {
         **component,
         "uniq_id": f"{topics.instance}_{key}",
-        "def_ent_id": f"{component['p']}.immich_job_daemon_{key}",
+        "def_ent_id": _entity_id(component["p"], component.get("name", key)),
         "stat_t": topics.state,
     }
     if "json_attr_tpl" in component:
@@ -232,14 +232,22 @@ def _whole(topics: Topics, key: str, component: Component) -> Component:
 
 def _named(name: str, kind: str) -> Component:
     """Return what a component of a queue has of its name."""
-    platform = _OF_QUEUE[kind]["p"]
-    words = re.sub(r"\W+", "_", label(name).lower())
+    words = f"{label(name)} {_OF_QUEUE[kind]['name']}"
     return {
-        "name": f"{label(name)} {_OF_QUEUE[kind]['name']}",
-        "def_ent_id": f"{platform}.immich_job_daemon_{words}_{kind}",
+        "name": words,
+        "def_ent_id": _entity_id(_OF_QUEUE[kind]["p"], words),
         # One of which nothing is told is unknown, not an error in Home Assistant's log.
         "val_tpl": f"{{{{ value_json.queues.get('{name}', {{}}).get('{kind}') }}}}",
     }
+
+
+def _entity_id(platform: str, name: str) -> str:
+    """Return the id that an entity has unless the user gives it another.
+
+    >>> _entity_id("sensor", "X-ray done at")
+    'sensor.immich_job_daemon_x_ray_done_at'
+    """
+    return f"{platform}.immich_job_daemon_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
 def _while_both(topics: Topics) -> Component:

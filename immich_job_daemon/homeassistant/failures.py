@@ -1,7 +1,7 @@
 """Why there is no connection to the broker, in words for a person. Pure.
 
 >>> reason(ConnectionRefusedError(111, "Connection refused"))
-'refuses the connection: is it running, and is that its port?'
+'refuses the connection: see whether it runs, and whether that is its port'
 """
 
 import socket
@@ -18,8 +18,11 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     ),
     (ssl.SSLError, "does not speak TLS as expected: use mqtts:// only at its port for TLS"),
     (socket.gaierror, "is not found: correct its name, or use the IP address"),
-    (ConnectionRefusedError, "refuses the connection: is it running, and is that its port?"),
-    (TimeoutError, "does not answer: is it running, and is no firewall in between?"),
+    (
+        ConnectionRefusedError,
+        "refuses the connection: see whether it runs, and whether that is its port",
+    ),
+    (TimeoutError, "does not answer: see whether it runs, and whether a firewall is in between"),
 )
 # The first row of which the error is an instance explains it.
 
@@ -30,7 +33,7 @@ LOST: Final = "Unspecified error"
 """The connection was lost, nobody knows why."""
 
 _CODES: Final = {
-    NO_ANSWER: "ends the connection without a word: is that its port?",
+    NO_ANSWER: "ends the connection without a word: see whether that is its port",
     LOST: "has cut the connection",
     "Bad user name or password": "does not know the user or the password",
     "Not authorized": "does not let the user in, or does not know the password",

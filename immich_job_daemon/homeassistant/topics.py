@@ -84,6 +84,11 @@ class Topics:
         """Return where something is asked of one queue."""
         return f"{self.base}/queue/{name}/set"
 
+    def queue_in(self, topic: str) -> str | None:
+        """Return the queue of which something is asked on this topic, None if it is no such."""
+        name = topic.split("/")[-2] if "/" in topic else ""
+        return name if topic == self.of_queue(name) else None
+
     @property
     def commands(self) -> tuple[str, str]:
         """What to subscribe to, to hear everything that is asked for."""
