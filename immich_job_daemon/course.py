@@ -6,8 +6,9 @@ that passes on, a batch that ends. Where one queue feeds another beside it, ther
 changes: it is imagined in steps then, each a part of the time before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Final
 
 from immich_job_daemon import follow_ups
@@ -26,6 +27,38 @@ SHARE_OF_PAST: Final = 0.25
 """How long a step is, at most, while one queue feeds another, as a share of the time before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What keeps queues from running beside the limit.
+
+    Attributes:
+        hours: from when to when queues may run, in seconds from now; one that is not in it
+            always may.
+        groups: queues of which only one runs at a time.
+    """
+
+    hours: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    groups: Sequence[AbstractSet[str]] = ()
+
+    def is_open(self, name: str, at: float) -> bool:
+        """Whether a queue may run at a time."""
+        spans = self.hours.get(name)
+        return spans is None or any(opens <= at + CRUMB < closes for opens, closes in spans)
+
+    def next_edge(self, names: Iterable[str], after: float) -> float | None:
+        """Return when one of the queues may run or may not next."""
+        edges = (e for name in names for span in self.hours.get(name, ()) for e in span)
+        return min((edge for edge in edges if edge > after + CRUMB), default=None)
+
+    def rivals(self, name: str) -> AbstractSet[str]:
+        """Return the queues that do not run while this one does."""
+        return {rival for group in self.groups if name in group for rival in group} - {name}
+
+
+FREE: Final = Plan()
+"""Nothing but the limit."""
+
+
 class Course:
     """What will happen, imagined from now to the end, at best or at worst.
 
@@ -35,23 +68,26 @@ class Course:
         names: the queues that may run, the first to get a slot first.
         running: those that have one now.
         limit: how many may run at once.
+        plan: what keeps them from running besides.
         at_worst: whether each job takes as long and leads to as many others as it may, or as
             little.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is, what is known of it, and who may work
+    def __init__(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, and who may work
         self,
         snapshot: Snapshot,
         rates: Rates,
         names: Sequence[str],
         running: AbstractSet[str],
         limit: int,
+        plan: Plan,
         *,
         at_worst: bool,
     ) -> None:
         self._rates = rates
         self._names = names
         self._limit = limit
+        self._plan = plan
         self._end = 1 if at_worst else 0
         self._leads: dict[tuple[str, str], tuple[Lead, ...]] = {}
         self._queues: dict[str, ImaginedQueue] = {}
@@ -84,7 +120,7 @@ class Course:
     def _queue(self, name: str) -> ImaginedQueue:
         if name not in self._queues:
             takes = job_takes(self._rates, name)
-            paces = takes and [max(span[self._end], 1 / FASTEST) for span in takes]
+            paces = [max(span[self._end], 1 / FASTEST) for span in takes] if takes else None
             self._queues[name] = ImaginedQueue(name, paces)
         return self._queues[name]
 
@@ -115,20 +151,26 @@ class Course:
     def _run(self) -> None:
         now = 0.0
         for _ in range(MOST_STEPS):
+            for queue in self._ranked:
+                queue.has_slot = queue.has_slot and self._plan.is_open(queue.name, now)
             working = [queue for queue in self._downstream if queue.works]
             fed = self._fed(working)
             if self._pass_slots_on(fed, now):
                 working = [queue for queue in self._downstream if queue.works]
                 fed = self._fed(working)
             if not any(queue.left for queue in working):
-                break
+                edge = self._plan.next_edge((q.name for q in self._ranked if q.left), now)
+                if edge is None:
+                    break
+                now = edge
+                continue
             now += self._step(working, fed, now)
         self._doubt()
 
     def _pass_slots_on(self, fed: AbstractSet[ImaginedQueue], now: float) -> bool:
         """Let who is drained give its slot to the first that waits; return whether any did."""
         rest = [queue for queue in self._ranked if not queue.has_slot]
-        waiting = [queue for queue in rest if queue.left]
+        waiting = [q for q in rest if q.left and self._plan.is_open(q.name, now)]
         have = [queue for queue in self._ranked if queue.has_slot]
         for queue in have:
             queue.has_slot = bool(queue.left or (queue in fed and not waiting))
@@ -136,12 +178,23 @@ class Course:
         is_stuck = any(queue.has_slot and queue.paces is None for queue in have)
         # A slot to spare goes to one to which jobs will come.
         waiting += [queue for queue in rest if queue in fed and not queue.left]
-        for queue in waiting[:free]:
+        chosen = self._without_rivals(waiting, free)
+        for queue in chosen:
             queue.has_slot = True
             queue.starts = now + HANDOVER * min(1.0, queue.left)
             # With another's end it might have got its slot earlier.
             queue.is_unknown |= is_stuck and now > 0 and queue.left > 0
-        return bool(waiting[:free]) or not all(queue.has_slot for queue in have)
+        return bool(chosen) or not all(queue.has_slot for queue in have)
+
+    def _without_rivals(self, waiting: Sequence[ImaginedQueue], free: int) -> list[ImaginedQueue]:
+        """Return those that get the free slots: the first ones, but no two that exclude others."""
+        chosen: list[ImaginedQueue] = []
+        have = {queue.name for queue in self._ranked if queue.has_slot}
+        for queue in waiting:
+            if len(chosen) < free and not self._plan.rivals(queue.name) & have:
+                chosen.append(queue)
+                have.add(queue.name)
+        return chosen
 
     def _fed(self, working: Sequence[ImaginedQueue]) -> AbstractSet[ImaginedQueue]:
         """Return the queues to which jobs come while these work."""
@@ -164,6 +217,8 @@ class Course:
         for queue in working:
             queue.takes = queue.paces[beside] if queue.paces else 0.0
         step = self._until_change(working, fed, now)
+        edge = self._plan.next_edge((queue.name for queue in self._ranked), now)
+        step = step if edge is None else min(step, edge - now)
         budgets = [(step - max(0.0, queue.starts - now)) / queue.takes for queue in working]
         # Twice, for what comes to a queue from one behind it.
         for _ in range(2):

@@ -12,6 +12,7 @@ from immich_job_daemon import load, pacing
 from immich_job_daemon import memory as remember
 from immich_job_daemon.alarm import Clock, StopRequested
 from immich_job_daemon.config import OnExit, Settings
+from immich_job_daemon.contradictions import unknown
 from immich_job_daemon.controls import Change, in_words
 from immich_job_daemon.decision import Action, Circumstances, Command, Decision, Reason
 from immich_job_daemon.errors import (
@@ -87,7 +88,7 @@ class Daemon:
         self.measure = measure
         self.memory = Memory()
         self.pace = pacing.Pace()
-        self.recorder = Recorder(settings.queue_priority, settings.max_concurrent_jobs)
+        self.recorder = Recorder(settings)
         self._failing_since: float | None = None
         self._retry = BackoffDelay(1, factor=2, limit=min(settings.poll_interval, LONGEST_RETRY))
 
@@ -160,6 +161,8 @@ class Daemon:
         self._measure(now)
         if self.pace.cost is None:
             self.memory = remember.restored(self.memory, snapshot, now)
+            for warning in unknown(self.settings, frozenset(snapshot)):
+                log.warning("%s", warning)
         rates = self.recorder.looked(self.memory.rates, snapshot, took, now)
         self.memory = replace(self.memory, rates=rates)
         failure = None
@@ -175,7 +178,12 @@ class Daemon:
         self.ledger.save(self.memory)
         wait = self._pace(snapshot, decision, took, now)
         status = self.recorder.picture(
-            snapshot, decision, self.memory, now=now, time=self.clock.time()
+            snapshot,
+            decision,
+            self.memory,
+            now=now,
+            time=self.clock.time(),
+            local=self._around().local,
         )
         if failure is not None:
             return self._failed(failure, status)

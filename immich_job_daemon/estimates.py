@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from immich_job_daemon.course import Course
+from immich_job_daemon.course import FREE, Course, Plan
 from immich_job_daemon.learned import from_json, to_json
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.rates import Rate, Rates, observe
 
-__all__ = ["Forecast", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
+__all__ = ["Forecast", "Plan", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
 
 UNSURE: Final = 0.4
 """How far best and worst may lie apart, as a share of the estimate: it errs by half of that."""
@@ -35,8 +35,13 @@ class Forecast:
     whole: float | None = None
 
 
-def forecast(
-    snapshot: Snapshot, rates: Rates, running: Sequence[str], waiting: Sequence[str], limit: int
+def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, and who may run
+    snapshot: Snapshot,
+    rates: Rates,
+    running: Sequence[str],
+    waiting: Sequence[str],
+    limit: int,
+    plan: Plan = FREE,
 ) -> Forecast:
     """Return when everything will be done if nothing more comes from outside.
 
@@ -48,13 +53,14 @@ def forecast(
             first; also those that have none now, for jobs of others lead to jobs in them. A
             queue that is in neither of the two is held, and so are the jobs that come to it.
         limit: how many may run at once.
+        plan: the hours of queues, and which of them exclude each other.
     """
     names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
     pending = [name for name in names if snapshot[name].pending]
     if not pending:
         return Forecast(whole=0.0 if names else None)
     best, worst = (
-        Course(snapshot, rates, names, set(running), limit, at_worst=at_worst)
+        Course(snapshot, rates, names, set(running), limit, plan, at_worst=at_worst)
         for at_worst in (False, True)
     )
     return Forecast(

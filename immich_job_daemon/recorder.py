@@ -1,12 +1,12 @@
 """Makes the published picture of what the loop sees and does. No I/O and no clock of its own."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from immich_job_daemon import estimates, history
-from immich_job_daemon.controls import Mode
-from immich_job_daemon.decision import Action, Decision, Reason
+from immich_job_daemon.decision import Action, Decision, Limits
 from immich_job_daemon.errors import (
     ImmichError,
     KeyRejectedError,
@@ -15,17 +15,12 @@ from immich_job_daemon.errors import (
     RefusedError,
     UnreachableError,
 )
-from immich_job_daemon.estimates import Forecast, Rates
+from immich_job_daemon.estimates import Rates
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.outlook import Outlook
 from immich_job_daemon.queues import Snapshot, by_priority
-from immich_job_daemon.status import AT_WORK, Problem, Status, Trouble
+from immich_job_daemon.status import AT_WORK, MAY_START, Problem, Status, Trouble
 from immich_job_daemon.tally import Tally
-
-FREE: Final = (Reason.RUNNING, Reason.UNRESTRICTED, Reason.LENT)
-"""The reasons of the queues that may start jobs."""
-
-NEVER: Final = (Reason.HELD, Reason.PAUSED_BY_OTHERS, Reason.REFUSED, Reason.PROTECTED)
-"""The reasons of the queues to which no slot is given."""
 
 _TROUBLES: Final[Mapping[type[ImmichError], Trouble]] = {
     UnreachableError: Trouble.UNREACHABLE,
@@ -46,16 +41,16 @@ class Recorder:
     """Keeps what the pictures are made of beside the memory.
 
     Args:
-        priority: the names of the queues that come first, best first.
-        limit: MAX_CONCURRENT_JOBS.
+        settings: the limit, the order, and the hours of queues.
     """
 
-    def __init__(self, priority: tuple[str, ...], limit: int) -> None:
-        self._priority = priority
-        self._limit = limit
+    def __init__(self, settings: Limits) -> None:
+        self._priority = settings.queue_priority
+        self._limit = settings.max_concurrent_jobs
+        self._outlook = Outlook(settings)
         self._looked_at: float | None = None
         self._drained = 0
-        self.status = Status(limit)
+        self.status = Status(self._limit)
         self.tally = Tally()
 
     def looked(self, rates: Rates, snapshot: Snapshot, took: float, now: float) -> Rates:
@@ -72,10 +67,17 @@ class Recorder:
         was_well = before.updated is not None and before.problem is None
         working = {queue.name for queue in before.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
+
+        def is_open(name: str) -> bool:
+            return name in snapshot and not snapshot[name].is_paused
+
         free = [
             name
             for name, reason in before.reasons.items()
-            if was_well and reason in FREE and name in snapshot and not snapshot[name].is_paused
+            if was_well
+            and reason in MAY_START
+            and name in snapshot
+            and not snapshot[name].is_paused
         ]
         return estimates.observe(rates, snapshot, free, now)
 
@@ -97,8 +99,15 @@ class Recorder:
         """Take note of a request that failed."""
         self.tally = self.tally.failed(str(trouble_of(error)))
 
-    def picture(
-        self, snapshot: Snapshot, decision: Decision, memory: Memory, *, now: float, time: float
+    def picture(  # noqa: PLR0913 - what was decided, and the three times of it
+        self,
+        snapshot: Snapshot,
+        decision: Decision,
+        memory: Memory,
+        *,
+        now: float,
+        time: float,
+        local: datetime | None = None,
     ) -> Status:
         """Return the picture after a round; it shows no problem.
 
@@ -108,6 +117,7 @@ class Recorder:
             memory: what is remembered after it.
             now: the present time of the daemon's clock.
             time: the same in seconds since 1970.
+            local: the time of the wall clock, where hours are kept.
         """
         self._looked_at = now
         order = tuple(queue.name for queue in by_priority(snapshot, self._priority))
@@ -121,8 +131,9 @@ class Recorder:
             queues=snapshot,
             order=order,
             reasons=reasons,
+            opens=decision.opens,
             problem=None,
-            forecast=self._forecast(snapshot, order, reasons, memory, limit),
+            forecast=self._outlook.forecast(snapshot, order, reasons, memory, local),
         )
         running = [
             name for name in order if reasons.get(name) in AT_WORK and snapshot[name].pending
@@ -164,25 +175,3 @@ class Recorder:
             rates=memory.rates,
             tally=self.tally,
         )
-
-    @staticmethod
-    def _forecast(
-        snapshot: Snapshot,
-        order: tuple[str, ...],
-        reasons: Mapping[str, Reason],
-        memory: Memory,
-        limit: int,
-    ) -> Forecast:
-        running = [name for name in order if reasons.get(name) in FREE and snapshot[name].pending]
-        ready = [name for name in order if _may_run(name, reasons, memory)]
-        waiting = sorted(ready, key=lambda name: name not in memory.wanted)
-        if Reason.UNRESTRICTED in reasons.values():
-            limit = len(snapshot)
-        return estimates.forecast(snapshot, memory.rates, running, waiting, limit)
-
-
-def _may_run(name: str, reasons: Mapping[str, Reason], memory: Memory) -> bool:
-    """Whether a queue gets a slot when one is free and it has work, which may yet come."""
-    kept: Container[str] = memory.controls.held
-    is_ours = name in reasons and reasons[name] not in NEVER
-    return is_ours and name not in kept and memory.controls.mode is not Mode.HELD

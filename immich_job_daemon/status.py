@@ -5,6 +5,7 @@ The log is its first reader: ``changes`` tells what differs between two pictures
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -22,6 +23,9 @@ SCHEDULED: Final = frozenset(Reason) - {
     Reason.PAUSED_BY_OTHERS,
 }
 """The reasons of the queues whose work the daemon lets be done."""
+
+MAY_START: Final = (Reason.RUNNING, Reason.UNRESTRICTED, Reason.LENT)
+"""The reasons of the queues that may start jobs."""
 
 AT_WORK: Final = (Reason.RUNNING, Reason.DRAINING, Reason.UNRESTRICTED)
 """The reasons of the queues in which jobs run, if there are any."""
@@ -84,6 +88,8 @@ class Status:
         queues: as last reported, in Immich's order.
         order: their names, the first by priority first.
         reasons: why each of them is in its state.
+        opens: when those outside their hours may run again.
+        is_rehearsal: whether nothing of it is sent to Immich.
         problem: what is wrong and what to do about it, None if nothing is.
         controls: what a person asks for.
         next: the queues that a person wants next.
@@ -103,6 +109,8 @@ class Status:
     queues: Snapshot = field(default_factory=dict)
     order: tuple[str, ...] = ()
     reasons: Mapping[str, Reason] = field(default_factory=dict)
+    opens: Mapping[str, datetime] = field(default_factory=dict)
+    is_rehearsal: bool = False
     problem: Problem | None = None
     controls: Controls = field(default_factory=Controls)
     next: frozenset[str] = frozenset()
@@ -180,6 +188,10 @@ def changes(before: Status, after: Status) -> Iterator[Change]:
             yield Change(f"{name} is drained.", is_detail=True)
     for name, reason in changed.items():
         yield from _begun(after.queues[name], before.reasons.get(name), reason)
+        if reason is Reason.CLOSED and name in after.opens:
+            again = f"{after.opens[name]:%a %H:%M}"
+            yield Change(f"{name} is outside its hours until {again}.", is_detail=True)
+    yield from _loaded(before, after)
     if before.pending and after.queues and not after.pending:
         yield Change("Nothing is left to do.")
 
@@ -191,6 +203,14 @@ def jobs(number: int) -> str:
     ('1 job', '1,234 jobs')
     """
     return f"{number:,} job" if number == 1 else f"{number:,} jobs"
+
+
+def _loaded(before: Status, after: Status) -> Iterator[Change]:
+    was, is_now = (Reason.LOADED in status.reasons.values() for status in (before, after))
+    if is_now and not was:
+        yield Change("The machine has more to do than PAUSE_ABOVE_LOAD says: nothing new starts.")
+    elif was and not is_now:
+        yield Change("The machine has time again.")
 
 
 def _begun(queue: Queue, was: Reason | None, reason: Reason) -> Iterator[Change]:

@@ -39,9 +39,9 @@ class Window:
         """Whether it speaks of this queue."""
         return self.queues is None or name in self.queues
 
-    def around(self, local: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Yield when it opens and closes, in turn, from yesterday to a week ahead."""
-        for ahead in range(-1, _AHEAD):
+    def around(self, local: datetime, days: int = _AHEAD) -> Iterator[tuple[datetime, datetime]]:
+        """Yield when it opens and closes, from what began yesterday to so many days ahead."""
+        for ahead in range(-1, days):
             day = local.date() + timedelta(days=ahead)
             if day.weekday() in self.days:
                 last = day if self.end > self.start else day + timedelta(days=1)
@@ -88,6 +88,27 @@ def next_edge(windows: Iterable[Window], local: datetime) -> datetime | None:
             if closes.timestamp() > now:
                 edges.append(closes)
     return min(edges, key=datetime.timestamp, default=None)
+
+
+def spans(
+    windows: Iterable[Window], name: str, local: datetime, days: int
+) -> tuple[tuple[float, float], ...] | None:
+    """Return when a queue may run in the days ahead; None: always.
+
+    Args:
+        windows: all of them.
+        name: of the queue.
+        local: the time of the wall clock.
+        days: how many days are looked ahead.
+
+    Returns:
+        from when to when, in seconds since 1970, the earliest first.
+    """
+    mine = [window for window in windows if window.is_for(name)]
+    if not mine:
+        return None
+    found = [(a.timestamp(), b.timestamp()) for w in mine for a, b in w.around(local, days)]
+    return tuple(sorted(found))
 
 
 def _at(day: date, clock: time, local: datetime) -> datetime:

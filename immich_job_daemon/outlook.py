@@ -1,0 +1,88 @@
+"""What the forecast is asked for: who runs, who waits in which order, and what keeps them apart."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import date, datetime
+from typing import Final
+
+from immich_job_daemon import estimates
+from immich_job_daemon.controls import Mode
+from immich_job_daemon.decision import Limits, Reason
+from immich_job_daemon.estimates import Forecast, Plan
+from immich_job_daemon.memory import Memory
+from immich_job_daemon.queues import Snapshot
+from immich_job_daemon.status import MAY_START
+from immich_job_daemon.windows import spans
+
+NEVER: Final = (Reason.HELD, Reason.PAUSED_BY_OTHERS, Reason.REFUSED, Reason.PROTECTED)
+"""The reasons of the queues to which no slot is given."""
+
+AHEAD: Final = 62
+"""Days for which hours are looked up: what takes more nights than that, nobody can tell."""
+
+_Spans = Sequence[tuple[float, float]]
+
+
+class Outlook:
+    """Asks for the forecast; knows the hours of queues for the days ahead.
+
+    Args:
+        settings: the limit, the hours and the groups.
+    """
+
+    def __init__(self, settings: Limits) -> None:
+        self._settings = settings
+        self._day: date | None = None
+        self._hours: dict[str, _Spans] = {}
+
+    def forecast(
+        self,
+        snapshot: Snapshot,
+        order: Sequence[str],
+        reasons: Mapping[str, Reason],
+        memory: Memory,
+        local: datetime | None,
+    ) -> Forecast:
+        """Return when everything will be done.
+
+        Args:
+            snapshot: every queue as it is now.
+            order: their names, the first by priority first.
+            reasons: why each of them is in its state.
+            memory: what is remembered.
+            local: the time of the wall clock, where hours are kept.
+        """
+        if Reason.LOADED in reasons.values():
+            # For how long the machine will be busy, nobody knows.
+            return Forecast()
+        running = [n for n in order if reasons.get(n) in MAY_START and snapshot[n].pending]
+        ready = [name for name in order if _may_run(name, reasons, memory)]
+        waiting = sorted(ready, key=lambda name: name not in memory.wanted)
+        limit = memory.controls.limit or self._settings.max_concurrent_jobs
+        if Reason.UNRESTRICTED in reasons.values():
+            limit = len(snapshot)
+        plan = self._plan(order, memory, local)
+        return estimates.forecast(snapshot, memory.rates, running, waiting, limit, plan)
+
+    def _plan(self, order: Sequence[str], memory: Memory, local: datetime | None) -> Plan:
+        if memory.controls.mode is Mode.OPEN:
+            return Plan()
+        if local is None:
+            return Plan(groups=self._settings.exclusive)
+        if local.date() != self._day or tuple(order) != tuple(self._hours):
+            self._day = local.date()
+            found = {name: spans(self._settings.schedule, name, local, AHEAD) for name in order}
+            self._hours = {name: () if s is None else s for name, s in found.items()}
+        now = local.timestamp()
+        hours = {
+            name: [(opens - now, closes - now) for opens, closes in kept if closes > now]
+            for name, kept in self._hours.items()
+            if kept
+        }
+        return Plan(hours, self._settings.exclusive)
+
+
+def _may_run(name: str, reasons: Mapping[str, Reason], memory: Memory) -> bool:
+    """Whether a queue gets a slot when one is free and it has work, which may yet come."""
+    kept: Container[str] = memory.controls.held
+    is_ours = name in reasons and reasons[name] not in NEVER
+    return is_ours and name not in kept and memory.controls.mode is not Mode.HELD
