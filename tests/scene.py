@@ -7,6 +7,7 @@ from immich_job_daemon.controls import Change
 from immich_job_daemon.daemon import Daemon
 from immich_job_daemon.ledger import Kept
 from immich_job_daemon.queues import PROTECTED
+from immich_job_daemon.server import Server
 from immich_job_daemon.simulator import KEY, simulated_immich
 from immich_job_daemon.simulator.engine import Engine, Event, EventKind
 from immich_job_daemon.simulator.pipeline import QUEUES, lasting
@@ -29,7 +30,7 @@ MANAGED = tuple(name for name in QUEUES if name not in PROTECTED)
 
 
 class Wire:
-    """The line to the simulated Immich, and what went over it: reads, pauses and resumes."""
+    """The line to the simulated Immich, and what went over it: reads, pauses, resumes, starts."""
 
     def __init__(self, transport: VirtualTransport) -> None:
         self.transport = transport
@@ -60,8 +61,9 @@ class Wire:
     def _named(self, method: str, path: str, body: bytes | None) -> str:
         if method == "GET":
             return f"GET {path}"
-        is_pause = b"true" in (body or b"") or b"pause" in (body or b"")
-        return f"{'pause' if is_pause else 'resume'} {path.rpartition('/')[2]}"
+        text = (body or b"").decode()
+        verb = "pause" if "true" in text or "pause" in text else "resume"
+        return f"{'start' if 'start' in text else verb} {path.rpartition('/')[2]}"
 
 
 class Scene:
@@ -79,7 +81,7 @@ class Scene:
         self.is_over: Callable[[], bool] = lambda: False
         self.daemon = self.new_daemon()
 
-    def new_daemon(self, server: type[VirtualServer] = VirtualServer) -> Daemon:
+    def new_daemon(self, server: Callable[[Wire], Server] = VirtualServer) -> Daemon:
         """Start a process anew: nothing but the ledger is left of the one before."""
         alarm = VirtualAlarm(self.engine, self._must_stop)
         self.daemon = Daemon(

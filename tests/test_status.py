@@ -1,6 +1,8 @@
 """The published picture, and how a change of it reads in the log."""
 
 import dataclasses
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -131,6 +133,32 @@ def test_the_end_of_all_work_is_said_whatever_waits_in_queues_that_are_not_the_d
     )
     assert [change.text for change in changes(before, after)][-1] == "Nothing is left to do."
     assert [*changes(after, after)] == []
+
+
+def test_a_queue_outside_its_hours_is_said_with_when_it_may_run_again_as_a_detail() -> None:
+    opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
+    after = dataclasses.replace(picture(Reason.CLOSED), opens=opens)
+    assert [*changes(picture(Reason.DRAINING), after)] == [
+        ("ocr is outside its hours until Tue 22:00.", True)
+    ]
+    assert [*changes(after, after)] == []
+
+
+def test_a_busy_machine_is_said_once_for_all_queues_and_so_is_its_end() -> None:
+    def both(one: Reason, other: Reason) -> Status:
+        queues = {name: dataclasses.replace(OCR, name=name) for name in ("ocr", "library")}
+        return Status(1, queues=queues, reasons={"ocr": one, "library": other})
+
+    free = both(Reason.RUNNING, Reason.WAITING)
+    ending, busy = both(Reason.DRAINING, Reason.LOADED), both(Reason.LOADED, Reason.LOADED)
+    told = "The machine has more to do than PAUSE_ABOVE_LOAD says: nothing new starts."
+    assert [change.text for change in changes(free, ending)][-1] == told
+    assert [*changes(ending, busy)] == []
+    assert [change.text for change in changes(busy, free)] == [
+        "ocr runs (5 jobs).",
+        "library waits for a slot (4 jobs).",
+        "The machine has time again.",
+    ]
 
 
 def test_a_queue_that_immich_no_longer_reports_is_passed_over() -> None:

@@ -26,6 +26,8 @@ WORDS: Final = {
     Reason.LENT: "open",
     Reason.UNRESTRICTED: "open",
     Reason.HELD: "held",
+    Reason.CLOSED: "closed",
+    Reason.LOADED: "loaded",
     Reason.PAUSED_BY_OTHERS: "paused",
     Reason.REFUSED: "refused",
     Reason.PROTECTED: "protected",
@@ -34,7 +36,10 @@ WORDS: Final = {
 
 
 class Totals(TypedDict):
-    """All queues together. Ages and estimates are whole seconds."""
+    """All queues together. Ages and estimates are whole seconds.
+
+    With ``dry_run`` it is what would be so: nothing is sent to Immich.
+    """
 
     active: int
     waiting: int
@@ -47,10 +52,14 @@ class Totals(TypedDict):
     updated: str
     age_seconds: int
     stale: bool
+    dry_run: bool
 
 
 class QueuePicture(TypedDict):
-    """One queue. ``waiting`` are the jobs that could start, whether or not it is paused."""
+    """One queue. ``waiting`` are the jobs that could start, whether or not it is paused.
+
+    ``may_run_at`` is when its hours begin again, null while nothing keeps it to hours.
+    """
 
     name: str
     label: str
@@ -63,6 +72,7 @@ class QueuePicture(TypedDict):
     reason: str
     eta_seconds: int | None
     rate_per_minute: float | None
+    may_run_at: str | None
 
 
 def totals(status: Status, now: float) -> Totals | None:
@@ -87,6 +97,7 @@ def totals(status: Status, now: float) -> Totals | None:
         updated=datetime.fromtimestamp(status.updated_at, UTC).isoformat(timespec="seconds"),
         age_seconds=max(0, int(now - status.updated)),
         stale=is_stale(status, now),
+        dry_run=status.is_rehearsal,
     )
 
 
@@ -100,6 +111,7 @@ def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:
     reason = status.reasons[queue.name]
     rate = status.rates.queues.get(queue.name)
     per_second = rate.per_second if rate else None
+    opens = status.opens.get(queue.name)
     return QueuePicture(
         name=queue.name,
         label=label(queue.name),
@@ -112,6 +124,7 @@ def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:
         reason=str(reason),
         eta_seconds=_whole(status.forecast.queues.get(queue.name)) if is_known else None,
         rate_per_minute=None if per_second is None else round(per_second * 60, 2),
+        may_run_at=None if opens is None else opens.isoformat(timespec="seconds"),
     )
 
 

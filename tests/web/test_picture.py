@@ -1,6 +1,8 @@
 """The picture in JSON: what the numbers are, and when they are old."""
 
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -26,6 +28,7 @@ def test_the_totals_are_of_all_queues_also_of_those_that_are_not_the_daemons() -
         "updated": "2026-09-21T14:13:20+00:00",
         "age_seconds": 2,
         "stale": False,
+        "dry_run": False,
     }
 
 
@@ -44,6 +47,7 @@ def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_show
         "reason": "running",
         "eta_seconds": 1337,
         "rate_per_minute": 45.0,
+        "may_run_at": None,
     }
     waiting = found[4]
     assert (waiting["waiting"], waiting["paused"], waiting["state"]) == (234, True, "waiting")
@@ -60,6 +64,26 @@ def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_show
 
 def test_every_reason_has_a_word() -> None:
     assert WORDS.keys() == set(Reason)
+
+
+def test_a_queue_outside_its_hours_tells_when_they_begin_again_with_the_zone() -> None:
+    opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
+    reasons = {**BUSY.reasons, "ocr": Reason.CLOSED, "videoConversion": Reason.LOADED}
+    found = {q["name"]: q for q in queues(replace(BUSY, opens=opens, reasons=reasons), AT)}
+    assert found["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
+    assert (found["ocr"]["state"], found["ocr"]["reason"]) == ("closed", "outside its hours")
+    busy = found["videoConversion"]
+    assert (busy["state"], busy["reason"], busy["may_run_at"]) == (
+        "loaded",
+        "the machine is busy",
+        None,
+    )
+
+
+def test_a_rehearsal_says_so() -> None:
+    found = totals(replace(BUSY, is_rehearsal=True), AT)
+    assert found is not None
+    assert found["dry_run"] is True
 
 
 def test_while_nothing_is_known_there_are_no_totals_and_no_queues() -> None:
