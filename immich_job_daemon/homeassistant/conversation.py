@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from immich_job_daemon.board import Board
-from immich_job_daemon.controls import Change
 from immich_job_daemon.homeassistant import commands, discovery, state
 from immich_job_daemon.homeassistant.refusals import SPAN, Refusals
 from immich_job_daemon.homeassistant.topics import OFFLINE, ONLINE, Topics
@@ -77,6 +76,10 @@ class Conversation:
         self._known: Mapping[str, str] = {}
         self._read_until: float | None = None
         self._said: dict[str, str] = {}
+        # Of what the last messages were made: while that is the same, so are they.
+        self._announced: tuple[list[str], int] | None = None
+        self._shown: Status | None = None
+        self._was_there = False
         self._shown_at = float("-inf")
         self._done: Mapping[str, float] = {}
 
@@ -141,6 +144,9 @@ class Conversation:
     def _announce(self, status: Status, queues: list[str]) -> None:
         topics = self._topics
         most = len(status.managed) or len(queues) or status.limit
+        if topics.discovery in self._said and self._announced == (queues, most):
+            return
+        self._announced = (queues, most)
         found = discovery.components(topics, queues, most)
         gone = {key: platform for key, platform in self._known.items() if key not in found}
         if gone:
@@ -149,8 +155,12 @@ class Conversation:
         self._known = {key: component["p"] for key, component in found.items()}
 
     def _show(self, status: Status, queues: list[str], now: float) -> None:
-        if now - self._shown_at < BETWEEN and self._topics.state in self._said:
+        is_said = self._topics.state in self._said
+        is_there = state.is_immich_there(status, now)
+        is_same = status is self._shown and is_there is self._was_there
+        if is_said and (is_same or now - self._shown_at < BETWEEN):
             return
+        self._shown, self._was_there = status, is_there
         self._done = state.estimates(status, self._done)
         found = state.shown(status, queues=queues, done=self._done, now=now, hide=self._hide)
         if self._say(self._topics.state, json.dumps(found, separators=(",", ":"))):
@@ -166,19 +176,18 @@ class Conversation:
 
     def _obey(self, topic: str, payload: bytes, *, retained: bool) -> None:
         try:
-            change = self._understood(topic, payload, retained=retained)
+            self._carry_out(topic, payload, retained=retained)
         except commands.RefusedCommandError as error:
             self._refusals, is_told = self._refusals.more(self._clock())
             if is_told:
                 log.warning("A command over MQTT, %.100s, is refused: %s.", topic, error)
-        else:
-            self._board.ask(change)
 
-    def _understood(self, topic: str, payload: bytes, *, retained: bool) -> Change:
+    def _carry_out(self, topic: str, payload: bytes, *, retained: bool) -> None:
         if retained:
             # The broker repeats it at each connection, long after anybody meant it.
             raise commands.RefusedCommandError("it was sent to be retained, which none may be")
         change = commands.read_command(self._topics, topic, payload)
         if why := commands.refusal(change, self._board.status):
             raise commands.RefusedCommandError(why)
-        return change
+        if not self._board.ask(change):
+            raise commands.RefusedCommandError("too much is asked for at once")

@@ -103,8 +103,8 @@ class Link:
                 level=logging.INFO,
             )
             return ASK_AGAIN
-        session = Session(broker, self._protocol, self._board, topics, self._hide)
         try:
+            session = Session(broker, self._protocol, self._board, topics, self._hide)
             why = session.talk(self._stopping, self._connected)
         except Exception as error:  # whatever a broker sends, the thread goes on
             log.debug("The connection to the MQTT broker failed.", exc_info=error)

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from immich_job_daemon.board import Board
+from immich_job_daemon.board import MOST_WISHES, Board
 from immich_job_daemon.controls import Controls, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.homeassistant import conversation, link, supervisor
@@ -337,6 +337,17 @@ def test_what_means_nothing_is_refused_with_one_line(
         f"{before}queue/search/set, is refused: {alone}.",
         f"{before}a\\u202eb/set, is refused: nothing can be asked for there.",
     ]
+
+
+def test_more_than_the_loop_can_be_asked_for_is_refused(
+    broker: Mosquitto, written: io.StringIO
+) -> None:
+    with linked(broker) as board, Ears(broker) as ears:
+        until(lambda: ears.state(TOPICS) != {})
+        for _ in range(2 * MOST_WISHES):
+            ears.shout(TOPICS.mode, b"open")
+        until(lambda: "is refused: too much is asked for at once." in written.getvalue())
+        assert len(board.take()) == MOST_WISHES
 
 
 def test_a_command_that_the_broker_has_kept_is_not_carried_out_again(

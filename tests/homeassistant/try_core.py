@@ -127,6 +127,8 @@ class Trial:
         until("one is open", lambda: len(paused(self.house.server)) == len(MANAGED) - 1)
 
     def the_number_lets_more_queues_run(self) -> None:
+        with self.house.server.present() as engine:
+            engine.upload(photos=40)
         self.core.call("number.set_value", LIMIT, value=3)
         until("three are open", lambda: len(paused(self.house.server)) == len(MANAGED) - 3)
         self._until_state(LIMIT, "3")

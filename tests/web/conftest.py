@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.web.chromium import ARGUMENTS, PROGRAM, SLOWEST
+from simulation.showing import ARGUMENTS, CHROMIUM
+from tests.web.chromium import SLOWEST
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=SLOWEST)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=PROGRAM, args=[*ARGUMENTS])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
         yield chromium
         chromium.close()
