@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
 from immich_job_daemon.config import Settings
+from immich_job_daemon.contradictions import contradictions, unknown
 from immich_job_daemon.dialects import JOBS, QUEUES, Dialect
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.immich import Immich
 from immich_job_daemon.queues import Queue, Snapshot, by_priority
+from immich_job_daemon.zone import local_zone
 
 
 def check(settings: Settings, immich: Immich, out: TextIO) -> bool:
@@ -38,11 +41,18 @@ def check(settings: Settings, immich: Immich, out: TextIO) -> bool:
         raise
     out.write(f"Immich       {connection.version}, through its {connection.api}\n")
     _permissions(connection.permissions, out)
+    if settings.scan is not None:
+        out.write(f"Scan         {_may_scan(connection.permissions)}\n")
+    if settings.scan is not None or settings.schedule:
+        zone = local_zone()
+        out.write(f"Local time   {datetime.now(zone):%a %H:%M}, zone {zone}\n")
     began = time.monotonic()
     snapshot = immich.look()
     took = time.monotonic() - began
     out.write(f"Looking      takes {took * 1000:.0f} ms\n\n")
     out.writelines(f"{line}\n" for line in _table(snapshot, settings))
+    warnings = [*contradictions(settings), *unknown(settings, frozenset(snapshot))]
+    out.writelines(f"\n{warning}\n" for warning in warnings)
     verdict = "The daemon can do its work." if is_kept else "The daemon would run without a ledger."
     out.write(f"\n{verdict}\n")
     return is_kept
@@ -73,6 +83,17 @@ def _may(permissions: frozenset[str] | None, dialect: Dialect) -> str:
         for verb, names in (("has", has), ("lacks", lacks))
         if names
     )
+
+
+def _may_scan(permissions: frozenset[str] | None) -> str:
+    if permissions is None:
+        return f"needs {JOBS.write}; whether the key has it, Immich does not tell"
+    if JOBS.write in JOBS.missing(permissions):
+        return (
+            f"the key lacks {JOBS.write}: without it SCAN has no effect, and all else works. In "
+            "Immich, under user icon > Account Settings > API Keys, give it to the key"
+        )
+    return f"the key has {JOBS.write}"
 
 
 def _data_dir(folder: Path, out: TextIO) -> bool:

@@ -20,8 +20,10 @@ from immich_job_daemon.config import Settings, SettingsError, read_options, read
 from immich_job_daemon.daemon import SLACK, Daemon
 from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.immich import Immich
-from immich_job_daemon.ledger import Ledger
-from immich_job_daemon.log import set_up
+from immich_job_daemon.ledger import Kept, Ledger
+from immich_job_daemon.log import NOTICE, set_up
+from immich_job_daemon.rehearsal import OnlyRead, Rehearsal
+from immich_job_daemon.server import Server
 from immich_job_daemon.status import Problem, Status, Trouble
 from immich_job_daemon.transport import HttpTransport
 
@@ -103,7 +105,8 @@ def _settings(given: argparse.Namespace) -> Settings | None:
         for problem in error.problems:
             log.error("%s", problem)
         return None
-    set_up(settings.log_level, sys.stderr, secrets=settings.secrets)
+    mark = "rehearsal: " if settings.dry_run and given.command is _run else ""
+    set_up(settings.log_level, sys.stderr, secrets=settings.secrets, mark=mark)
     for warning in warnings:
         log.warning("%s", warning)
     return settings
@@ -142,8 +145,15 @@ def _run(given: argparse.Namespace) -> int:
             __version__,
             settings.max_concurrent_jobs,
         )
+        if settings.dry_run:
+            log.log(
+                NOTICE,
+                "DRY_RUN is set: all is decided and shown as if it were so, and nothing is sent to "
+                "Immich.",
+            )
         due = alarm.monotonic() + SLACK
-        board = Board(Status(settings.max_concurrent_jobs, due=due), alarm.wake)
+        before = Status(settings.max_concurrent_jobs, due=due, is_rehearsal=settings.dry_run)
+        board = Board(before, alarm.wake)
         with _serving(board, settings), _linked(board, settings):
             return _run_seen(settings, alarm, board)
 
@@ -185,9 +195,9 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
         log.info("Stopped.")
         return OK
     immich = _immich(replace(settings, immich_url=url))
-    ledger = Ledger(settings.data_dir)
+    server, ledger = _touched(settings, immich)
     try:
-        Daemon(settings, immich, ledger, alarm, publish=board.publish, wishes=board.take).run()
+        Daemon(settings, server, ledger, alarm, publish=board.publish, wishes=board.take).run()
     except ImmichError as error:
         return _ended(error)
     finally:
@@ -196,8 +206,16 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
     return OK
 
 
+def _touched(settings: Settings, immich: Immich) -> tuple[Server, Kept]:
+    """Return the server and the ledger that a daemon works on: with DRY_RUN neither is changed."""
+    ledger = Ledger(settings.data_dir)
+    return (Rehearsal(immich), OnlyRead(ledger)) if settings.dry_run else (immich, ledger)
+
+
 def _release_unfound(settings: Settings, alarm: Alarm) -> None:
     """Resume what an earlier run left held, though Immich was not found: the last place may do."""
+    if settings.dry_run:
+        return
     url = discovery.recall(settings.data_dir) or discovery.PLACES[0]
     with closing(_immich(replace(settings, immich_url=url))) as immich:
         daemon = Daemon(settings, immich, Ledger(settings.data_dir), alarm)

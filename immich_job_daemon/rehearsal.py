@@ -4,6 +4,7 @@ What is decided next depends on what came of the commands before. So they are ca
 pretence: whether a queue is paused is what the daemon would have made of it, all else is real.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from immich_job_daemon.ledger import Kept
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import Queue, Snapshot
 from immich_job_daemon.server import Connected, Server
+
+log = logging.getLogger(__name__)
 
 
 class Rehearsal:
@@ -76,8 +79,15 @@ class OnlyRead:
         self._ledger = ledger
 
     def load(self) -> Memory | None:
-        """Return what was kept."""
-        return self._ledger.load()
+        """Return what was kept, and say what an earlier run left paused."""
+        memory = self._ledger.load()
+        if memory is not None and memory.held:
+            log.warning(
+                "An earlier run left paused, and a rehearsal resumes nothing: %s. To resume them, "
+                "run the command `release`.",
+                ", ".join(sorted(memory.held)),
+            )
+        return memory
 
     def save(self, memory: Memory) -> None:
         """Keep nothing: what is pretended must not be taken for true by the next run."""

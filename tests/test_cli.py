@@ -319,6 +319,79 @@ def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -
     assert "API Keys" in done.stderr
 
 
+# run, as a rehearsal
+
+
+def commands_to(server: SimulatedServer) -> list[str]:
+    """Return a list that is filled with all that is asked of Immich but to be told something."""
+    sent: list[str] = []
+
+    def note(method: str, path: str) -> None:
+        if method != "GET":
+            sent.append(f"{method} {path}")
+
+    server.faults = note
+    return sent
+
+
+def log_of(folder: Path) -> list[str]:
+    return (folder / "log.txt").read_text().splitlines()
+
+
+def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
+    with immich() as server:
+        with server.present() as engine:
+            engine.add("thumbnailGeneration", lasting(3600), count=9)
+            engine.add("videoConversion", lasting(3600), count=9)
+        sent = commands_to(server)
+        with daemon(server, tmp_path, DRY_RUN=True) as process:
+            until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
+            stop(process)
+        assert (sent, paused(server)) == ([], set())
+    assert not (tmp_path / "ledger.json").exists()
+    lines = log_of(tmp_path)
+    assert all(re.match(r"\[..:..:..\] [A-Z]+: rehearsal: ", line) for line in lines)
+    assert any("NOTICE" in line and "nothing is sent to Immich" in line for line in lines)
+    assert any("videoConversion finishes what it is at" in line for line in lines)
+
+
+def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
+    with immich() as server:
+        with daemon(server, tmp_path, ON_EXIT="keep") as process:
+            until(lambda: is_held(server))
+            stop(process)
+        kept = (tmp_path / "ledger.json").read_bytes()
+        sent = commands_to(server)
+        with daemon(server, tmp_path, DRY_RUN="true") as process:
+            until(lambda: any("rehearsal: Connected" in line for line in log_of(tmp_path)))
+            stop(process)
+        # Also where Immich is not found at all.
+        (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
+        server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
+        with daemon(server, tmp_path, DRY_RUN=True, IMMICH_URL="") as process:
+            until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
+            stop(process)
+        assert sent == []
+        assert is_held(server)
+    assert (tmp_path / "ledger.json").read_bytes() == kept
+    assert any("a rehearsal resumes nothing: duplicateD" in line for line in log_of(tmp_path))
+
+
+def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
+    tmp_path: Path,
+) -> None:
+    window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
+    with immich() as server, daemon(server, tmp_path, SCHEDULE=[window]) as process:
+        until(lambda: is_held(server))
+        stop(process)
+    warnings = [line[11:] for line in log_of(tmp_path) if "WARNING" in line]
+    assert warnings[0] == (
+        "WARNING: SCHEDULE: editor is in PROTECTED_QUEUES, so its window has no effect"
+    )
+    assert warnings[1].startswith("WARNING: SCHEDULE: Immich has no queue videos, so this has no ")
+    assert len(warnings) == 2
+
+
 # check
 
 
@@ -333,6 +406,35 @@ def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Pa
     assert "jobs API     the key has job.read; the key lacks job.create" in lines
     assert sum(line.split()[0] in Engine().queues for line in lines if line) == 19
     assert any("backgroundTask" in line and "open, protected" in line for line in lines)
+
+
+def test_check_tells_whether_a_scan_could_be_asked_for_and_what_time_it_is(tmp_path: Path) -> None:
+    wanted = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
+    with immich(frozenset({"queue.read", "queue.update"})) as server:
+        done = command("check", IMMICH_URL=server.url, **wanted)
+    assert done.returncode == 0, done.stderr
+    assert "Scan         the key lacks job.create: without it SCAN has no effect" in done.stdout
+    assert re.search(r"Local time   \w+ \d\d:\d\d, zone Asia/Kolkata\n", done.stdout)
+    with immich() as server:
+        done = command("check", IMMICH_URL=server.url, **wanted)
+    assert "Scan         the key has job.create\n" in done.stdout
+
+
+def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: Path) -> None:
+    with immich() as server:
+        done = command(
+            "check",
+            IMMICH_URL=server.url,
+            API_KEY=KEY,
+            DATA_DIR=str(tmp_path),
+            SCHEDULE="editor=22:00-06:00",
+            EXCLUSIVE="ocr,videos",
+        )
+    assert done.returncode == 0, done.stderr
+    assert "SCHEDULE: editor is in PROTECTED_QUEUES" in done.stdout
+    assert "EXCLUSIVE: Immich has no queue videos" in done.stdout
+    assert "The daemon can do its work." in done.stdout
+    assert "Scan  " not in done.stdout
 
 
 def test_check_ends_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:

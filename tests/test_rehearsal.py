@@ -1,5 +1,6 @@
 """DRY_RUN: everything is decided and shown, and nothing reaches Immich or the ledger."""
 
+import logging
 from collections.abc import Callable
 from datetime import time
 
@@ -116,6 +117,22 @@ def test_the_ledger_stays_as_it_was_and_is_where_it_begins() -> None:
     assert (disk.text, disk.writes) == (before, writes)
     # What the real daemon holds is not somebody else's pause; all the rest is.
     assert seen(scene, Reason.PAUSED_BY_OTHERS) == set(MANAGED) - KEPT.held
+
+
+def test_what_an_earlier_run_left_paused_is_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
+    disk = VirtualLedger()
+    assert OnlyRead(disk).load() is None
+    disk.save(Memory(taken_over=True))
+    assert OnlyRead(disk).load() == Memory(taken_over=True)
+    assert caplog.records == []
+    disk.save(KEPT)
+    assert OnlyRead(disk).load() == KEPT
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"a rehearsal resumes nothing: ocr, {VIDEO}." in record.getMessage()
 
 
 @pytest.mark.parametrize("on_exit", OnExit)
