@@ -375,6 +375,9 @@ class Daemon:
             self._failing_since = None
             self._retry.reset()
             status = replace(status, server=self._version())
+        before, problem = self.status.problem, status.problem
+        if problem is not None and (before is None or before.text != problem.text):
+            log.warning("%s.", problem.text)
         self._publish(status, wait)
 
     def _version(self) -> str | None:

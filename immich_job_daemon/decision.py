@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from immich_job_daemon.contradiction import Doing
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.scan import Scan
 from immich_job_daemon.windows import Window
@@ -111,7 +112,8 @@ class Decision:
     """What follows from one snapshot.
 
     The memory is to be kept before the commands are sent. ``opens`` tells of each queue outside
-    its hours when it may run again. ``wake`` is the time at which a lent turn ends or falls due,
+    its hours when it may run again, ``contested`` of each queue that somebody else works against
+    what that is. ``wake`` is the time at which a lent turn ends or falls due,
     or a window opens or closes, whatever else is expected; None if there is nothing of the kind.
     """
 
@@ -119,4 +121,5 @@ class Decision:
     memory: Memory
     reasons: Mapping[str, Reason]
     opens: Mapping[str, datetime] = field(default_factory=dict)
+    contested: Mapping[str, Doing] = field(default_factory=dict)
     wake: float | None = None

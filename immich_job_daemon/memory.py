@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from immich_job_daemon.contradiction import Contradiction
 from immich_job_daemon.controls import (
     Change,
     Controls,
@@ -57,6 +58,9 @@ class Memory:
         since: when each of the queues with a slot got it.
         yielded: the queues that have let others go first since they got their turn.
         waits: since when each queue waits that has work and may run.
+        defied: queues that are open though the daemon had paused them.
+        contradictions: what others did against the daemon, by queue, the latest ones.
+        commanded: when the last command was sent for each queue.
         turns: when each queue was last seen open, or first seen at all.
         was_away: something failed since the last snapshot, so that what it shows may have come
             about by itself: nobody's wish is read from it.
@@ -82,6 +86,9 @@ class Memory:
     since: Mapping[str, float] = field(default_factory=dict)
     yielded: frozenset[str] = frozenset()
     waits: Mapping[str, float] = field(default_factory=dict)
+    defied: frozenset[str] = frozenset()
+    contradictions: Mapping[str, tuple[Contradiction, ...]] = field(default_factory=dict)
+    commanded: Mapping[str, float] = field(default_factory=dict)
     turns: Mapping[str, float] = field(default_factory=dict)
     was_away: bool = True
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from immich_job_daemon import estimates, history
+from immich_job_daemon.contradiction import Doing
 from immich_job_daemon.decision import Action, Decision, Limits
 from immich_job_daemon.errors import (
     ImmichError,
@@ -37,6 +38,10 @@ def trouble_of(error: ImmichError) -> Trouble:
     return next(found, Trouble.UNEXPECTED)
 
 
+def _is_well(status: Status) -> bool:
+    return status.problem is None or status.problem.trouble is Trouble.CONTESTED
+
+
 class Recorder:
     """Keeps what the pictures are made of beside the memory.
 
@@ -64,7 +69,7 @@ class Recorder:
         """
         self.tally = self.tally.answered(took)
         before = self.status
-        was_well = before.updated is not None and before.problem is None
+        was_well = before.updated is not None and _is_well(before)
         working = {queue.name for queue in before.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
 
@@ -109,7 +114,7 @@ class Recorder:
         time: float,
         local: datetime | None = None,
     ) -> Status:
-        """Return the picture after a round; it shows no problem.
+        """Return the picture after a round in which nothing failed.
 
         Args:
             snapshot: every queue, as the last answers showed it.
@@ -132,7 +137,7 @@ class Recorder:
             order=order,
             reasons=reasons,
             opens=decision.opens,
-            problem=None,
+            problem=self._contest(decision.contested, time),
             forecast=self._outlook.forecast(snapshot, order, reasons, memory, local),
         )
         running = [
@@ -140,6 +145,21 @@ class Recorder:
         ]
         seen = history.observe(status.history, running=running, pending=status.pending, now=now)
         return replace(status, history=seen)
+
+    def _contest(self, contested: Mapping[str, Doing], time: float) -> Problem | None:
+        if not contested:
+            return None
+        before = self.status.problem
+        is_same = before is not None and before.trouble is Trouble.CONTESTED
+        since = before.since if before is not None and is_same else time
+        what = " and ".join(f"{doing} {name}" for name, doing in sorted(contested.items()))
+        return Problem(
+            Trouble.CONTESTED,
+            f"Something else keeps {what}: another tool or a person works against this daemon. "
+            "End that, or add the queue to PROTECTED_QUEUES; until then at most one command a "
+            "minute is sent for it",
+            since,
+        )
 
     def trouble(
         self, error: ImmichError, status: Status, memory: Memory, *, now: float, time: float

@@ -63,10 +63,14 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
     look for what is missing: a drained queue in which something may be started, and the next one
     only when what the one before found is done. It is written down before it is asked, so it is
     asked once, whatever becomes of it.
+21. No war. Somebody resumes a held queue again and again, or pauses one that has a slot: after
+    three times within ten minutes at most one command a minute is sent for it, until ten minutes
+    have passed in peace.
 
 The modes of a person go before rules 15 to 19: open means open.
 """
 
+from math import inf
 from typing import Final
 
 from immich_job_daemon.controls import Mode
@@ -76,13 +80,13 @@ from immich_job_daemon.decision import (
     Command,
     Decision,
     Limits,
-    Reason,
 )
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import ENTRY, Queue, Snapshot
+from immich_job_daemon.queues import ENTRY, Snapshot
+from immich_job_daemon.recognition import TRUCE, Recognition
 from immich_job_daemon.scan import next_to_ask
-from immich_job_daemon.situation import TURN_EVERY, Situation
-from immich_job_daemon.windows import closed_until, next_edge
+from immich_job_daemon.situation import TURN_EVERY
+from immich_job_daemon.windows import next_edge
 
 TURN: Final = 2.0
 """Seconds a turn lasts: BullMQ's workers take a job within milliseconds of a resume."""
@@ -119,69 +123,23 @@ def decide(
     draft.admit()
     draft.let_others_go_first()
     draft.take_turns()
-    commands = draft.pauses() or [*draft.resumes(), *draft.give_back()] or draft.starts()
+    commands = (
+        draft.in_peace(draft.pauses())
+        or draft.in_peace([*draft.resumes(), *draft.give_back()])
+        or draft.starts()
+    )
     return Decision(
         commands=tuple(commands),
-        memory=draft.memory(),
+        memory=draft.memory(commands),
         reasons={name: draft.reason(queue, commands) for name, queue in snapshot.items()},
         opens=draft.opens,
+        contested=draft.contested(),
         wake=draft.wake(),
     )
 
 
-class _Draft(Situation):
+class _Draft(Recognition):
     """One decision in the making: the rules, a step each."""
-
-    # In which queues nothing may be started (rules 11, 12, 15 and 19).
-
-    def bar(self) -> None:
-        controls = self.before.controls
-        if self.is_open:
-            return
-        if self.around.is_loaded:
-            self.barred |= dict.fromkeys(self.managed, Reason.LOADED)
-        if self.around.local is not None:
-            for name in self.managed:
-                opens = closed_until(self.settings.schedule, name, self.around.local)
-                if opens is not None:
-                    self.opens[name] = opens
-                    self.barred[name] = Reason.CLOSED
-        held = self.managed if controls.mode is Mode.HELD else controls.held & self.managed.keys()
-        self.barred |= dict.fromkeys(held, Reason.HELD)
-
-    # What is seen, told apart by whose doing it is (rules 7 and 8).
-
-    def recognise(self) -> None:
-        for name, queue in self.managed.items():
-            if queue.is_paused:
-                self._recognise_paused(name)
-            else:
-                self._recognise_open(queue)
-                self.turns[name] = self.now
-
-    def _recognise_paused(self, name: str) -> None:
-        if name in self.held or name in self.unsure or not self.before.taken_over:
-            self.held.add(name)
-            self.others.discard(name)
-            return
-        self.others.add(name)
-        self.wanted.discard(name)
-        self.lent.pop(name, None)
-        if name in self.slots:
-            self.slots.remove(name)
-
-    def _recognise_open(self, queue: Queue) -> None:
-        name = queue.name
-        if name in self.slots or name in self.lent:
-            if name not in self.unsure:
-                self.held.discard(name)
-        elif not self.before.was_away and (name in self.held or name in self.others):
-            self.wanted.add(name)
-            controls = self.before.controls
-            is_automatic = controls.mode is Mode.AUTOMATIC
-            if is_automatic and name in controls.held and name not in self.unsure:
-                self.lift(name)
-        self.others.discard(name)
 
     # Whether there is a limit (rules 10 and 11).
 
@@ -356,6 +314,16 @@ class _Draft(Situation):
         ]
         self.held -= {queue.name for queue in left if not queue.is_paused}
         return [Command(Action.RESUME, queue.name) for queue in left if queue.is_paused]
+
+    def in_peace(self, commands: list[Command]) -> list[Command]:
+        """Return the commands without those that would go on with a war (rule 21)."""
+        contested = self.contested()
+        return [
+            command
+            for command in commands
+            if command.queue not in contested
+            or self.now - self.before.commanded.get(command.queue, -inf) >= TRUCE
+        ]
 
     def starts(self) -> list[Command]:
         scan, local = self.settings.scan, self.around.local

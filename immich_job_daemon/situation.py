@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from immich_job_daemon.contradiction import PEACE
 from immich_job_daemon.controls import Mode
 from immich_job_daemon.decision import Action, Circumstances, Command, Limits, Reason
 from immich_job_daemon.memory import Memory
@@ -61,6 +62,12 @@ class Situation:
         self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
         self.turns = {name: memory.turns.get(name, now) for name in self.managed}
         self.scan = memory.scan
+        self.defied = set(memory.defied & self.managed.keys())
+        lately = {
+            name: tuple(one for one in those if now - one.at < PEACE)
+            for name, those in memory.contradictions.items()
+        }
+        self.contradictions = {name: those for name, those in lately.items() if those}
         self.since = dict(memory.since)
         self.yielded = set(memory.yielded)
         self.is_limited = memory.is_limited
@@ -181,7 +188,7 @@ class Situation:
 
     # What comes out.
 
-    def memory(self) -> Memory:
+    def memory(self, commands: Iterable[Command]) -> Memory:
         """Return what is to be remembered of it."""
         controls = self.before.controls
         return replace(
@@ -194,6 +201,12 @@ class Situation:
             wanted=frozenset(self.wanted),
             controls=replace(controls, held=controls.held - self.lifted),
             scan=self.scan,
+            defied=frozenset(self.defied),
+            contradictions=self.contradictions,
+            commanded={
+                **self.before.commanded,
+                **{command.queue: self.now for command in commands},
+            },
             lent=self.lent,
             since={name: self.since.get(name, self.now) for name in self.slots},
             yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),

@@ -52,6 +52,7 @@ class Trouble(StrEnum):
     PERMISSION_MISSING = "permission missing"
     REFUSED = "refused"
     UNEXPECTED = "unexpected"
+    CONTESTED = "contested"
 
 
 AWAY: Final = frozenset({Trouble.SEARCHING, Trouble.UNREACHABLE, Trouble.NOT_IMMICH})

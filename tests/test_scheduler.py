@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from immich_job_daemon.contradiction import PEACE, Contradiction, Doing
 from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Action, Circumstances, Command, Decision, Reason
 from immich_job_daemon.memory import (
@@ -18,6 +19,7 @@ from immich_job_daemon.memory import (
     after_unclear_pause,
 )
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue, Snapshot
+from immich_job_daemon.recognition import TRUCE
 from immich_job_daemon.scan import Scan
 from immich_job_daemon.scheduler import TURN, YIELDS_AGAIN, decide
 from immich_job_daemon.situation import TURN_EVERY
@@ -983,3 +985,69 @@ def test_rule_20_who_may_not_start_anything_is_not_asked() -> None:
     assert decide(seen, memory, Limits(scan=AT_THREE), 0.0, at("03:00")).commands == ()
     memory = replace(ours(METADATA, slots=(SEARCH,)), cannot_scan=True)
     assert decide(seen, memory, Limits(scan=AT_THREE), 0.0, at("03:00")).commands == ()
+
+
+# 21. No war
+
+
+def test_rule_21_after_three_times_at_most_one_command_a_minute_is_sent() -> None:
+    """Another tool resumes a queue the second after each pause."""
+    seen = snapshot(opened(METADATA, 1, 900), held(SEARCH, 0, active=0))
+    memory = ours(SEARCH, slots=(METADATA,))
+    sent: list[float] = []
+    contested: list[float] = []
+    for second in range(1200):
+        now = float(second)
+        seen = {**seen, SEARCH: opened(SEARCH, 0, 5)}
+        commands, after, decision = whole_round(seen, memory, Limits(), now)
+        assert {command.queue for command in commands} <= {SEARCH}
+        sent += [now] * len(commands)
+        contested += [now] if SEARCH in decision.contested else []
+        seen, memory = after, decision.memory
+    assert contested[0] <= 3.0, "it is noticed"
+    assert decision.contested == {SEARCH: Doing.RESUMING}
+    late = [moment for moment in sent if moment > contested[0]]
+    assert len(late) >= 10, "it does not give up either"
+    assert all(later - earlier >= TRUCE for earlier, later in pairwise(late))
+
+
+def test_rule_21_who_keeps_pausing_is_named_as_well() -> None:
+    memory = ours()
+    for second in range(0, 30, 10):
+        running, _, decision = whole_round(
+            snapshot(opened(SEARCH, 1, 5)), memory, Limits(), float(second)
+        )
+        assert running == []
+        paused = snapshot(held(SEARCH, 5))
+        memory = decide(paused, decision.memory, Limits(), second + 5.0).memory
+    decision = decide(snapshot(held(SEARCH, 5)), memory, Limits(), 40.0)
+    assert decision.contested == {SEARCH: Doing.PAUSING}
+    assert decision.reasons[SEARCH] is Reason.PAUSED_BY_OTHERS
+
+
+def test_rule_21_a_person_who_resumes_a_queue_now_and_then_is_no_war() -> None:
+    memory = ours(SEARCH, slots=(METADATA,))
+    for number in range(6):
+        now = number * PEACE / 2
+        seen = snapshot(opened(METADATA, 1, 900), opened(SEARCH, 0, 5))
+        commands, _, decision = whole_round(seen, memory, Limits(), now)
+        assert commands == [Command(Action.PAUSE, SEARCH)]
+        assert decision.contested == {}
+        memory = decision.memory
+
+
+def test_rule_21_peace_comes_after_ten_quiet_minutes() -> None:
+    times = tuple(Contradiction(float(n), Doing.RESUMING) for n in range(3))
+    memory = ours(SEARCH, slots=(METADATA,), contradictions={SEARCH: times})
+    seen = snapshot(opened(METADATA, 1, 900), held(SEARCH, 5))
+    assert decide(seen, memory, Limits(), PEACE - 1).contested == {SEARCH: Doing.RESUMING}
+    assert decide(seen, memory, Limits(), PEACE + 2).contested == {}
+
+
+def test_rule_21_immichs_own_start_is_nobodys_doing() -> None:
+    memory = ours(METADATA, slots=(SEARCH,))
+    for now in range(10):
+        seen = snapshot(opened(METADATA), opened(SEARCH, 1, 5))
+        _, _, decision = whole_round(seen, after_failure(memory), Limits(), float(now))
+        assert decision.contested == {}
+        memory = decision.memory

@@ -7,7 +7,7 @@ import pytest
 
 from immich_job_daemon.controls import Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
-from immich_job_daemon.status import State
+from immich_job_daemon.status import State, Trouble
 from tests.scene import FACES, MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scene, order_of_starts
 
 
@@ -217,3 +217,34 @@ def test_the_version_is_asked_for_again_after_immich_was_away() -> None:
     scene.rounds(lambda: scene.daemon.status.problem is None)
     assert scene.wire.sent.count("GET /api/server/version") == 1
     assert scene.daemon.status.server == "3.1.0"
+
+
+# Somebody else
+
+
+def test_another_tool_that_works_against_the_daemon_is_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="immich_job_daemon")
+    scene = connected()
+    scene.backlog(SEARCH, FACES, count=2000)
+    scene.daemon.round()
+
+    def resume() -> None:
+        scene.engine.resume(FACES, by="another tool")
+        scene.engine.at(scene.engine.now + 5.0, resume)
+
+    resume()
+    scene.rounds(lambda: scene.daemon.status.problem is not None)
+    problem = scene.daemon.status.problem
+    assert problem is not None
+    assert problem.trouble is Trouble.CONTESTED
+    assert "keeps resuming faceDetection" in problem.text
+    assert scene.daemon.status.state is State.ATTENTION
+    scene.wire.sent.clear()
+    end = scene.engine.now + 300.0
+    scene.rounds(lambda: scene.engine.now > end)
+    assert len(scene.wire.of("pause", "resume")) <= 6
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage() for record in warnings] == [f"{problem.text}."]
