@@ -26,6 +26,16 @@ ROOT = Path(__file__).parent.parent
 ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())
 FORMS: Final[dict[str, Any]] = CONFIG["schema"]
+Form = str | list[Any] | dict[str, Any]
+"""How config.yaml says what an option is: in a word, or as a list or an object of such."""
+OBJECTS: Final[list[object]] = [
+    {"a": ["x"]},
+    [["x"]],
+    [{"b": "x"}],
+    [{"a": "x"}],
+    [{"a": [1]}],
+    None,
+]
 NO_OPTION = {"DATA_DIR", "STATUS_PORT", "UI_PORT", "UI_PASSWORD"}
 """Settings that are none of the add-on's options: its data are always below /data, Home Assistant
 says at which ports it is reached, and lets nobody else to the page."""
@@ -94,25 +104,37 @@ def saved(options: Mapping[str, object]) -> dict[str, object]:
     merged = {**CONFIG["options"], **options}
     result = {name: checked(FORMS[name], value) for name, value in merged.items() if name in FORMS}
     for name, form in FORMS.items():
-        if name not in result and not single(form).endswith("?"):
+        if name not in result and not is_optional(form):
             raise OptionRefusedError(f"Missing option '{name}'")
     return result
 
 
-def single(form: str | list[str]) -> str:
-    """Return the form of an item: a list is optional if its items are."""
-    return form[0] if isinstance(form, list) else form
+def is_optional(form: Form) -> bool:
+    """Whether an option may be left out: a list if its items may be, one of objects never."""
+    item = form[0] if isinstance(form, list) else form
+    return isinstance(item, str) and item.endswith("?")
 
 
-def checked(form: str | list[str], value: object) -> object:
+def checked(form: Form, value: object) -> object:
     if isinstance(form, list):
         if not isinstance(value, list):
             raise OptionRefusedError("is no list")
         return [checked(form[0], item) for item in value]
+    if isinstance(form, dict):
+        return checked_object(form, value)
     if value is None:
         raise OptionRefusedError("null")
     kind, _, bounds = form.removesuffix("?").partition("(")
     return CHECKS[kind](bounds.removesuffix(")"), value)
+
+
+def checked_object(form: dict[str, Any], value: object) -> object:
+    if not isinstance(value, dict):
+        raise OptionRefusedError("is no object")
+    missing = [key for key in form if key not in value and not is_optional(form[key])]
+    if missing:
+        raise OptionRefusedError(f"Missing option '{missing[0]}'")
+    return {key: checked(form[key], item) for key, item in value.items() if key in form}
 
 
 def text(_: str, value: object) -> str:
@@ -138,6 +160,27 @@ def whole(bounds: str, value: object) -> int:
     return int(number)
 
 
+def real(bounds: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type] # anything may be stored
+    except (TypeError, ValueError):
+        raise OptionRefusedError("is no number") from None
+    least, most = (float(bound or default) for bound, default in limits(bounds))
+    if not least <= number <= most:
+        raise OptionRefusedError("is out of range")
+    return number
+
+
+def boolean(_: str, value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "enable": True}
+    words |= {"0": False, "false": False, "no": False, "off": False, "disable": False}
+    if isinstance(value, str):
+        if value.lower() not in words:
+            raise OptionRefusedError("is neither")
+        return words[value.lower()]
+    return bool(value)
+
+
 def limits(bounds: str) -> Iterator[tuple[str, float]]:
     least, _, most = bounds.partition(",")
     return iter([(least, -math.inf), (most, math.inf)])
@@ -160,12 +203,14 @@ CHECKS: Final = {
     "password": text,
     "url": url,
     "int": whole,
+    "float": real,
+    "bool": boolean,
     "match": matching,
     "list": one_of,
 }
 
 
-def takes(form: str | list[str], value: object) -> bool:
+def takes(form: Form, value: object) -> bool:
     try:
         checked(form, value)
     except OptionRefusedError:
@@ -183,11 +228,14 @@ def takes(form: str | list[str], value: object) -> bool:
         ("list(a|b)?", ["a", "b"], ["A", "", "a|b", None]),
         (["str?"], [[], ["a", ""]], ["a", [1], [None]]),
         ("match(^[0-9]+$)", ["7", 7, "7\n"], ["", "seven", None]),
+        ("float(0.1,)?", [0.1, 2, "1.5", True], [0, "", "high", None, [1]]),
+        ("bool?", [True, "on", "False", 0], ["", "perhaps", None]),
+        ([{"a": ["str"], "b": "str?"}], [[], [{"a": ["x"]}], [{"a": [], "c": 1}]], OBJECTS),
     ],
     ids=str,
 )
 def test_options_are_checked_here_as_the_supervisor_was_seen_to_check_them(
-    form: str | list[str], taken: list[object], refused: list[object]
+    form: Form, taken: list[object], refused: list[object]
 ) -> None:
     assert [value for value in taken if not takes(form, value)] == []
     assert [value for value in refused if takes(form, value)] == []
@@ -330,23 +378,35 @@ def accepts(name: str, value: object) -> bool:
     return True
 
 
-def form_of(name: str) -> str | list[str]:
+def form_of(name: str) -> Form:
     """Return the form that the daemon's own schema asks for, without the mark of an optional one.
 
     Durations are given as ``match``: what exactly matches is the next test's matter.
     """
-    setting = SETTINGS[name]
+    window = {"queues": ["ocr"], "from": "22:00", "to": "06:00"}
     if name in SECRETS:
         return "password"
-    if accepts(name, ["sidecar"]):
+    if accepts(name, [window]):
+        return [{"queues": ["str"], "from": "str", "to": "str", "days": "str?"}]
+    if accepts(name, ["sidecar"]) or accepts(name, ["sidecar,ocr"]):
         return ["str?"]
-    if accepts(name, 5) and accepts(name, "5s"):
+    return word_for(name)
+
+
+def word_for(name: str) -> str:
+    """Return the form of what is no list and no secret."""
+    yes: object = True
+    if accepts(name, yes):
+        return "bool"
+    if accepts(name, 100) and accepts(name, "100s"):
         return "match"
+    if accepts(name, 5.5):
+        return f"float({next(n / 10 for n in range(100) if accepts(name, n / 10))},)"
     if accepts(name, 5):
         return f"int({min(number for number in range(-5, 6) if accepts(name, number))},)"
-    if accepts(name, "anything-at-all"):
+    if accepts(name, "anything-at-all") or accepts(name, "03:00"):
         return "str"
-    choices = [word for word in re.findall(r"\w+", setting.expected) if accepts(name, word)]
+    choices = [word for word in re.findall(r"\w+", SETTINGS[name].expected) if accepts(name, word)]
     return f"list({'|'.join(choices)})"
 
 
@@ -358,22 +418,26 @@ def test_types_are_those_of_the_daemons_own_schema() -> None:
         is_optional = SETTINGS[name].default is not None and not CONFIG["options"].get(name)
         expected[name] = f"{form}?" if is_optional and isinstance(form, str) else form
     actual = {
-        name: "match" if str(form).startswith("match(") else form for name, form in FORMS.items()
+        name: re.sub(r"^match\(.*\)", "match", form) if isinstance(form, str) else form
+        for name, form in FORMS.items()
     }
     assert actual == expected
 
 
 def test_defaults_are_those_of_the_daemons_own_schema() -> None:
-    assert CONFIG["options"] == {name: SETTINGS[name].default for name in CONFIG["options"]}
+    for name, value in CONFIG["options"].items():
+        # Where Home Assistant has a list, the environment has an empty text.
+        assert value == (SETTINGS[name].default or value)
+        assert accepts(name, value)
+    defaults, _ = read_settings({}, {"API_KEY": "x"})
+    assert read_settings({}, {"API_KEY": "x", **CONFIG["options"]}) == (defaults, [])
 
 
-def test_the_page_shows_four_fields_and_hides_the_others() -> None:
+def test_the_page_shows_five_fields_and_hides_the_others() -> None:
     shown = [
-        name
-        for name, form in FORMS.items()
-        if name in CONFIG["options"] or not single(form).endswith("?")
+        name for name, form in FORMS.items() if name in CONFIG["options"] or not is_optional(form)
     ]
-    assert shown == ["IMMICH_URL", "API_KEY", "MAX_CONCURRENT_JOBS", "POLL_INTERVAL"]
+    assert shown == ["IMMICH_URL", "API_KEY", "MAX_CONCURRENT_JOBS", "POLL_INTERVAL", "SCHEDULE"]
 
 
 @pytest.mark.parametrize("value", [10, "10", "10s", "0.5m", 2.5, "1 minute", "1m30s", "1 h", ""])
@@ -385,6 +449,54 @@ def test_every_interval_that_the_daemon_understands_can_be_entered(value: object
 @pytest.mark.parametrize("value", [-1, "soon", "-5", True, None, [], {}])
 def test_an_interval_that_is_none_is_refused_by_the_page(value: object) -> None:
     assert not takes(FORMS["POLL_INTERVAL"], value)
+
+
+@pytest.mark.parametrize("name", ["YIELD_AFTER", "MAX_WAIT"])
+@pytest.mark.parametrize("value", [300, "300", "5m", "12 hours", "1 day", "1h30m", ""])
+def test_every_duration_that_the_daemon_understands_can_be_entered(
+    name: str, value: object
+) -> None:
+    assert takes(FORMS[name], value)
+    assert accepts(name, checked(FORMS[name], value))
+
+
+WINDOWS: Final = [
+    {"queues": ["videoConversion"], "from": "22:00", "to": "06:00", "days": "mon-fri"},
+    {"queues": ["all"], "from": "12:00", "to": "13:30"},
+    {"queues": ["ocr", "smartSearch"], "from": "9:00", "to": "17:00", "days": ""},
+]
+
+
+def test_windows_as_the_page_stores_them_are_those_of_the_environment() -> None:
+    settings, warnings = read_settings({}, saved({"API_KEY": "x", "SCHEDULE": WINDOWS}))
+    assert warnings == []
+    text = "videoConversion=22:00-06:00 mon-fri; all=12:00-13:30; ocr,smartSearch=9:00-17:00"
+    assert settings == read_settings({"API_KEY": "x", "SCHEDULE": text}, None)[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "videoConversion=22:00-06:00",
+        [{"queues": ["ocr"], "from": 1320, "to": "06:00"}],
+        [{"queues": "ocr", "from": "22:00", "to": "06:00"}],
+        [{"queues": ["ocr"], "from": "22:00"}],
+        [{"from": "22:00", "to": "06:00"}],
+        [{"queues": ["ocr"], "from": "22:00", "to": "06:00", "days": ["mon"]}],
+    ],
+    ids=str,
+)
+def test_windows_that_would_be_misread_are_refused_by_the_page(wrong: object) -> None:
+    """A time without quotes has become a number by then: 1320 could be 22:00 or 13:20."""
+    assert not takes(FORMS["SCHEDULE"], wrong)
+
+
+def test_numbers_and_yes_or_no_come_as_what_they_are_whatever_was_typed() -> None:
+    for typed in ("1.5", 1.5):
+        options = saved({"API_KEY": "x", "PAUSE_ABOVE_LOAD": typed, "DRY_RUN": "on"})
+        assert (options["PAUSE_ABOVE_LOAD"], options["DRY_RUN"]) == (1.5, True)
+        settings, _ = read_settings({}, options)
+        assert (settings.pause_above_load, settings.dry_run) == (1.5, True)
 
 
 # What people have stored, and what they will.
@@ -432,6 +544,13 @@ def test_every_option_reaches_the_daemon() -> None:
             "QUEUE_PRIORITY": ["videoConversion", "sidecar"],
             "PROTECTED_QUEUES": ["none"],
             "UNRESTRICTED_BELOW": 20,
+            "SCHEDULE": WINDOWS[:1],
+            "EXCLUSIVE": ["smartSearch,faceDetection,ocr", "library,sidecar"],
+            "YIELD_AFTER": 300,
+            "MAX_WAIT": "12 hours",
+            "PAUSE_ABOVE_LOAD": 2,
+            "SCAN": "03:00 sun",
+            "DRY_RUN": True,
             "ON_EXIT": "keep",
             "LOG_LEVEL": "debug",
             "MQTT_URL": "mqtt://ha:secret@192.168.1.5",
@@ -443,6 +562,13 @@ def test_every_option_reaches_the_daemon() -> None:
     assert settings.queue_priority == ("videoConversion", "sidecar")
     assert settings.protected_queues == frozenset()
     assert settings.unrestricted_below == 20
+    assert [str(window.start) for window in settings.schedule] == ["22:00:00"]
+    assert [len(group) for group in settings.exclusive] == [3, 2]
+    assert (settings.yield_after, settings.max_wait) == (300, 43200)
+    assert settings.pause_above_load == 2
+    assert settings.scan is not None
+    assert settings.scan.window.days == {6}
+    assert settings.dry_run is True
     assert settings.on_exit.value == "keep"
     assert settings.log_level == "debug"
     assert str(settings.mqtt_url) == "192.168.1.5:1883"

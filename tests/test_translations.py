@@ -44,9 +44,19 @@ def texts(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
+def fields_of(form: object) -> list[str]:
+    """Return the parts of what an option's list is made of; none where it is no list of objects."""
+    item = form[0] if isinstance(form, list) else form
+    return list(item) if isinstance(item, dict) else []
+
+
 def verbatim(text: str) -> list[str]:
     """Return what is to be typed or clicked as it stands, so is the same in every language."""
-    return sorted(re.findall(r"https?://[\d.]+:\d+|\b[a-z]+\.[a-z]+\b|\b30s\b|\b1 minute\b", text))
+    typed = (
+        r"https?://[\d.]+:\d+|\b[a-z]+\.[a-z]+\b|\b30s\b|\b1 minute\b|\b5m\b|\b12h\b|\b1\.5\b"
+        r"|\b\d\d:\d\d\b|\bmon-fri\b|\bsat,sun\b|\b[a-z]+[A-Z]\w+\b"
+    )
+    return sorted(re.findall(typed, text))
 
 
 def test_there_is_a_file_for_every_language_and_no_other() -> None:
@@ -60,9 +70,12 @@ def test_every_option_and_port_has_its_texts_and_there_is_no_key_too_many(langua
     translated = translation(language)
     assert translated.keys() == {"configuration", "network"}
     assert list(translated["configuration"]) == list(CONFIG["schema"])
-    assert all(
-        option.keys() == {"name", "description"} for option in translated["configuration"].values()
-    )
+    for name, option in translated["configuration"].items():
+        fields = fields_of(CONFIG["schema"][name])
+        texts_of = {"name", "description"}
+        assert option.keys() == (texts_of | {"fields"} if fields else texts_of), name
+        assert list(option.get("fields", {})) == fields, name
+        assert all(field.keys() == texts_of for field in option.get("fields", {}).values()), name
     assert translated["network"].keys() == CONFIG["ports"].keys()
 
 
@@ -106,6 +119,8 @@ def test_what_is_typed_as_it_stands_is_the_same_in_every_language(language: str)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_choice_that_is_explained_is_one(language: str) -> None:
     options = translation(language)["configuration"]
+    queues = options["SCHEDULE"]["fields"]["queues"]["description"]
+    assert re.search(r"\ball\b", queues)
     assert all(word in options["ON_EXIT"]["description"] for word in ("release", "keep"))
     levels = CONFIG["schema"]["LOG_LEVEL"].partition("(")[2]
     told = re.findall(r"\b(info|debug|warning)\b", options["LOG_LEVEL"]["description"])
