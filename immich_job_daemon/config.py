@@ -109,7 +109,7 @@ SCHEMA: Final = vol.Schema(
             default="",
             description="a time such as 03:00, a window such as 01:00-05:00 mon-fri, or nothing",
         ): timetable.scan,
-        vol.Optional("DRY_RUN", default=False, description="true or false"): values.yes_or_no,
+        vol.Optional("DRY_RUN", default="false", description="true or false"): values.yes_or_no,
         vol.Optional("ON_EXIT", default="release", description="release or keep"): vol.All(
             values.text, vol.Lower, vol.Coerce(OnExit, msg="is neither of the two")
         ),
