@@ -6,14 +6,14 @@ that passes on, a batch that ends. Where one queue feeds another beside it, ther
 changes: it is imagined in steps then, each a part of the time before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Final
 
 from immich_job_daemon import follow_ups
 from immich_job_daemon.follow_ups import DOWNSTREAM, SOURCES, WAITS_FOR, Batch
 from immich_job_daemon.imagined_queue import CRUMB, ImaginedQueue, Lead, Part
+from immich_job_daemon.plan import Plan
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.rates import FASTEST, MOST_BESIDE, Rates, job_takes
 
@@ -25,38 +25,6 @@ MOST_STEPS: Final = 300
 
 SHARE_OF_PAST: Final = 0.25
 """How long a step is, at most, while one queue feeds another, as a share of the time before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What keeps queues from running beside the limit.
-
-    Attributes:
-        hours: from when to when queues may run, in seconds from now; one that is not in it
-            always may.
-        groups: queues of which only one runs at a time.
-    """
-
-    hours: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-    groups: Sequence[AbstractSet[str]] = ()
-
-    def is_open(self, name: str, at: float) -> bool:
-        """Whether a queue may run at a time."""
-        spans = self.hours.get(name)
-        return spans is None or any(opens <= at + CRUMB < closes for opens, closes in spans)
-
-    def next_edge(self, names: Iterable[str], after: float) -> float | None:
-        """Return when one of the queues may run or may not next."""
-        edges = (e for name in names for span in self.hours.get(name, ()) for e in span)
-        return min((edge for edge in edges if edge > after + CRUMB), default=None)
-
-    def rivals(self, name: str) -> AbstractSet[str]:
-        """Return the queues that do not run while this one does."""
-        return {rival for group in self.groups if name in group for rival in group} - {name}
-
-
-FREE: Final = Plan()
-"""Nothing but the limit."""
 
 
 class Course:
@@ -159,13 +127,18 @@ class Course:
                 working = [queue for queue in self._downstream if queue.works]
                 fed = self._fed(working)
             if not any(queue.left for queue in working):
-                edge = self._plan.next_edge((q.name for q in self._ranked if q.left), now)
+                edge = self._plan.next_edge(now) if self._is_closed_out(now) else None
                 if edge is None:
                     break
                 now = edge
                 continue
             now += self._step(working, fed, now)
         self._doubt()
+
+    def _is_closed_out(self, now: float) -> bool:
+        """Whether a queue could go on if it were not for the hour."""
+        waiting = (q for q in self._ranked if q.left and q.paces is not None)
+        return any(not self._plan.is_open(queue.name, now) for queue in waiting)
 
     def _pass_slots_on(self, fed: AbstractSet[ImaginedQueue], now: float) -> bool:
         """Let who is drained give its slot to the first that waits; return whether any did."""
@@ -217,7 +190,7 @@ class Course:
         for queue in working:
             queue.takes = queue.paces[beside] if queue.paces else 0.0
         step = self._until_change(working, fed, now)
-        edge = self._plan.next_edge((queue.name for queue in self._ranked), now)
+        edge = self._plan.next_edge(now)
         step = step if edge is None else min(step, edge - now)
         budgets = [(step - max(0.0, queue.starts - now)) / queue.takes for queue in working]
         # Twice, for what comes to a queue from one behind it.

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from immich_job_daemon.course import FREE, Course, Plan
+from immich_job_daemon.course import Course
 from immich_job_daemon.learned import from_json, to_json
+from immich_job_daemon.plan import ALWAYS, Plan
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.rates import Rate, Rates, observe
 
@@ -41,7 +42,7 @@ def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, an
     running: Sequence[str],
     waiting: Sequence[str],
     limit: int,
-    plan: Plan = FREE,
+    plan: Plan = ALWAYS,
 ) -> Forecast:
     """Return when everything will be done if nothing more comes from outside.
 

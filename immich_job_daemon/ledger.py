@@ -8,7 +8,6 @@ before a pause is sent, so that a crash at any point leaves no queue paused that
 import json
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -97,31 +96,36 @@ class Kept(Protocol):
 
 def encode(memory: Memory) -> str:
     """Return the part of the memory that survives, as the text of a ledger file."""
+    rates = estimates.to_json(memory.rates)
+    return json.dumps({**essence(memory), "rates": rates}, indent=1)
+
+
+def essence(memory: Memory) -> dict[str, object]:
+    """Return what makes it worth to write the memory again: all that survives but the rates.
+
+    They change with every look, and are written along with the rest.
+    """
     controls = memory.controls
-    return json.dumps(
-        {
-            "version": VERSION,
-            "held": sorted(memory.held),
-            "paused_by_others": sorted(memory.paused_by_others),
-            "slots": memory.slots,
-            "is_limited": memory.is_limited,
-            "unsure": sorted(memory.unsure),
-            "wanted": sorted(memory.wanted),
-            "mode": str(controls.mode),
-            "limit": controls.limit,
-            "instance": memory.instance,
-            "configured": memory.configured,
-            "held_by_person": sorted(controls.held),
-            "undo": None if memory.undo is None else as_json(memory.undo),
-            "rates": estimates.to_json(memory.rates),
-            "scan": {
-                "began": memory.scan.began,
-                "asked": sorted(memory.scan.asked),
-                "latest": memory.scan.latest,
-            },
+    return {
+        "version": VERSION,
+        "held": sorted(memory.held),
+        "paused_by_others": sorted(memory.paused_by_others),
+        "slots": memory.slots,
+        "is_limited": memory.is_limited,
+        "unsure": sorted(memory.unsure),
+        "wanted": sorted(memory.wanted),
+        "mode": str(controls.mode),
+        "limit": controls.limit,
+        "instance": memory.instance,
+        "configured": memory.configured,
+        "held_by_person": sorted(controls.held),
+        "undo": None if memory.undo is None else as_json(memory.undo),
+        "scan": {
+            "began": memory.scan.began,
+            "asked": sorted(memory.scan.asked),
+            "latest": memory.scan.latest,
         },
-        indent=1,
-    )
+    }
 
 
 def decode(text: str) -> Memory:
@@ -157,11 +161,6 @@ def decode(text: str) -> Memory:
     )
 
 
-def _essence(memory: Memory) -> str:
-    """Return what makes it worth to write the memory again."""
-    return encode(replace(memory, rates=Rates()))
-
-
 class Ledger:
     """The ledger as a file.
 
@@ -171,7 +170,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME_OF_FILE
-        self._written: tuple[str, tuple[int, ...]] | None = None
+        self._written: tuple[dict[str, object], tuple[int, ...]] | None = None
         self._complaint: str | None = None
 
     def load(self) -> Memory | None:
@@ -196,7 +195,7 @@ class Ledger:
                 error.strerror or error,
             )
             return None
-        self._written = _essence(memory), self._state()
+        self._written = essence(memory), self._state()
         return memory
 
     def save(self, memory: Memory) -> None:
@@ -204,13 +203,13 @@ class Ledger:
 
         The rates change with every look: they are written along with the rest, not for themselves.
         """
-        essence = _essence(memory)
+        new = essence(memory)
         try:
             # The command `release` may have written it meanwhile.
-            if self._written == (essence, self._state()):
+            if self._written == (new, self._state()):
                 return
             self._replace(encode(memory))
-            self._written = essence, self._state()
+            self._written = new, self._state()
         except OSError as error:
             # It may have failed after the rename: what the file says is not known now.
             self._written = None

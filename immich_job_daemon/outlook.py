@@ -2,13 +2,15 @@
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import date, datetime
+from math import inf
 from typing import Final
 
 from immich_job_daemon import estimates
 from immich_job_daemon.controls import Mode
 from immich_job_daemon.decision import Limits, Reason
-from immich_job_daemon.estimates import Forecast, Plan
+from immich_job_daemon.estimates import Forecast
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.plan import ALWAYS, Hours, Plan
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.status import MAY_START
 from immich_job_daemon.windows import spans
@@ -16,10 +18,11 @@ from immich_job_daemon.windows import spans
 NEVER: Final = (Reason.HELD, Reason.PAUSED_BY_OTHERS, Reason.REFUSED, Reason.PROTECTED)
 """The reasons of the queues to which no slot is given."""
 
+EVERY: Final = 2.0
+"""Seconds between two forecasts, at least, while the same queues run: it takes some thinking."""
+
 AHEAD: Final = 62
 """Days for which hours are looked up: what takes more nights than that, nobody can tell."""
-
-_Spans = Sequence[tuple[float, float]]
 
 
 class Outlook:
@@ -31,18 +34,23 @@ class Outlook:
 
     def __init__(self, settings: Limits) -> None:
         self._settings = settings
-        self._day: date | None = None
-        self._hours: dict[str, _Spans] = {}
+        self._always = Plan(groups=settings.exclusive)
+        self._hours = Hours({})
+        self._asked = -inf
+        self._reasons: Mapping[str, Reason] = {}
+        self._latest = Forecast()
+        self._known: tuple[date, tuple[str, ...]] | None = None
 
-    def forecast(
+    def forecast(  # noqa: PLR0913, PLR0917 - all that it follows from
         self,
         snapshot: Snapshot,
         order: Sequence[str],
         reasons: Mapping[str, Reason],
         memory: Memory,
         local: datetime | None,
+        now: float,
     ) -> Forecast:
-        """Return when everything will be done.
+        """Return when everything will be done; some seconds ago, where nothing else has changed.
 
         Args:
             snapshot: every queue as it is now.
@@ -50,7 +58,21 @@ class Outlook:
             reasons: why each of them is in its state.
             memory: what is remembered.
             local: the time of the wall clock, where hours are kept.
+            now: the time of the daemon's clock.
         """
+        if now - self._asked >= EVERY or reasons != self._reasons:
+            self._asked, self._reasons = now, reasons
+            self._latest = self._ask(snapshot, order, reasons, memory, local)
+        return self._latest
+
+    def _ask(
+        self,
+        snapshot: Snapshot,
+        order: Sequence[str],
+        reasons: Mapping[str, Reason],
+        memory: Memory,
+        local: datetime | None,
+    ) -> Forecast:
         if Reason.LOADED in reasons.values():
             # For how long the machine will be busy, nobody knows.
             return Forecast()
@@ -65,20 +87,14 @@ class Outlook:
 
     def _plan(self, order: Sequence[str], memory: Memory, local: datetime | None) -> Plan:
         if memory.controls.mode is Mode.OPEN:
-            return Plan()
+            return ALWAYS
         if local is None:
-            return Plan(groups=self._settings.exclusive)
-        if local.date() != self._day or tuple(order) != tuple(self._hours):
-            self._day = local.date()
+            return self._always
+        if (local.date(), tuple(order)) != self._known:
+            self._known = local.date(), tuple(order)
             found = {name: spans(self._settings.schedule, name, local, AHEAD) for name in order}
-            self._hours = {name: () if s is None else s for name, s in found.items()}
-        now = local.timestamp()
-        hours = {
-            name: [(opens - now, closes - now) for opens, closes in kept if closes > now]
-            for name, kept in self._hours.items()
-            if kept
-        }
-        return Plan(hours, self._settings.exclusive)
+            self._hours = Hours({name: kept for name, kept in found.items() if kept is not None})
+        return Plan(self._hours, self._settings.exclusive, local.timestamp())
 
 
 def _may_run(name: str, reasons: Mapping[str, Reason], memory: Memory) -> bool:

@@ -138,7 +138,7 @@ class Recorder:
             reasons=reasons,
             opens=decision.opens,
             problem=self._contest(decision.contested, time),
-            forecast=self._outlook.forecast(snapshot, order, reasons, memory, local),
+            forecast=self._outlook.forecast(snapshot, order, reasons, memory, local, now),
         )
         running = [
             name for name in order if reasons.get(name) in AT_WORK and snapshot[name].pending

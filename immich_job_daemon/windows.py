@@ -102,13 +102,19 @@ def spans(
         days: how many days are looked ahead.
 
     Returns:
-        from when to when, in seconds since 1970, the earliest first.
+        from when to when, in seconds since 1970, the earliest first and none in another.
     """
     mine = [window for window in windows if window.is_for(name)]
     if not mine:
         return None
-    found = [(a.timestamp(), b.timestamp()) for w in mine for a, b in w.around(local, days)]
-    return tuple(sorted(found))
+    found: list[tuple[float, float]] = []
+    every = ((a.timestamp(), b.timestamp()) for w in mine for a, b in w.around(local, days))
+    for opens, closes in sorted(every):
+        if found and opens <= found[-1][1]:
+            found[-1] = found[-1][0], max(closes, found[-1][1])
+        else:
+            found.append((opens, closes))
+    return tuple(found)
 
 
 def _at(day: date, clock: time, local: datetime) -> datetime:

@@ -10,7 +10,7 @@ from immich_job_daemon.alarm import StopRequested
 from immich_job_daemon.config import OnExit, Settings, read_settings
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.immich import Immich
-from immich_job_daemon.ledger import decode, encode
+from immich_job_daemon.ledger import decode, encode, essence
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.scan import Scan
 from immich_job_daemon.simulator import KEY
@@ -80,6 +80,7 @@ class VirtualLedger:
     def __init__(self) -> None:
         self.text: str | None = None
         self.writes = 0
+        self._written: tuple[dict[str, object], str | None] | None = None
 
     @property
     def held(self) -> frozenset[str]:
@@ -92,9 +93,10 @@ class VirtualLedger:
 
     def save(self, memory: Memory) -> None:
         """Keep what is to be kept."""
-        text = encode(memory)
-        if text != self.text:
-            self.text = text
+        new = essence(memory)
+        if self._written != (new, self.text):
+            self.text = encode(memory)
+            self._written = new, self.text
             self.writes += 1
 
 

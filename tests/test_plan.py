@@ -2,10 +2,11 @@
 
 import pytest
 
-from immich_job_daemon.estimates import Plan, Rate, Rates, forecast
+from immich_job_daemon.estimates import Rate, Rates, forecast
+from immich_job_daemon.plan import Hours, Plan
 from immich_job_daemon.queues import Queue
 
-NIGHT = Plan(hours={"videoConversion": [(3600.0, 7200.0), (90_000.0, 93_600.0)]})
+NIGHT = Plan(Hours({"videoConversion": [(3600.0, 7200.0), (90_000.0, 93_600.0)]}))
 
 
 def drained_at(rate: float) -> Rate:
