@@ -97,7 +97,7 @@ class Trial:
             assert entity["name"] is None, entity
 
     def every_enabled_entity_has_the_right_state(self) -> None:
-        until("the states are right", self._states_are_right)
+        self._until_right()
 
     def disabled_entities_have_the_right_state_once_they_are_enabled(self) -> None:
         for entity in self.registry.values():
@@ -108,7 +108,7 @@ class Trial:
                     disabled_by=None,
                 )
         until("all are enabled", lambda: self._shown().keys() == self.components.keys())
-        until("the states are right", self._states_are_right)
+        self._until_right()
 
     def attributes_tell_the_reasons(self) -> None:
         running = self.core.states()[f"sensor.{ENTITY}_running_queues"]["attributes"]
@@ -136,11 +136,15 @@ class Trial:
         self._until_state(LIMIT, "1")
 
     def a_queue_is_held_and_let_go(self) -> None:
+        # While nothing is started, one that is to run next stays so.
+        self.core.call("select.select_option", MODE, option="held")
         entity = f"select.{ENTITY}_ocr_mode"
         for option in ("run next", "held", "automatic"):
             self.core.call("select.select_option", entity, option=option)
             until(f"ocr is {option}", lambda option=option: self._wish("ocr") == option)  # type: ignore[misc]
             self._until_state(entity, option)
+        self.core.call("select.select_option", MODE, option="automatic")
+        self._until_state(MODE, "automatic")
 
     def while_immich_is_away_only_what_depends_on_it_is_unavailable(self) -> None:
         self.house.server.close()
@@ -155,11 +159,11 @@ class Trial:
         self.house.server.start()
         until("everything is paused", lambda: paused(self.house.server) == MANAGED)
         self.core.call("select.select_option", MODE, option="automatic")
-        until("the states are right", self._states_are_right)
+        self._until_right()
 
     def after_a_restart_of_home_assistant_all_is_there_again(self) -> None:
         self.core.restart()
-        until("the states are right", self._states_are_right)
+        self._until_right()
 
     def after_a_restart_of_the_broker_all_is_there_again(self) -> None:
         self.house.broker.kill()
@@ -229,7 +233,7 @@ class Trial:
 
     def what_an_option_takes_away_is_gone(self) -> None:
         until("ocr is gone", lambda: not [one for one in self.registry if "_queue_ocr_" in one])
-        until("the states are right", self._states_are_right)
+        self._until_right()
 
     def _shown(self) -> dict[str, dict[str, Any]]:
         """Return the states that Home Assistant has, by the key of the component."""
@@ -245,12 +249,27 @@ class Trial:
         return {key for key, one in self._shown().items() if one["state"] == state}
 
     def _states_are_right(self) -> bool:
-        value = self.ears.state(self.topics)
-        components = self.components
         shown = self._shown()
-        return bool(shown) and all(
-            one["state"] == expected(components[key], value) for key, one in shown.items()
-        )
+        return bool(shown) and not self._wrong(shown)
+
+    def _wrong(self, shown: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+        """Return what Home Assistant shows and what it should, where these differ."""
+        value, components = self.ears.state(self.topics), self.components
+        # A button shows when it was pressed last.
+        showing = shown.keys() - {"resume_all"}
+        right = {key: expected(components[key], value) for key in showing}
+        return {
+            key: (one["state"], right[key])
+            for key, one in shown.items()
+            if key in right and one["state"] != right[key]
+        }
+
+    def _until_right(self) -> None:
+        try:
+            until("the states are right", self._states_are_right)
+        except AssertionError:
+            say(f"Shown, and what it should be: {self._wrong(self._shown())}")
+            raise
 
     def _until_state(self, entity: str, state: str) -> None:
         until(f"{entity} is {state}", lambda: self.core.state(entity) == state)
@@ -265,8 +284,6 @@ class Trial:
 
 def expected(component: dict[str, Any], value: dict[str, Any]) -> str:
     """Return the state that an entity should have when this is what the daemon said last."""
-    if component["p"] == "button":
-        return "unknown"
     told = TEMPLATES.from_string(component["val_tpl"]).render(value_json=value)
     if component["p"] == "binary_sensor":
         return told.lower()

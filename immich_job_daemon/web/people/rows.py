@@ -15,6 +15,9 @@ from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.states import ICONS, Case, state
 from immich_job_daemon.web.people.words import Words
 
+QUIET: Final = frozenset({"idle", "ready", "held"})
+"""The states of which there is little to say while nothing is left in the queue."""
+
 _TWO_DIGITS: Final = 10
 
 WISH_ICONS: Final = {Wish.AUTOMATIC: "auto", Wish.NEXT: "next", Wish.HELD: "pause"}
@@ -87,7 +90,7 @@ class Rows:
             why=words(why) if found.number is None else words.many(why, found.number),
             cells=self._cells(queue),
             choices=() if reason in ALONE else tuple(self._choices(wish)),
-            is_quiet=found.name in {"idle", "ready"} and not queue.pending,
+            is_quiet=found.name in QUIET and not queue.pending and not queue.failed,
         )
 
     def _choices(self, wish: Wish) -> list[Choice]:
