@@ -1,12 +1,21 @@
 """What is happening, in one sentence, and how far it is. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.legible import BLIND, is_stale
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import AWAY, State, Status
 from immich_job_daemon.web.people.words import Words
+
+_BARRED: Final = (
+    (Reason.LOADED, "now.loaded", "state.loaded"),
+    (Reason.CLOSED, "now.closed", "state.closed"),
+    (Reason.PAUSED_BY_OTHERS, "now.paused", "now.idle"),
+    (Reason.HELD, "now.kept", "now.idle"),
+)
+"""Why nothing is done though there is work, the sentence for it, and what of it is said aloud."""
 
 MOST_NAMED = 2
 """Queues that the sentence names; the others it counts."""
@@ -149,9 +158,9 @@ def _running(status: Status, words: Words, now: float) -> Headline:
 def _at_rest(status: Status, words: Words) -> Headline:
     if waiting := _waiting(status):
         return _once(words.many("now.next", waiting))
-    for reason, key in ((Reason.PAUSED_BY_OTHERS, "now.paused"), (Reason.HELD, "now.kept")):
+    for reason, key, spoken in _BARRED:
         if backlog := sum(queue.backlog for queue in status.those(reason)):
-            return Headline(words.many(key, backlog), words("now.idle"))
+            return Headline(words.many(key, backlog), words(spoken))
     return _once(words("now.idle"))
 
 

@@ -15,7 +15,7 @@ from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.states import ICONS, Case, state
 from immich_job_daemon.web.people.words import Words
 
-QUIET: Final = frozenset({"idle", "ready", "held"})
+QUIET: Final = frozenset({"idle", "ready", "held", "closed", "loaded"})
 """The states of which there is little to say while nothing is left in the queue."""
 
 _TWO_DIGITS: Final = 10
@@ -44,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One queue."""
+    """One queue; ``opens``: when its hours begin again, seconds since 1970, if that is why."""
 
     name: str
     label: str
@@ -52,6 +52,7 @@ class Row:
     icon: str
     word: str
     why: str
+    opens: float | None
     cells: tuple[Cell, ...]
     choices: tuple[Choice, ...]
     is_quiet: bool
@@ -77,6 +78,7 @@ class Rows:
         """Return one queue's row."""
         status, words = self._status, self._words
         queue, reason, wish = status.queues[name], status.reasons[name], status.wish(name)
+        opens = status.opens.get(name) if reason is Reason.CLOSED else None
         ahead = self._line.index(name) if name in self._line else 0
         found = state(reason, Case(queue, wish, status.controls.mode, ahead))
         why = f"why.{found.why}"
@@ -88,6 +90,7 @@ class Rows:
             icon=ICONS[found.name],
             word=words(f"state.{found.name}"),
             why=words(why) if found.number is None else words.many(why, found.number),
+            opens=None if opens is None else opens.timestamp(),
             cells=self._cells(queue),
             choices=() if reason in ALONE else tuple(self._choices(wish)),
             is_quiet=found.name in QUIET and not queue.pending and not queue.failed,

@@ -50,6 +50,7 @@ class View:
     Attributes:
         headline: what is happening.
         trouble: what is wrong, None if nothing is.
+        is_rehearsal: whether nothing of it is sent to Immich.
         progress: how far the backlog is.
         figures: the sums.
         panel: the controls for all queues together.
@@ -64,6 +65,7 @@ class View:
 
     headline: Headline
     trouble: Trouble | None
+    is_rehearsal: bool
     progress: Progress | None
     figures: tuple[Figure, ...]
     panel: Panel
@@ -93,6 +95,7 @@ def view(status: Status, words: Words, setting: int, now: float) -> View:
     return View(
         headline=headline(status, words, now),
         trouble=_trouble(status, words, now),
+        is_rehearsal=status.is_rehearsal,
         progress=progress(status, words, now),
         figures=figures(status, words),
         panel=panel(status, words, setting),

@@ -1,5 +1,7 @@
 """Why a change cannot be made now, or a sentence of what will happen once it is made. Pure."""
 
+from typing import Final
+
 from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
 from immich_job_daemon.memory import Memory, after_change
@@ -7,6 +9,9 @@ from immich_job_daemon.objections import Objection, objection
 from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import AT_WORK, Status
 from immich_job_daemon.web.people.words import Words, plain
+
+_BARRED: Final = {Reason.CLOSED: "next_closed", Reason.LOADED: "next_loaded"}
+"""What becomes of a queue in which nothing may start at present, whatever is free."""
 
 
 def refusal(change: Change, status: Status, words: Words) -> str | None:
@@ -93,5 +98,7 @@ def _next(queue: Queue, status: Status) -> str:
         return "next_running"
     if not queue.pending:
         return "next_idle"
+    if reason in _BARRED:
+        return _BARRED[reason]
     is_free = len(status.running) < status.limit
     return "next_now" if is_free else "next"

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from immich_job_daemon.controls import Controls, Mode
 from immich_job_daemon.decision import Reason
@@ -16,6 +18,8 @@ NOW: Final = 1_000_000 * PART + 130.0
 """The daemon's clock."""
 AT: Final = 1_795_600_000.0
 """The same moment in seconds since 1970."""
+OPENS: Final = 1_795_640_400.0
+"""When videos may be converted again: 25 November 2026, 22:00 in Berlin."""
 
 _BACKLOGS: Final = {
     "thumbnailGeneration": (3, 1231, Reason.RUNNING),
@@ -162,6 +166,19 @@ def held() -> Status:
             for name, reason in status.reasons.items()
         },
         controls=Controls(mode=Mode.HELD),
+    )
+
+
+def rehearsed() -> Status:
+    """A rehearsal on a busy machine, with videos for the night."""
+    status = busy()
+    reasons = dict.fromkeys(status.managed, Reason.LOADED) | {"videoConversion": Reason.CLOSED}
+    return replace(
+        status,
+        reasons={**status.reasons, **reasons},
+        opens={"videoConversion": datetime.fromtimestamp(OPENS, ZoneInfo("Europe/Berlin"))},
+        forecast=Forecast(),
+        is_rehearsal=True,
     )
 
 

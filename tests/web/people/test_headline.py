@@ -93,6 +93,11 @@ def test_a_queue_that_nobody_knows_is_named_as_immich_does() -> None:
             "Nothing to do; 9 jobs are in queues that somebody has paused",
         ),
         (
+            with_queues(busy(), (WAITING[0], Reason.CLOSED)),
+            "9 jobs wait until their hours begin",
+        ),
+        (with_queues(busy(), (WAITING[0], Reason.LOADED)), "The machine is busy; 9 jobs wait"),
+        (
             with_queues(busy(), (WAITING[0], Reason.HELD)),
             "Nothing to do; 9 jobs are in queues that you hold",
         ),
@@ -123,6 +128,8 @@ def test_what_is_said_aloud_has_no_number_in_it() -> None:
     spoken = headline(with_queues(busy(), RUNNING), words("en"), NOW).spoken
     assert spoken == "Generating thumbnails"
     assert headline(held(), words("en"), NOW).spoken == "Everything held"
+    closed = with_queues(busy(), (WAITING[0], Reason.CLOSED))
+    assert headline(closed, words("en"), NOW).spoken == "Outside its hours"
 
 
 def test_progress_is_what_is_done_of_the_largest_backlog() -> None:

@@ -16,7 +16,7 @@ from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.web.people.words import PLURALS
 from tests.web.chromium import LOCALES, fits, look_again, violations, window
-from tests.web.people.scenes import busy, held, idle, troubled, unknown
+from tests.web.people.scenes import busy, held, idle, rehearsed, troubled, unknown
 from tests.web.people.serving import page as serve
 
 GATEWAY: Final = "127.0.0.1"
@@ -70,7 +70,9 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
             assert fits(page)
 
 
-@pytest.mark.parametrize("status", [busy(), held(), unknown()], ids=["busy", "held", "unknown"])
+@pytest.mark.parametrize(
+    "status", [busy(), held(), unknown(), rehearsed()], ids=["busy", "held", "unknown", "rehearsed"]
+)
 def test_axe_finds_nothing_whatever_there_is_to_see(
     browser: Browser, url: str, board: Board, status: Status
 ) -> None:

@@ -22,7 +22,7 @@ from immich_job_daemon.queues import Queue
 from immich_job_daemon.rates import Rate, Rates
 from immich_job_daemon.status import Problem, Status, Trouble
 from immich_job_daemon.web.people.words import PLURALS
-from tests.web.people.scenes import AT, NOW, busy, held, idle, troubled, unknown
+from tests.web.people.scenes import AT, NOW, busy, held, idle, rehearsed, troubled, unknown
 from tests.web.people.serving import page
 
 OWN: Final = {"X-Immich-Job-Daemon": "page"}
@@ -102,8 +102,8 @@ def hostile() -> Status:
 @pytest.mark.parametrize("language", PLURALS)
 @pytest.mark.parametrize(
     "status",
-    [busy(), idle(), held(), unknown(), troubled(), hostile()],
-    ids=["busy", "idle", "held", "unknown", "troubled", "hostile"],
+    [busy(), idle(), held(), unknown(), troubled(), rehearsed(), hostile()],
+    ids=["busy", "idle", "held", "unknown", "troubled", "rehearsed", "hostile"],
 )
 def test_every_state_has_a_page_in_every_language(
     board: Board, url: str, status: Status, language: str
@@ -115,6 +115,23 @@ def test_every_state_has_a_page_in_every_language(
         assert f'<html lang="{language}">' in answer.text
         assert "None" not in answer.text
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_a_rehearsal_says_in_words_that_nothing_is_sent(board: Board, url: str) -> None:
+    assert "DRY_RUN" not in get(url).text
+    board.publish(rehearsed())
+    assert "nothing is sent to Immich. The setting DRY_RUN says so." in get(url).text
+
+
+def test_a_queue_outside_its_hours_tells_the_time_at_which_they_begin(
+    board: Board, url: str
+) -> None:
+    assert "It may run again from" not in get(url).text
+    board.publish(rehearsed())
+    found = re.findall(
+        r"It may run again from <time datetime=\"(.+?)\">(.+?)</time>\.", get(url).text
+    )
+    assert found == [("2026-11-25T21:00:00Z", "25 Nov, 21:00 UTC")]
 
 
 def test_the_browser_chooses_the_language_and_the_address_overrides_it(url: str) -> None:

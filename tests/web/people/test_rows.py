@@ -6,7 +6,7 @@ from immich_job_daemon.controls import Controls
 from immich_job_daemon.estimates import Rate, Rates
 from immich_job_daemon.web.people.rows import Row, Rows
 from immich_job_daemon.web.people.words import words
-from tests.web.people.scenes import NOW, busy, troubled
+from tests.web.people.scenes import NOW, OPENS, busy, rehearsed, troubled
 
 
 def row(name: str, status: object = None, language: str = "en") -> Row:
@@ -71,6 +71,21 @@ def test_the_choice_that_holds_is_pressed() -> None:
 
 def test_there_is_nothing_to_choose_for_a_protected_queue() -> None:
     assert row("notifications").choices == ()
+
+
+def test_a_queue_outside_its_hours_says_when_they_begin_again() -> None:
+    found = row("videoConversion", rehearsed())
+    assert (found.word, found.icon, found.opens) == ("Outside its hours", "moon", OPENS)
+    assert found.why == "Nothing starts in it outside its hours."
+    # What keeps another from running is something else, whatever its hours are.
+    everywhere = dict.fromkeys(busy().order, rehearsed().opens["videoConversion"])
+    assert row("smartSearch", replace(rehearsed(), opens=everywhere)).opens is None
+
+
+def test_on_a_busy_machine_a_queue_says_so() -> None:
+    found = row("smartSearch", rehearsed())
+    assert (found.word, found.icon) == ("Machine is busy", "hourglass")
+    assert found.why == "The machine has too much to do; nothing new starts."
 
 
 def test_only_a_queue_without_work_is_quiet() -> None:

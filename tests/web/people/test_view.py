@@ -10,7 +10,7 @@ from immich_job_daemon.queues import Queue
 from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.web.people.view import MOST_ROWS, View, view
 from immich_job_daemon.web.people.words import PLURALS, words
-from tests.web.people.scenes import AT, NOW, busy, held, idle, troubled, unknown
+from tests.web.people.scenes import AT, NOW, busy, held, idle, rehearsed, troubled, unknown
 
 
 def seen(status: Status, now: float = NOW) -> View:
@@ -63,6 +63,11 @@ def test_thousands_of_queues_are_counted_not_shown() -> None:
 def test_a_queue_without_a_reason_is_left_out() -> None:
     status = replace(busy(), reasons={})
     assert seen(status).queues == ()
+
+
+def test_a_rehearsal_is_told() -> None:
+    assert seen(rehearsed()).is_rehearsal
+    assert not seen(busy()).is_rehearsal
 
 
 @pytest.mark.parametrize("trouble", Trouble)

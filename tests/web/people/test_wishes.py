@@ -17,7 +17,7 @@ from immich_job_daemon.decision import Reason
 from immich_job_daemon.status import Status
 from immich_job_daemon.web.people.wishes import promise, refusal, undoing
 from immich_job_daemon.web.people.words import PLURALS, words
-from tests.web.people.scenes import busy, held, idle, troubled, unknown
+from tests.web.people.scenes import busy, held, idle, rehearsed, troubled, unknown
 
 EN = words("en")
 
@@ -126,6 +126,16 @@ def test_a_limit_is_taken_while_nobody_knows_how_many_queues_there_are() -> None
             busy(),
             "Text recognition (OCR) has nothing to do now; when it has, it goes first.",
         ),
+        (
+            SetQueue("videoConversion", Wish.NEXT),
+            rehearsed(),
+            "Video conversion goes first as soon as its hours begin.",
+        ),
+        (
+            SetQueue("smartSearch", Wish.NEXT),
+            rehearsed(),
+            "Smart search goes first as soon as the machine has time.",
+        ),
         (SetQueue("thumbnailGeneration", Wish.NEXT), busy(), "Thumbnail generation runs already."),
         (
             SetQueue("facialRecognition", Wish.AUTOMATIC),
@@ -152,7 +162,7 @@ def test_every_promise_can_be_made_in_every_language(language: str) -> None:
         SetLimit(4),
     ]
     changes += [SetQueue(name, wish) for name in busy().managed for wish in Wish]
-    for status in (busy(), idle(), held(), opened()):
+    for status in (busy(), idle(), held(), opened(), rehearsed()):
         for change in changes:
             assert promise(change, status, words(language), setting=2)
 
