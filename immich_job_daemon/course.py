@@ -11,9 +11,9 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from immich_job_daemon import follow_ups
-from immich_job_daemon.follow_ups import DOWNSTREAM, SOURCES, WAITS_FOR, Batch
-from immich_job_daemon.imagined_queue import CRUMB, ImaginedQueue, Lead, Part
-from immich_job_daemon.plan import Plan
+from immich_job_daemon.follow_ups import CRUMB, DOWNSTREAM, SOURCES, WAITS_FOR, Batch
+from immich_job_daemon.imagined_queue import ImaginedQueue, Lead, Part
+from immich_job_daemon.plan import ALWAYS, Plan
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.rates import FASTEST, MOST_BESIDE, Rates, job_takes
 
@@ -48,7 +48,7 @@ class Course:
         names: Sequence[str],
         running: AbstractSet[str],
         limit: int,
-        plan: Plan,
+        plan: Plan = ALWAYS,
         *,
         at_worst: bool,
     ) -> None:
@@ -88,8 +88,8 @@ class Course:
     def _queue(self, name: str) -> ImaginedQueue:
         if name not in self._queues:
             takes = job_takes(self._rates, name)
-            paces = [max(span[self._end], 1 / FASTEST) for span in takes] if takes else None
-            self._queues[name] = ImaginedQueue(name, paces)
+            paces = [max(span[self._end], 1 / FASTEST) for span in takes or ()]
+            self._queues[name] = ImaginedQueue(name, paces or None)
         return self._queues[name]
 
     def _fill(self, queue: ImaginedQueue, pending: int) -> None:
@@ -121,11 +121,12 @@ class Course:
         for _ in range(MOST_STEPS):
             for queue in self._ranked:
                 queue.has_slot = queue.has_slot and self._plan.is_open(queue.name, now)
-            working = [queue for queue in self._downstream if queue.works]
-            fed = self._fed(working)
-            if self._pass_slots_on(fed, now):
-                working = [queue for queue in self._downstream if queue.works]
-                fed = self._fed(working)
+            working, fed = self._at_work()
+            # Each time at least one queue gets or loses a slot; it does not go round in circles.
+            for _ in self._ranked:
+                if not self._pass_slots_on(fed, now):
+                    break
+                working, fed = self._at_work()
             if not any(queue.left for queue in working):
                 edge = self._plan.next_edge(now) if self._is_closed_out(now) else None
                 if edge is None:
@@ -140,24 +141,33 @@ class Course:
         waiting = (q for q in self._ranked if q.left and q.paces is not None)
         return any(not self._plan.is_open(queue.name, now) for queue in waiting)
 
+    def _at_work(self) -> tuple[list[ImaginedQueue], AbstractSet[ImaginedQueue]]:
+        """Return the queues that work, and those to which jobs come meanwhile."""
+        working = [queue for queue in self._downstream if queue.works]
+        return working, self._fed(working)
+
     def _pass_slots_on(self, fed: AbstractSet[ImaginedQueue], now: float) -> bool:
         """Let who is drained give its slot to the first that waits; return whether any did."""
-        rest = [queue for queue in self._ranked if not queue.has_slot]
-        waiting = [q for q in rest if q.left and self._plan.is_open(q.name, now)]
-        have = [queue for queue in self._ranked if queue.has_slot]
-        for queue in have:
-            queue.has_slot = bool(queue.left or (queue in fed and not waiting))
-        free = max(0, self._limit - sum(queue.has_slot for queue in have))
-        is_stuck = any(queue.has_slot and queue.paces is None for queue in have)
+        rest = [q for q in self._ranked if not q.has_slot and self._plan.is_open(q.name, now)]
+        waiting = self._without_rivals([queue for queue in rest if queue.left], len(rest))
+        slots = [queue for queue in self._ranked if queue.has_slot]
+        keep = [queue for queue in slots if queue.left or queue in fed]
+        # One that others feed has nothing to do at times, and loses its slot then to who has.
+        lacking = len(waiting) - (self._limit - len(keep))
+        idle = [queue for queue in keep if not queue.left][: max(0, lacking)]
+        for queue in slots:
+            queue.has_slot = queue in keep and queue not in idle
+        free = max(0, self._limit - len(keep) + len(idle))
         # A slot to spare goes to one to which jobs will come.
         waiting += [queue for queue in rest if queue in fed and not queue.left]
+        is_stuck = any(queue.has_slot and queue.paces is None for queue in slots)
         chosen = self._without_rivals(waiting, free)
         for queue in chosen:
             queue.has_slot = True
             queue.starts = now + HANDOVER * min(1.0, queue.left)
             # With another's end it might have got its slot earlier.
             queue.is_unknown |= is_stuck and now > 0 and queue.left > 0
-        return bool(chosen) or not all(queue.has_slot for queue in have)
+        return bool(chosen) or not all(queue.has_slot for queue in slots)
 
     def _without_rivals(self, waiting: Sequence[ImaginedQueue], free: int) -> list[ImaginedQueue]:
         """Return those that get the free slots: the first ones, but no two that exclude others."""
@@ -211,8 +221,8 @@ class Course:
         times = {
             queue: max(0.0, queue.starts - now) + queue.left * queue.takes for queue in working
         }
-        if not any(queue.left and not queue.has_slot for queue in self._ranked):
-            # Nobody waits for the slot of one that others feed: it ends when they do.
+        if all(queue.has_slot for queue in self._ranked if queue.left or queue in fed):
+            # Nobody will want the slot of one that others feed: it ends when they do.
             ends = [time for queue, time in times.items() if queue not in fed and queue.left]
             if ends:
                 return min(ends)

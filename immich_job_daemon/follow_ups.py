@@ -82,10 +82,13 @@ ENOUGH: Final = 10
 APART: Final = 60.0
 """Seconds without a job after which the next ones are a batch of their own."""
 
+CRUMB: Final = 1e-6
+"""So much of a job is none: sums of fractions do not end at 0."""
+
 _MEMORY: Final = 200.0
 """Jobs of a batch that count; older ones count less and less."""
 _FORGET: Final = 0.25
-"""How much of the difference an earlier batch made is forgotten with each that did not differ."""
+"""How much of a difference that an earlier batch made is forgotten with each later one."""
 _NONE: Final = 0.02
 _ALL: Final = 0.9
 
@@ -191,10 +194,10 @@ def parts(batches: Mapping[str, Batch], pending: float) -> Iterator[tuple[str, B
     for way, batch in batches.items():
         here = min(batch.left, gone)
         gone -= here
-        if batch.left > here:
+        if batch.left - here > CRUMB:
             found.append((way, batch, batch.left - here))
     more = pending - sum(left for _, _, left in found)
-    if more > 0:
+    if more > CRUMB:
         way, batch, left = found.pop() if found else (UNKNOWN, batches.get(UNKNOWN, Batch()), 0.0)
         found.append((way, batch, left + more))
     yield from found

@@ -4,12 +4,9 @@ Jobs flow in here, so their numbers have fractions.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from immich_job_daemon.follow_ups import WAITING_CAME_FROM
-
-CRUMB: Final = 1e-6
-"""So much of a job is none: sums of fractions do not end at 0."""
+from immich_job_daemon.follow_ups import CRUMB, WAITING_CAME_FROM
 
 
 class Part:

@@ -35,9 +35,9 @@ FADING: Final = 1.02
 MOST_BESIDE: Final = 3
 """How many other queues beside it make a difference; more are counted as so many."""
 
-# What counts is the last 50 jobs or the last 10 minutes, whichever is more.
+# What counts is the last 50 jobs or the last 5 minutes, whichever is more.
 _JOBS: Final = 50.0
-_SECONDS: Final = 600.0
+_SECONDS: Final = 300.0
 _UNSURE_RATIO: Final = 0.3
 
 

@@ -13,6 +13,7 @@ from benchmark.contenders import DAEMON, IDEAL, Scene
 from benchmark.contenders import measure as run
 from benchmark.expectation import Expectation
 from benchmark.expected import expectations
+from benchmark.forecasts import Half, Halves, smaller
 from benchmark.ideal import ORDER, Ideal
 from benchmark.measure import Results, measure_all
 from benchmark.outcome import Outcome, percentile
@@ -289,6 +290,68 @@ class TestContenders:
 @pytest.fixture(scope="module")
 def results() -> Results:
     return measure_all(measure.QUICK, lambda _: None)
+
+
+class TestForecasts:
+    def halves(self, *told: float | None, is_first: bool = False) -> Halves:
+        runs = tuple(Half(left=100, told=seconds, known=0.5) for seconds in told)
+        return Halves(album(1), 1, is_first, runs)
+
+    def test_the_error_is_a_share_of_the_truth_and_the_worst_of_all_runs(self) -> None:
+        assert self.halves(95, 110, 100).worst == pytest.approx(0.1)
+        assert self.halves(80, None).worst == pytest.approx(0.2)
+        assert self.halves(80, None).unknown == 1
+        assert self.halves(None).worst is None
+
+    def test_who_knows_must_tell_and_be_right(self, results: Results) -> None:
+        for told, is_met in (((81, 119), True), ((79,), False), ((121,), False), ((), False)):
+            runs = self.halves(*told or (None, 100))
+            found = expectations(replace(results, halves=(runs,)), None)[-1]
+            assert found.is_met is is_met, told
+
+    def test_who_sees_it_for_the_first_time_may_say_unknown_but_nothing_wrong(
+        self, results: Results
+    ) -> None:
+        for told, is_met in (((None,), True), ((None, 79), False), ((90, None), True)):
+            runs = self.halves(*told, is_first=True)
+            found = expectations(replace(results, halves=(runs,)), None)[-1]
+            assert found.is_met is is_met, told
+
+    def test_a_smaller_workload_is_a_third_of_each_part(self) -> None:
+        arrivals = uploads(3000).runs[0]
+        third = smaller(arrivals)
+        assert third[0].reindexed == 1000
+        assert len(third) == 1 + 67
+        assert third[-1].time - third[0].time < (arrivals[-1].time - arrivals[0].time) / 3
+
+    def test_a_new_daemon_says_unknown_and_one_that_knows_is_known_from_the_first_second(
+        self, results: Results
+    ) -> None:
+        assert len(results.halves) == 12
+        for halves in results.halves:
+            for half in halves.runs:
+                assert (half.told is None) is halves.is_first
+                assert half.known < 0.5 if halves.is_first else half.known > 0.8
+
+    def test_what_is_uploaded_later_is_in_no_truth(self, results: Results) -> None:
+        for halves in results.halves:
+            if halves.workload.key == "uploads":
+                half = results.of("uploads", DAEMON, halves.limit).total / 2
+                start, *later = halves.workload.runs[0]
+                are_later = [arrival for arrival in later if arrival.time > start.time + half]
+                assert (halves.runs[0].left < half * 0.999) is bool(are_later)
+
+    def test_the_table_says_unknown_and_of_how_many_runs(self, results: Results) -> None:
+        runs = self.halves(None, is_first=True), self.halves(80, None)
+        (table,) = (
+            table
+            for table in report.tables(replace(results, halves=runs), None)
+            if table.title.startswith("Estimates at half-time")
+        )
+        assert [row[2:6] for row in table.rows] == [
+            ("nothing", "100", "unknown", "–"),  # noqa: RUF001 - a dash in the right width
+            ("1/3 of it", "100", "80.0 (1 of 2 unknown)", "20.0 %"),
+        ]
 
 
 COST = process.Cost(resident=30, peak=31.5, share=0.0012, first_look=0.2)

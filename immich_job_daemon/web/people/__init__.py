@@ -11,5 +11,5 @@
 - ``words``: texts, plurals, numbers and durations in the reader's language.
 - ``files``: what the page loads besides.
 
-``templates`` says what it looks like to a program, ``static`` what it looks like to a person.
+``templates`` is its structure, ``static`` how it looks and stays fresh, ``languages`` what it says.
 """

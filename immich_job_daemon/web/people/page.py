@@ -26,7 +26,7 @@ from immich_job_daemon.web.people.words import Words, best
 __all__ = ["Wanted", "create_people"]
 
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
 _A_YEAR: Final = "public, max-age=31536000, immutable"

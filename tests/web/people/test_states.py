@@ -39,7 +39,7 @@ def test_every_state_can_be_said(reason: Reason, language: str) -> None:
 def test_every_shape_is_there() -> None:
     folder = Path(states.__file__).parent
     style = (folder / "static" / "page.css").read_text(encoding="utf-8")
-    drawn = set(re.findall(r"^\.i-(\w+) \{ --shape: url", style, re.MULTILINE))
+    drawn = set(re.findall(r"^\.i-(\w+) \{ clip-path: path", style, re.MULTILINE))
     named = {*ICONS.values(), *WISH_ICONS.values(), *MODE_ICONS.values()}
     for path in (folder / "templates").glob("*.html"):
         text = path.read_text(encoding="utf-8")

@@ -10,20 +10,26 @@ const page = document.body.dataset;
 const language = document.documentElement.lang;
 // American and British English write times differently: the browser knows which of them it is.
 const locale = navigator.language.startsWith(language) ? navigator.language : language;
-const format = (options) => new Intl.DateTimeFormat(locale, options);
-const clock = format({ hour: "2-digit", minute: "2-digit" });
-const date = format({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const hour = format({ hour: "numeric" });
+const clock = { hour: "2-digit", minute: "2-digit" };
+const date = { day: "numeric", month: "short", ...clock };
+const hour = { hour: "numeric" };
+const formats = new Map();
+
+// A format takes milliseconds to be made: it is made once, when it is needed.
+function written(at, options) {
+  if (!formats.has(options)) formats.set(options, new Intl.DateTimeFormat(locale, options));
+  return formats.get(options).format(at);
+}
 
 // Times as the reader's own clock shows them: the server does not know the zone.
 function localise(root) {
   const today = new Date().toDateString();
   for (const time of root.querySelectorAll("time")) {
     const at = new Date(time.dateTime);
-    time.textContent = (at.toDateString() === today ? clock : date).format(at);
+    time.textContent = written(at, at.toDateString() === today ? clock : date);
   }
   for (const text of root.querySelectorAll("text[data-at]")) {
-    text.textContent = hour.format(new Date(text.dataset.at * 1000));
+    text.textContent = written(text.dataset.at * 1000, hour);
   }
 }
 
@@ -203,7 +209,7 @@ document.addEventListener("mouseover", ({ target }) => {
   if (target.matches(".slots rect:empty")) {
     const begin = Number(target.closest(".picture").dataset.begin);
     const [x, width] = ["x", "width"].map((name) => parseFloat(target.getAttribute(name)));
-    const [from, to] = [x, x + width].map((share) => clock.format((begin + share * 864) * 1000));
+    const [from, to] = [x, x + width].map((share) => written((begin + share * 864) * 1000, clock));
     const title = document.createElementNS(target.namespaceURI, "title");
     title.textContent = `${target.closest(".lane").innerText.trim()}: ${from} – ${to}`;
     target.append(title);
