@@ -3,11 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmark import measure, page, plot, process, report
+from benchmark import measure, page, page_cost, plot, process, report
 from benchmark.expected import expectations
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmark.md"
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.virtual and process.is_possible():
         _tell("The cost of the process")
         cost = process.measure(process.QUICK if given.quick else process.FULL)
+        _tell("The cost of the page")
+        cost = replace(cost, page=page_cost.measure())
     found = expectations(results, cost)
     verdict = report.verdict(found)
     for table in (*report.tables(results, cost), verdict):

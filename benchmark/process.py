@@ -14,6 +14,7 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Final
 
+from benchmark.page_cost import PageCost
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
@@ -51,12 +52,14 @@ class Cost:
         peak: the most memory that it ever had, in MiB (VmHWM).
         share: of one core while nothing is to be done, 0 to 1.
         first_look: seconds from the start of the process to the first look at the queues, median.
+        page: what the page costs whoever looks at it; None where that was not measured.
     """
 
     resident: float
     peak: float
     share: float
     first_look: float
+    page: PageCost | None = None
 
 
 def is_possible() -> bool:

@@ -183,6 +183,15 @@ def _told(halves: Halves) -> str:
 
 
 def _process(cost: Cost) -> Table:
+    page = cost.page
+    seen = (
+        ()
+        if page is None
+        else (
+            ("first paint of the page in Chromium, median", f"{number(page.median)} ms"),
+            ("the page and all that it loads", f"{number(page.size / 1000)} kB"),
+        )
+    )
     return Table(
         "Cost of the process (real time, real HTTP, Immich idle)",
         ("", "this daemon"),
@@ -191,6 +200,7 @@ def _process(cost: Cost) -> Table:
             ("memory, at its peak", f"{number(cost.peak)} MiB"),
             ("share of one core while idle", f"{number(100 * cost.share)} %"),
             ("first look at Immich after its start, median", f"{number(cost.first_look)} s"),
+            *seen,
         ),
     )
 
