@@ -36,6 +36,6 @@ def test_what_a_broker_says_is_explained() -> None:
     assert said("Quota exceeded") == "ends the connection (Quota exceeded)"
 
 
-@pytest.mark.parametrize("name", [*REFUSED, TOO_NEW, "Server busy", "Server unavailable"])
+@pytest.mark.parametrize("name", [*sorted(REFUSED), TOO_NEW, "Server busy", "Server unavailable"])
 def test_the_names_are_mqtts_own(name: str) -> None:
     assert ReasonCode(PacketTypes.CONNACK, name).getName() == name
