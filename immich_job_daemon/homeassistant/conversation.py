@@ -17,8 +17,11 @@ from immich_job_daemon.homeassistant.refusals import SPAN, Refusals
 from immich_job_daemon.homeassistant.topics import OFFLINE, ONLINE, Topics
 from immich_job_daemon.status import Status
 
-READ_WITHIN: Final = 1.0
-"""Seconds after the broker's answer in which it has sent what it kept of ours, if anything."""
+READ_WITHIN: Final = 5
+"""Ticks after the broker's answer in which it has sent what it kept of ours, if anything.
+
+Not seconds: on a machine that is too busy they pass while the message lies there unread.
+"""
 
 BETWEEN: Final = 1.0
 """Seconds between two states at least."""
@@ -74,7 +77,7 @@ class Conversation:
         self._refusals = Refusals()
         # What Home Assistant may still know of earlier messages, and what it is told now.
         self._known: Mapping[str, str] = {}
-        self._read_until: float | None = None
+        self._unread: int | None = None
         self._said: dict[str, str] = {}
         # Of what the last messages were made: while that is the same, so are they.
         self._announced: tuple[list[str], int] | None = None
@@ -91,7 +94,7 @@ class Conversation:
 
     def subscribed(self) -> None:
         """Take note that the broker will send what it keeps of ours, if it has anything."""
-        self._read_until = self._clock() + READ_WITHIN
+        self._unread = READ_WITHIN
 
     def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Do what a message says. It may be anything.
@@ -110,7 +113,7 @@ class Conversation:
             if retained:
                 self._known = {**discovery.announced(payload), **self._known}
                 self._said.pop(topic, None)
-                self._read_until = self._clock()
+                self._unread = 0
         elif topic == topics.shared_discovery:
             if discovery.is_of(topics.instance, payload):
                 self._client.publish(topic, "", qos=1, retain=True)
@@ -123,7 +126,10 @@ class Conversation:
         self._refusals, untold = self._refusals.due(now)
         if untold:
             log.warning("%d more commands over MQTT were refused in %.0f s.", untold, SPAN)
-        if self._read_until is None or now < self._read_until:
+        if self._unread is None:
+            return
+        if self._unread:
+            self._unread -= 1
             return
         status = self._board.status
         queues = state.managed(status)[: discovery.MOST_QUEUES] if status.queues else None

@@ -125,9 +125,9 @@ class Session:
         broker = self._broker
         self._client.connect(broker.host, broker.port, KEEPALIVE, properties=properties)
 
-    def _work(self, seconds: float = TICK) -> bool:
+    def _work(self) -> bool:
         """Let the client work for a moment; return whether the connection goes on."""
-        code = self._client.loop(seconds)
+        code = self._client.loop(TICK)
         return code is MQTTErrorCode.MQTT_ERR_SUCCESS and self._ended is None
 
     def _leave(self) -> None:
@@ -136,10 +136,10 @@ class Session:
         last = self._conversation.farewell()
         until = time.monotonic() + LEAVE_WITHIN
         while not all(one.is_published() for one in last) and time.monotonic() < until:
-            if not self._work(TICK / 4):
+            if not self._work():
                 return
         self._client.disconnect()
-        self._work(0.0)
+        self._client.loop(0.0)
 
     def _on_connect(
         self, _: Client, __: object, ___: ConnectFlags, code: ReasonCode, ____: Properties | None

@@ -18,7 +18,7 @@ import pytest
 from immich_job_daemon.board import MOST_WISHES, Board
 from immich_job_daemon.controls import Controls, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
-from immich_job_daemon.homeassistant import conversation, link, supervisor
+from immich_job_daemon.homeassistant import conversation, link, session, supervisor
 from immich_job_daemon.homeassistant.broker import Broker
 from immich_job_daemon.homeassistant.discovery import MOST_BYTES
 from immich_job_daemon.homeassistant.link import Link
@@ -65,7 +65,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "REFUSED_RETRY", 0.1)
     monkeypatch.setattr(link, "ASK_AGAIN", 0.1)
     monkeypatch.setattr(conversation, "BETWEEN", 0.1)
-    monkeypatch.setattr(conversation, "READ_WITHIN", 0.3)
+    monkeypatch.setattr(session, "TICK", 0.05)
 
 
 @pytest.fixture
@@ -262,9 +262,8 @@ def test_until_immich_answers_the_queues_of_an_earlier_run_stay(broker: Mosquitt
         said = len(ears.said)
         with linked(broker, NOTHING) as board:
             until(lambda: bool(ears.said[said:]) and ears.last(TOPICS.availability) == b"online")
-            until(lambda: "ocr" in ears.state(TOPICS)["queues"])
+            until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] is None)
             assert "queue_ocr_mode" in ears.device(TOPICS)["cmps"]
-            assert ears.state(TOPICS)["queues"]["ocr"]["pending"] is None
             board.publish(of_now(BUSY))
             until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
         kept = [one for one in ears.every(TOPICS.discovery) if b'"queue_ocr_mode":{"p"' in one]
