@@ -18,7 +18,7 @@ import pytest
 from immich_job_daemon.board import MOST_WISHES, Board
 from immich_job_daemon.controls import Controls, Mode, SetLimit, SetMode, SetQueue, Wish
 from immich_job_daemon.decision import Reason
-from immich_job_daemon.homeassistant import conversation, link, session, supervisor
+from immich_job_daemon.homeassistant import conversation, link, refusals, session, supervisor
 from immich_job_daemon.homeassistant.broker import Broker
 from immich_job_daemon.homeassistant.discovery import MOST_BYTES
 from immich_job_daemon.homeassistant.link import Link
@@ -376,6 +376,18 @@ def test_a_flood_of_rubbish_does_no_harm(broker: Mosquitto, written: io.StringIO
         assert len([line for line in lines(written) if "is refused" in line]) == MOST_LINES
 
 
+def test_what_was_refused_without_a_line_is_summed_up(
+    broker: Mosquitto, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with linked(broker), Ears(broker) as ears:
+        until(lambda: ears.state(TOPICS) != {})
+        for _ in range(MOST_LINES + 37):
+            ears.say(TOPICS.mode, b"?")
+        monkeypatch.setattr(refusals, "SPAN", 0.0)
+        until(lambda: "more commands over MQTT were refused" in written.getvalue())
+    assert "WARNING: 37 more commands over MQTT were refused in 60 s." in written.getvalue()
+
+
 def test_a_message_that_is_too_long_does_not_even_come(broker: Mosquitto) -> None:
     """The broker keeps it from us, and the connection lives on."""
     with linked(broker) as board, Ears(broker) as ears:
@@ -511,6 +523,16 @@ def test_a_broker_that_never_answers_does_not_keep_a_stop_waiting() -> None:
         with linked(lambda: Broker("127.0.0.1", port)):
             connection, _ = silent.accept()
         connection.close()
+
+
+def test_one_that_takes_the_connection_and_says_nothing_is_told_of(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LET_IN_WITHIN", 0.1)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        with linked(lambda: Broker("127.0.0.1", port)):
+            until(lambda: "does not answer: see whether it runs" in written.getvalue())
 
 
 # An old broker
