@@ -234,10 +234,11 @@ def _batches(rates: Rates, snapshot: Snapshot, flow: Flow, now: float) -> Batche
     found = dict(rates.batches)
     for name, queue in snapshot.items():
         batches = found.get(name, {})
-        came = flows.ways(flow, name)
-        if not batches and not queue.pending and not came:
+        left = sum(batch.left for batch in batches.values())
+        if not flow.came.get(name) and not flow.done.get(name) and left == queue.pending:
             continue
-        there = sum(batch.left for batch in batches.values()) + sum(came.values())
+        came = flows.ways(flow, name)
+        there = left + sum(came.values())
         batches = follow_ups.put(batches, came, there, now)
         way, batch = follow_ups.first(batches)
         if batch.left >= flow.done.get(name, 0.0):
