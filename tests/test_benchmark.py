@@ -297,6 +297,11 @@ class TestForecasts:
         runs = tuple(Half(left=100, told=seconds, known=0.5) for seconds in told)
         return Halves(album(1), 1, is_first, runs)
 
+    def expected(self, results: Results, halves: Halves) -> Expectation:
+        found = expectations(replace(results, halves=(halves,)), None)
+        (one,) = (one for one in found if "estimate at half-time" in one.what)
+        return one
+
     def test_the_error_is_a_share_of_the_truth_and_the_worst_of_all_runs(self) -> None:
         assert self.halves(95, 110, 100).worst == pytest.approx(0.1)
         assert self.halves(80, None).worst == pytest.approx(0.2)
@@ -306,16 +311,14 @@ class TestForecasts:
     def test_who_knows_must_tell_and_be_right(self, results: Results) -> None:
         for told, is_met in (((81, 119), True), ((79,), False), ((121,), False), ((), False)):
             runs = self.halves(*told or (None, 100))
-            found = expectations(replace(results, halves=(runs,)), None)[-1]
-            assert found.is_met is is_met, told
+            assert self.expected(results, runs).is_met is is_met, told
 
     def test_who_sees_it_for_the_first_time_may_say_unknown_but_nothing_wrong(
         self, results: Results
     ) -> None:
         for told, is_met in (((None,), True), ((None, 79), False), ((90, None), True)):
             runs = self.halves(*told, is_first=True)
-            found = expectations(replace(results, halves=(runs,)), None)[-1]
-            assert found.is_met is is_met, told
+            assert self.expected(results, runs).is_met is is_met, told
 
     def test_a_smaller_workload_is_a_third_of_each_part(self) -> None:
         arrivals = uploads(3000).runs[0]
