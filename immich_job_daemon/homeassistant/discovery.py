@@ -222,7 +222,8 @@ def _whole(topics: Topics, key: str, component: Component) -> Component:
     whole = {
         **component,
         "uniq_id": f"{topics.instance}_{key}",
-        "def_ent_id": _entity_id(component["p"], component.get("name", key)),
+        # What versions that do not know this key make of the names by themselves.
+        "def_ent_id": _entity_id(component["p"], component.get("name") or component["dev_cla"]),
         "stat_t": topics.state,
     }
     if "json_attr_tpl" in component:

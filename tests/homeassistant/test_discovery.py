@@ -197,7 +197,7 @@ def test_ids_are_what_they_were() -> None:
     before = "immich_job_daemon_"
     assert {key: entities[key] for key in list(entities)[:11]} == {
         "state": f"sensor.{before}state",
-        "connected": f"binary_sensor.{before}connected",
+        "connected": f"binary_sensor.{before}connectivity",
         "problem": f"binary_sensor.{before}problem",
         "mode": f"select.{before}mode",
         "limit": f"number.{before}concurrent_queues",

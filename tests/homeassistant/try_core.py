@@ -149,7 +149,7 @@ class Trial:
     def while_immich_is_away_only_what_depends_on_it_is_unavailable(self) -> None:
         self.house.server.close()
         self._until_state(PENDING, UNAVAILABLE)
-        self._until_state(f"binary_sensor.{ENTITY}_connected", "off")
+        self._until_state(f"binary_sensor.{ENTITY}_connectivity", "off")
         self._until_state(f"binary_sensor.{ENTITY}_problem", "on")
         self._until_state(f"sensor.{ENTITY}_state", "waiting for Immich")
         problem = self.core.states()[f"binary_sensor.{ENTITY}_problem"]["attributes"]
