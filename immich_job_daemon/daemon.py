@@ -11,6 +11,7 @@ from tempora.timing import BackoffDelay
 from immich_job_daemon import load, pacing
 from immich_job_daemon import memory as remember
 from immich_job_daemon.alarm import Clock, StopRequested
+from immich_job_daemon.answers import NoSuchApiError
 from immich_job_daemon.config import OnExit, Settings
 from immich_job_daemon.contradictions import unknown
 from immich_job_daemon.controls import Change, in_words
@@ -258,11 +259,11 @@ class Daemon:
         for sent, command in enumerate(commands, start=1):
             try:
                 queue = self._act(command)
-            except (RefusedError, PermissionMissingError) as error:
+            except (RefusedError, PermissionMissingError, NoSuchApiError) as error:
                 if command.action is Action.START:
                     snapshot = self._not_started(command.queue, error, snapshot)
                     continue
-                if command.action is Action.RESUME or isinstance(error, PermissionMissingError):
+                if command.action is Action.RESUME or not isinstance(error, RefusedError):
                     failure = failure or error
                     continue
                 log.warning(
@@ -282,7 +283,7 @@ class Daemon:
     def _not_started(self, name: str, error: ImmichError, snapshot: Snapshot) -> Snapshot:
         """Take note that a queue does not look for what is missing; return what is known of it."""
         is_running = isinstance(error, AlreadyRunningError)
-        if isinstance(error, PermissionMissingError):
+        if isinstance(error, PermissionMissingError | NoSuchApiError):
             log.warning("SCAN has no effect: %s. All else works without.", error)
             self.memory = replace(self.memory, cannot_scan=True)
         elif not is_running:

@@ -3,7 +3,7 @@
 Everything follows from the seed, so a world that failed can be lived through again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from random import Random
@@ -19,10 +19,8 @@ from immich_job_daemon.controls import (
     Wish,
 )
 from immich_job_daemon.daemon import Daemon
-from immich_job_daemon.dialects import JOBS, QUEUES
-from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import PROTECTED, Snapshot
+from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.scan import Scan
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
@@ -30,10 +28,10 @@ from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.faults import Fault, RandomFaults
 from immich_job_daemon.simulator.pipeline import REINDEX, lasting
 from immich_job_daemon.simulator.virtual import VirtualTransport
-from immich_job_daemon.transport import Answer
 from immich_job_daemon.windows import Window, closed_until
 from simulation.judge import DAEMON, PERSON, Judge
-from simulation.virtual import EPOCH, VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulation.mortal import MortalAlarm, MortalDisk, MortalServer
+from simulation.virtual import EPOCH, VirtualLedger, settings
 
 T = TypeVar("T")
 
@@ -41,9 +39,6 @@ DENSE: Final = 1800.0
 """Seconds of a world in which things happen, by default."""
 LONGEST_END: Final = 6 * 3600.0
 """Seconds after that in which everything must be drained."""
-
-
-_PAUSES: Final = frozenset(dialect.body(paused=True) for dialect in (QUEUES, JOBS))
 
 
 LEARNING: Final = frozenset({"smartSearch", "faceDetection", "ocr"})
@@ -142,9 +137,9 @@ class World:
         self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
         self.daemon = Daemon(
             self.settings,
-            _Server(self),
-            _Disk(self),
-            _Alarm(self),
+            MortalServer(self),
+            MortalDisk(self),
+            MortalAlarm(self),
             wishes=self._take_wishes,
             measure=self._load,
         )
@@ -362,75 +357,3 @@ class World:
 
 def _minute(moment: datetime) -> time:
     return moment.time().replace(second=0, microsecond=0)
-
-
-class _Server(VirtualServer):
-    """The client; while all held queues are resumed at the end there is no limit."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(_Wire(world))
-        self.world = world
-
-    def look(self) -> Snapshot:
-        """Look; what others opened before that is known from now on, so it counts."""
-        opened = set(self.world.judge.opened_by_others)
-        snapshot = super().look()
-        self.world.judge.opened_by_others -= opened
-        return snapshot
-
-    def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
-        self.world.is_releasing = True
-        return super().resume_all(names, within=within)
-
-
-class _Wire:
-    """The transport, with the daemon's death at any request."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def send(
-        self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
-        if method == "PUT":
-            name = path.rpartition("/")[2]
-            self.world.in_flight = name
-            if body in _PAUSES:
-                self.world.judge.excuse(name)
-        try:
-            return self.world.io(
-                lambda: self.world.transport.send(method, path, body, timeout=timeout)
-            )
-        finally:
-            self.world.in_flight = None
-
-    def another(self) -> "_Wire":
-        return self
-
-    def close(self) -> None:
-        pass
-
-
-class _Disk(VirtualLedger):
-    """The ledger, with the daemon's death at any write; the text stays the world's."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self.world = world
-
-    def load(self) -> Memory | None:
-        return self.world.ledger.load()
-
-    def save(self, memory: Memory) -> None:
-        self.world.io(lambda: self.world.ledger.save(memory))
-
-
-class _Alarm(VirtualAlarm):
-    """The clock, with the daemon's death while it waits."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.engine, world.must_stop)
-        self.world = world
-
-    def sleep(self, seconds: float) -> None:
-        self.world.io(lambda: super(_Alarm, self).sleep(seconds))

@@ -197,6 +197,20 @@ def test_without_the_permission_that_is_said_once_and_the_rest_works(
     assert scene.daemon.status.problem is None
 
 
+def test_an_immich_without_the_jobs_api_is_told_of_once_and_the_rest_works(
+    said: Callable[[], str],
+) -> None:
+    scene = Scene(scan=AT_TEN_PAST)
+    nowhere = Answer(404, "application/json", b'{"message":"Cannot PUT /api/jobs/sidecar"}')
+    scene.wire.instead = lambda request: nowhere if request.startswith("start ") else None
+    scene.upload_at(BEGINS + 60.0, photos=3)
+    scene.run_for(900.0)
+    assert asked(scene) == ["start sidecar"]
+    assert said().count("WARNING SCAN has no effect") == 1
+    assert all(asset.jobs_left == 0 for asset in scene.engine.assets)
+    assert scene.daemon.status.problem is None
+
+
 def test_after_a_start_with_the_permission_it_is_tried_again() -> None:
     scene = Scene(scan=AT_TEN_PAST)
     scene.api.keys[KEY] = Key(frozenset({"queue.read", "queue.update"}), name=DAEMON)
