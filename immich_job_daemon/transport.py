@@ -22,8 +22,10 @@ from immich_job_daemon.secret import redactor
 from immich_job_daemon.unreachable import CLOSED, INVALID_URL, TooLongError, causes_of, explain
 
 SHORTEST_KEY: Final = 8
-LARGEST_ANSWER: Final = 4 * 1024 * 1024
+LARGEST_ANSWER: Final = 1024 * 1024
 """Bytes of the longest answer that is read. All queues take 4 KB (seen on Immich 3.1.0)."""
+LARGEST_ON_THE_WIRE: Final = 2 * LARGEST_ANSWER
+"""Bytes that are read in all for one answer, with its headers and whatever else stands around it."""
 
 _CHUNK: Final = 64 * 1024
 
@@ -191,9 +193,10 @@ class HttpTransport:
 
 
 class _TimedStream(io.RawIOBase):
-    """What a server sends, until the time for its whole answer is over.
+    """What a server sends, until the time for its whole answer is over, or there is too much of it.
 
-    A socket's own timeout starts anew with every byte: a trickle would never end.
+    A socket's own timeout starts anew with every byte: a trickle would never end. And what stands
+    around a body (headers, interim answers, the ends of chunks) has no length of its own.
     """
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
@@ -201,6 +204,7 @@ class _TimedStream(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._until = time.monotonic() + (sock.gettimeout() or 0)
+        self._left = LARGEST_ON_THE_WIRE
 
     def readable(self) -> bool:
         return True
@@ -210,7 +214,11 @@ class _TimedStream(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise TooLongError
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -86,7 +86,7 @@ _EXPLANATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = 
     ),
     (
         (TooLongError,),
-        "{url} sent an answer of more than 4 MiB, which none of Immich's is: correct IMMICH_URL",
+        "{url} sent an answer of more than 1 MiB, which none of Immich's is: correct IMMICH_URL",
     ),
     (
         (http.client.HTTPException,),
