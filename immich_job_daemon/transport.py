@@ -25,7 +25,7 @@ SHORTEST_KEY: Final = 8
 LARGEST_ANSWER: Final = 1024 * 1024
 """Bytes of the longest answer that is read. All queues take 4 KB (seen on Immich 3.1.0)."""
 LARGEST_ON_THE_WIRE: Final = 2 * LARGEST_ANSWER
-"""Bytes that are read in all for one answer, with its headers and whatever else stands around it."""
+"""Bytes that are read in all for one answer, with its headers and whatever stands around it."""
 
 _CHUNK: Final = 64 * 1024
 
