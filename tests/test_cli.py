@@ -69,7 +69,10 @@ def daemon(
         log.close()
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> float:
+def stop(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    number: signal.Signals = signal.SIGTERM,
+) -> float:
     began = time.monotonic()
     process.send_signal(number)
     assert process.wait(LIMIT) == 0
