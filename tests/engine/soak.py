@@ -5,8 +5,6 @@ done and open, and nothing may have grown.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,12 +20,12 @@ import requests
 
 from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator.ports import free_port
+from tests.engine import daemon
 from tests.engine.facade import Facade, Following, real_immich
 from tests.engine.line import Line
 from tests.engine.measured import Course, Sample, late
 from tests.held import KEY, until
 from tests.homeassistant import patience
-from tests.test_cli import environment
 
 POLL_INTERVAL: Final = 10.0
 SLACK: Final = 5.0
@@ -80,16 +78,13 @@ class Soak:
 
     def start(self) -> None:
         """Start the daemon, and return when it is well."""
-        options = {"IMMICH_URL": self.line.url, "API_KEY": KEY, "DATA_DIR": str(self._data)}
-        command = [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"]
-        with self._log.open("wb") as log:
-            self.daemon = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=log, env=environment()
-            )
-        assert self.daemon.stdin is not None
-        given = {**options, **self._ports, "POLL_INTERVAL": f"{POLL_INTERVAL:g}"}
-        self.daemon.stdin.write(json.dumps(given).encode())
-        self.daemon.stdin.close()
+        self.daemon = daemon.start(
+            self.line.url,
+            self._data,
+            self._log,
+            **self._ports,
+            POLL_INTERVAL=f"{POLL_INTERVAL:g}",
+        )
         until(self._is_healthy)
         for port, path in READ:
             self._get(port, path)
