@@ -67,7 +67,8 @@ class Line:
 
     async def _close(self) -> None:
         self._server.close()
-        self._cut()
+        for task in self._tasks:
+            task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
