@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from immich_job_daemon import __version__
 from immich_job_daemon.errors import KeyRejectedError, UnreachableError
+from immich_job_daemon.names import addresses
 from immich_job_daemon.secret import redactor
 from immich_job_daemon.unreachable import CLOSED, INVALID_URL, TooLongError, causes_of, explain
 
@@ -82,7 +83,8 @@ class HttpTransport:
     Args:
         url: the server's address, such as ``http://127.0.0.1:2283``.
         key: the API key; it goes into the requests and nowhere else.
-        connect_timeout: seconds within which an address of the server must accept.
+        connect_timeout: seconds within which the server's name must be found, and one of its
+            addresses must accept.
         read_timeout: seconds for everything up to the last byte of the answer.
     """
 
@@ -234,9 +236,23 @@ class _TimedResponse(http.client.HTTPResponse):
 class _PlainConnection(HTTPConnection):
     response_class = _TimedResponse
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first of the host's addresses that accepts; the library knows no names."""
+        name = self._dns_host
+        failure: Exception | None = None
+        for address in addresses(name, within=self.timeout or 0.0):
+            self._dns_host = address
+            try:
+                return super()._new_conn()
+            except HTTPError as error:
+                failure = error
+            finally:
+                self._dns_host = name
+        raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _TimedResponse
+
+class _SecureConnection(_PlainConnection, HTTPSConnection):
+    pass
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

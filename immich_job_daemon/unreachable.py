@@ -48,6 +48,11 @@ _NO_FILE: Final = (
     "files, or see what keeps so many of them open"
 )
 
+_NO_NAME_SERVER: Final = (
+    "no name server tells where the host in {url} is: see whether the router or whatever else "
+    "answers for names is up, or use the IP address in IMMICH_URL"
+)
+
 # The first row of which any cause of a failure is an instance explains it.
 _EXPLANATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     (
@@ -122,6 +127,8 @@ def explain(failure: Exception, *, url: str, connect: float, timeout: float) -> 
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return _NO_FILE.format(url=url, cause=cause)
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+            return _NO_NAME_SERVER.format(url=url)
     for kinds, text in _EXPLANATIONS:
         for cause in causes:
             # requests' own exceptions are OSErrors too, without a text of the system.
