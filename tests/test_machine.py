@@ -126,23 +126,6 @@ def test_a_folder_that_vanishes_is_made_again_with_all_that_is_held(tmp_path: Pa
         assert paused(server) == set()
 
 
-def test_a_folder_that_becomes_a_file_is_told_and_the_work_goes_on(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with (
-        immich() as server,
-        daemon(server, tmp_path, DATA_DIR=str(folder), POLL_INTERVAL=1) as process,
-    ):
-        until(lambda: is_held(server))
-        shutil.rmtree(folder)
-        folder.touch()
-        works(server)
-        until(lambda: "cannot be written (" in (tmp_path / "log.txt").read_text())
-        works(server)
-        stop(process)
-        assert paused(server) == set()
-    assert (tmp_path / "log.txt").read_text().count("works on, but after a crash") == 1
-
-
 # The clock
 
 
