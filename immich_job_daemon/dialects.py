@@ -18,7 +18,9 @@ from immich_job_daemon.queues import Queue, Snapshot
 _T = TypeVar("_T")
 
 _COUNTS: Final = ("active", "waiting", "paused", "delayed", "failed")
-_MOST_QUEUES: Final = 1000
+MOST_QUEUES: Final = 200
+"""Queues of one Immich; Immich 3.1.0 has 19. Each may become a file's line and a thread."""
+_MOST_PERMISSIONS: Final = 1000
 _LONGEST_NAME: Final = 100
 _LARGEST_COUNT: Final = 2**53
 _LONGEST_QUOTE: Final = 60
@@ -85,7 +87,7 @@ _QUEUE: Final = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
-_QUEUES: Final = vol.Schema(vol.All(list, vol.Length(min=1, max=_MOST_QUEUES), [_QUEUE]))
+_QUEUES: Final = vol.Schema(vol.All(list, vol.Length(min=1, max=MOST_QUEUES), [_QUEUE]))
 
 _JOB: Final = vol.Schema(
     {
@@ -95,13 +97,16 @@ _JOB: Final = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
-_JOBS: Final = vol.Schema(vol.All(dict, vol.Length(min=1, max=_MOST_QUEUES), {str: _JOB}))
+_JOBS: Final = vol.Schema(vol.All(dict, vol.Length(min=1, max=MOST_QUEUES), {str: _JOB}))
 
 _VERSION: Final = vol.Schema(
     {vol.Required(part): _count for part in ("major", "minor", "patch")}, extra=vol.REMOVE_EXTRA
 )
 
-_KEY: Final = vol.Schema({vol.Required("permissions"): [str]}, extra=vol.REMOVE_EXTRA)
+# The length first: voluptuous makes an error for every item that is wrong.
+_PERMISSIONS: Final = vol.All(list, vol.Length(max=_MOST_PERMISSIONS), [str])
+
+_KEY: Final = vol.Schema({vol.Required("permissions"): _PERMISSIONS}, extra=vol.REMOVE_EXTRA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +285,11 @@ def _validated(request: str, read: Callable[[object], _T], body: bytes) -> _T:
         reason = _told(error)
     except RecursionError:
         reason = "it is nested too deeply"
-    except ValueError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         reason = f"it is no complete JSON ({len(body)} bytes)"
+    except ValueError:
+        # Python reads no whole number of more than 4300 digits.
+        reason = "it holds a number of thousands of digits"
     raise UnexpectedError(_nonsense(request, reason))
 
 

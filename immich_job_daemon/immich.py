@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from immich_job_daemon.answers import NoSuchApiError, body_of, lacking, not_immich
 from immich_job_daemon.dialects import (
     JOBS,
+    MOST_QUEUES,
     QUEUES,
     START,
     Dialect,
@@ -72,6 +73,7 @@ class Immich:
         self._transport = transport
         self._log = log
         self._dialect: Dialect | None = None
+        self._names: set[str] = set()
         self._told: set[str] = set()
         self._telling = Lock()
 
@@ -121,7 +123,15 @@ class Immich:
         Raises:
             ImmichError: no answer, or none that makes sense; nothing is known then.
         """
-        return self._ask(partial(_look, self._transport), self._known())
+        snapshot = self._ask(partial(_look, self._transport), self._known())
+        # What is held is remembered by name: names without an end would fill every memory.
+        if len(self._names | snapshot.keys()) > MOST_QUEUES:
+            raise UnexpectedError(
+                f"Immich has named more than {MOST_QUEUES} different queues since the daemon's "
+                "start, which none has: look what answers at IMMICH_URL, and start the daemon again"
+            )
+        self._names |= snapshot.keys()
+        return snapshot
 
     def pause(self, name: str) -> Queue:
         """Pause a queue and return it as Immich's answer shows it: paused.

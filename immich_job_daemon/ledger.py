@@ -161,6 +161,10 @@ def decode(text: str) -> Memory:
     )
 
 
+def _state_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class Ledger:
     """The ledger as a file.
 
@@ -208,8 +212,7 @@ class Ledger:
             # The command `release` may have written it meanwhile.
             if self._written == (new, self._state()):
                 return
-            self._replace(encode(memory))
-            self._written = new, self._state()
+            self._written = new, self._replace(encode(memory))
         except OSError as error:
             # It may have failed after the rename: what the file says is not known now.
             self._written = None
@@ -222,12 +225,12 @@ class Ledger:
     def _state(self) -> tuple[int, ...]:
         """Return what tells one written file from another; nothing where there is none."""
         try:
-            found = self.path.stat()
+            return _state_of(self.path.stat())
         except FileNotFoundError:
             return ()
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _replace(self, text: str) -> None:
+    def _replace(self, text: str) -> tuple[int, ...]:
+        """Write the file and return its state, as it was written: it may be gone at once."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".new")
@@ -235,6 +238,7 @@ class Ledger:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            state = _state_of(os.fstat(file.fileno()))
         temporary.replace(self.path)
         # The rename itself is on the disk only when the folder is.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -242,6 +246,7 @@ class Ledger:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        return state
 
     def _put_aside(self, error: ValueError) -> None:
         aside = self.path.with_suffix(".bad")

@@ -18,12 +18,15 @@ from urllib3.exceptions import HTTPError
 
 from immich_job_daemon import __version__
 from immich_job_daemon.errors import KeyRejectedError, UnreachableError
+from immich_job_daemon.names import addresses
 from immich_job_daemon.secret import redactor
 from immich_job_daemon.unreachable import CLOSED, INVALID_URL, TooLongError, causes_of, explain
 
 SHORTEST_KEY: Final = 8
-LARGEST_ANSWER: Final = 4 * 1024 * 1024
+LARGEST_ANSWER: Final = 1024 * 1024
 """Bytes of the longest answer that is read. All queues take 4 KB (seen on Immich 3.1.0)."""
+LARGEST_ON_THE_WIRE: Final = 2 * LARGEST_ANSWER
+"""Bytes that are read in all for one answer, with its headers and whatever stands around it."""
 
 _CHUNK: Final = 64 * 1024
 
@@ -80,7 +83,8 @@ class HttpTransport:
     Args:
         url: the server's address, such as ``http://127.0.0.1:2283``.
         key: the API key; it goes into the requests and nowhere else.
-        connect_timeout: seconds within which an address of the server must accept.
+        connect_timeout: seconds within which the server's name must be found, and one of its
+            addresses must accept.
         read_timeout: seconds for everything up to the last byte of the answer.
     """
 
@@ -191,9 +195,10 @@ class HttpTransport:
 
 
 class _TimedStream(io.RawIOBase):
-    """What a server sends, until the time for its whole answer is over.
+    """What a server sends, until the time for its whole answer is over, or there is too much of it.
 
-    A socket's own timeout starts anew with every byte: a trickle would never end.
+    A socket's own timeout starts anew with every byte: a trickle would never end. And what stands
+    around a body (headers, interim answers, the ends of chunks) has no length of its own.
     """
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
@@ -201,6 +206,7 @@ class _TimedStream(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._until = time.monotonic() + (sock.gettimeout() or 0)
+        self._left = LARGEST_ON_THE_WIRE
 
     def readable(self) -> bool:
         return True
@@ -210,7 +216,11 @@ class _TimedStream(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise TooLongError
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -226,9 +236,23 @@ class _TimedResponse(http.client.HTTPResponse):
 class _PlainConnection(HTTPConnection):
     response_class = _TimedResponse
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first of the host's addresses that accepts; the library knows no names."""
+        name = self._dns_host
+        failure: Exception | None = None
+        for address in addresses(name, within=self.timeout or 0.0):
+            self._dns_host = address
+            try:
+                return super()._new_conn()
+            except HTTPError as error:
+                failure = error
+            finally:
+                self._dns_host = name
+        raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _TimedResponse
+
+class _SecureConnection(_PlainConnection, HTTPSConnection):
+    pass
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

@@ -4,6 +4,7 @@ The requests library wraps a failure up to four times, and its own words quote w
 Here the cause is looked up, and none of those words is passed on.
 """
 
+import errno
 import http.client
 import socket
 import ssl
@@ -15,6 +16,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     LocationValueError,
+    NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
 )
@@ -39,6 +41,16 @@ INVALID_URL: Final = (
 _CUT_OFF: Final = (
     "{url} cut the connection off before the answer was complete: if this goes on, read Immich's "
     "log"
+)
+
+_NO_FILE: Final = (
+    "there is no file left for a connection to {url} ({cause.strerror}): raise the limit on open "
+    "files, or see what keeps so many of them open"
+)
+
+_NO_NAME_SERVER: Final = (
+    "no name server tells where the host in {url} is: see whether the router or whatever else "
+    "answers for names is up, or use the IP address in IMMICH_URL"
 )
 
 # The first row of which any cause of a failure is an instance explains it.
@@ -86,7 +98,7 @@ _EXPLANATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = 
     ),
     (
         (TooLongError,),
-        "{url} sent an answer of more than 4 MiB, which none of Immich's is: correct IMMICH_URL",
+        "{url} sent an answer of more than 1 MiB, which none of Immich's is: correct IMMICH_URL",
     ),
     (
         (http.client.HTTPException,),
@@ -110,7 +122,13 @@ def explain(failure: Exception, *, url: str, connect: float, timeout: float) -> 
     >>> explain(ConnectionRefusedError(), url="http://127.0.0.1:2283", connect=5, timeout=10)[:40]
     'http://127.0.0.1:2283 refuses the connec'
     """
-    causes = list(causes_of(failure))
+    # To urllib3 a network that is down is a time limit as well.
+    causes = [one for one in causes_of(failure) if not isinstance(one, NewConnectionError)]
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return _NO_FILE.format(url=url, cause=cause)
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+            return _NO_NAME_SERVER.format(url=url)
     for kinds, text in _EXPLANATIONS:
         for cause in causes:
             # requests' own exceptions are OSErrors too, without a text of the system.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
+from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
 
 LIMIT = 60.0
@@ -41,3 +42,17 @@ def is_held(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
     By default that one has the spare slot, which is given last: no pause is under way any more.
     """
     return paused(server) == MANAGED - {but}
+
+
+def works(server: SimulatedServer, name: str = "ocr") -> None:
+    """Assert that the daemon still does its work: it lets a queue run and holds it again."""
+    with server.present() as engine:
+        engine.resume(name, by="person")
+        engine.add(name, lasting(0.1))
+
+    def is_done() -> bool:
+        with server.present() as engine:
+            return engine.queues[name].is_paused and engine.queues[name].active == 0
+
+    until(is_done)
+    until(lambda: is_held(server))

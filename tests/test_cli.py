@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,15 +44,22 @@ def command(
     )
 
 
-@contextmanager
 def daemon(
     server: SimulatedServer, folder: Path, **options: object
-) -> Iterator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start the daemon as the add-on does."""
+    return daemon_through((), server, folder, options)
+
+
+@contextmanager
+def daemon_through(
+    command: Sequence[str], server: SimulatedServer, folder: Path, options: Mapping[str, object]
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the daemon with a command that becomes another, elsewhere."""
     given = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
     log = (folder / "log.txt").open("a")
     process = subprocess.Popen(
-        [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
+        [*command, sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
         stdin=subprocess.PIPE,
         stderr=log,
         env=environment(),
@@ -69,7 +76,10 @@ def daemon(
         log.close()
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> float:
+def stop(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    number: signal.Signals = signal.SIGTERM,
+) -> float:
     began = time.monotonic()
     process.send_signal(number)
     assert process.wait(LIMIT) == 0

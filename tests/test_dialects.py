@@ -9,6 +9,7 @@ import pytest
 
 from immich_job_daemon.dialects import (
     JOBS,
+    MOST_QUEUES,
     QUEUES,
     Dialect,
     parse_message,
@@ -240,7 +241,9 @@ def test_the_shape_of_the_other_api_is_unexpected() -> None:
 
 @BOTH
 def test_more_queues_than_there_can_be_are_unexpected(dialect: Dialect) -> None:
-    assert complaint(dialect, listing(dialect, *(f"queue{number}" for number in range(1001))))
+    assert complaint(
+        dialect, listing(dialect, *(f"queue{number}" for number in range(MOST_QUEUES + 1)))
+    )
 
 
 @BOTH
@@ -258,7 +261,7 @@ def test_a_truncated_answer_is_unexpected(dialect: Dialect, part: int) -> None:
         (b'[{"name": "ocr", "statistics": {"active": Infinity}}]', "Infinity is no JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
-        (b"[" + b"9" * 5000 + b"]", "no complete JSON"),
+        (b"[" + b"9" * 5000 + b"]", "a number of thousands of digits"),
         (b"\xff\xfe\xff", "no complete JSON"),
         (b"\x1f\x8b\x08\x00", "no complete JSON"),
         (b"ok", "no complete JSON"),
@@ -353,7 +356,16 @@ def test_permissions_are_read() -> None:
     assert parse_permissions(body) == {"queue.read", "queue.update"}
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"permissions": "all"}', b'{"permissions": [1]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"permissions": "all"}',
+        b'{"permissions": [1]}',
+        b'{"permissions": [' + b"0," * 300_000 + b"0]}",
+    ],
+    ids=lambda body: str(body[:30]),
+)
 def test_what_are_no_permissions_is_unexpected(body: bytes) -> None:
     with pytest.raises(UnexpectedError, match="permissions"):
         parse_permissions(body)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from immich_job_daemon.dialects import START
+from immich_job_daemon.dialects import MOST_QUEUES, START
 from immich_job_daemon.errors import (
     AlreadyRunningError,
     ImmichError,
@@ -518,6 +518,18 @@ def test_an_api_lost_while_all_are_resumed_is_told_once(
     assert immich.resume_all(names, within=LIMIT) == dict.fromkeys(names)
     assert immich.api == "jobs API"
     assert len(caplog.records) == 1
+
+
+def test_names_without_an_end_are_refused_and_the_known_ones_go_on(serve: Serve) -> None:
+    known = [queue(f"queue{number}") for number in range(MOST_QUEUES - 1)]
+    more = [queue("one more")]
+    immich = serve(lambda _method, _path: answer([*known, *more]))
+    assert len(immich.look()) == MOST_QUEUES
+    more[0] = queue("another")
+    with pytest.raises(UnexpectedError, match=f"more than {MOST_QUEUES} different queues"):
+        immich.look()
+    more.clear()
+    assert len(immich.look()) == MOST_QUEUES - 1
 
 
 def test_a_failure_that_may_pass_does_not_change_the_api(serve: Serve) -> None:

@@ -289,6 +289,24 @@ def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) ->
     assert kept.held == {"ocr"}
 
 
+def test_what_vanished_while_it_was_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path)
+    close = os.close
+
+    def vanish(descriptor: int) -> None:
+        close(descriptor)
+        ledger.path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", vanish)
+        ledger.save(OLD)
+    assert not ledger.path.exists()
+    ledger.save(OLD)
+    assert Ledger(tmp_path).load() == OLD
+
+
 def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     ledger = Ledger(tmp_path)

@@ -113,6 +113,17 @@ def test_a_workflow_may_do_nothing_and_each_job_only_what_it_says(path: Path) ->
         assert writes <= ({"packages"} if path.name == "publish.yaml" else set()), name
 
 
+def test_what_is_in_the_image_is_published_with_it() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yaml").read_text())
+    (build,) = [
+        step["with"]
+        for step in workflow["jobs"]["image"]["steps"]
+        if step.get("uses", "").startswith("docker/build-push-action@")
+    ]
+    assert build["sbom"] is True
+    assert build["push"] is True
+
+
 def test_the_workflows_try_every_python_that_is_promised() -> None:
     promised = re.findall(r"3\.\d+", (ROOT / "pyproject.toml").read_text().split("requires-py")[1])
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yaml").read_text())

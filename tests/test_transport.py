@@ -464,14 +464,14 @@ def test_a_server_that_speaks_no_http_is_named_so(listen: Listen, connect: Conne
 # Bounds
 
 
-def test_an_answer_of_4_mib_is_taken_and_one_byte_more_is_not(
+def test_an_answer_of_1_mib_is_taken_and_one_byte_more_is_not(
     listen: Listen, connect: Connect
 ) -> None:
     server = listen(always(body=b" " * LARGEST_ANSWER), always(body=b" " * (LARGEST_ANSWER + 1)))
     transport = connect(server.url, read_timeout=60.0)
     assert len(transport.send("GET", "/").body) == LARGEST_ANSWER
     transport.close()
-    assert "more than 4 MiB" in failure(transport)
+    assert "more than 1 MiB" in failure(transport)
 
 
 def test_an_endless_answer_is_cut_off(listen: Listen, connect: Connect) -> None:
@@ -486,16 +486,44 @@ def test_an_endless_answer_is_cut_off(listen: Listen, connect: Connect) -> None:
             sent.append(1)
 
     server = listen(script)
-    assert "more than 4 MiB" in failure(connect(server.url, read_timeout=60.0))
+    assert "more than 1 MiB" in failure(connect(server.url, read_timeout=60.0))
     server.close()
     assert len(sent) < whole / 2
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"0" * 4096),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+    ],
+    ids=["interim answers", "the length of a chunk", "what follows the last chunk"],
+)
+def test_what_stands_around_an_answer_is_bounded_too(
+    listen: Listen, connect: Connect, start: bytes, again: bytes
+) -> None:
+    sent: list[int] = []
+    block = again * ((1 << 20) // len(again))
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(start)
+        for _ in range(100):
+            peer.send(block)
+            sent.append(1)
+
+    server = listen(script)
+    failure(connect(server.url, read_timeout=60.0))
+    server.close()
+    assert len(sent) < 50
 
 
 def test_a_packed_answer_is_bounded_by_its_unpacked_size(listen: Listen, connect: Connect) -> None:
     packed = gzip.compress(bytes(64 << 20), compresslevel=1)
     assert len(packed) < LARGEST_ANSWER
     server = listen(always(body=packed, content_encoding="gzip"))
-    assert "more than 4 MiB" in failure(connect(server.url, read_timeout=60.0))
+    assert "more than 1 MiB" in failure(connect(server.url, read_timeout=60.0))
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import socketserver
 import ssl
 import threading
 from contextlib import ExitStack, closing, suppress
-from errno import EHOSTUNREACH
+from errno import EHOSTUNREACH, EMFILE, ENFILE
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 import urllib3
-from urllib3.exceptions import MaxRetryError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from immich_job_daemon.errors import UnreachableError
 from immich_job_daemon.transport import Answer, HttpTransport
@@ -131,12 +132,27 @@ def test_a_name_that_is_not_found_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert said.startswith("the host name in http://immich.invalid:2283 is not found: ")
 
 
+def not_connected(system: OSError) -> requests.ConnectionError:
+    """Return the system's error when it made no connection, wrapped as the libraries do."""
+    new = NewConnectionError(HTTPConnection("immich"), "Failed to establish a new connection")
+    new.__cause__ = system
+    return requests.ConnectionError(
+        MaxRetryError(urllib3.HTTPConnectionPool("immich"), "/api/queues", new)
+    )
+
+
 def test_an_address_that_no_network_reaches_is_told_in_the_words_of_the_system() -> None:
-    system = OSError(EHOSTUNREACH, "No route to host")
-    wrapped = MaxRetryError(urllib3.HTTPConnectionPool("immich"), "/api/queues", system)
-    error = requests.ConnectionError(wrapped)
+    error = not_connected(OSError(EHOSTUNREACH, "No route to host"))
     said = explain(error, url="http://immich", connect=5.0, timeout=10.0)
     assert said.startswith("http://immich cannot be reached (No route to host): check ")
+
+
+@pytest.mark.parametrize("number", [EMFILE, ENFILE])
+def test_no_file_left_for_a_connection_is_told(number: int) -> None:
+    error = not_connected(OSError(number, "Too many open files"))
+    said = explain(error, url="http://immich", connect=5.0, timeout=10.0)
+    assert said.startswith("there is no file left for a connection to http://immich (Too many ")
+    assert "raise the limit on open files" in said
 
 
 def test_a_failure_without_an_explanation_is_told_by_its_kind_alone() -> None:

@@ -38,7 +38,7 @@ STALLED: Final = (29.0, 60.0)
 """Seconds after a kill at which BullMQ notices the jobs in flight (seen on Immich 3.1.0)."""
 
 KILLS: Final = 1
-"""A job whose worker was killed more often than this fails (BullMQ's default)."""
+"""A job whose worker was killed more often fails when its turn comes (BullMQ's default)."""
 
 JITTER: Final = 0.05
 """The share by which a job's duration varies, up and down."""
@@ -52,6 +52,7 @@ class Engine:
         seed: of the jitter of durations and of the moment at which stalled jobs are noticed.
         start: the clock's first time, in seconds.
         concurrency: jobs at once, by queue, where Immich's defaults are not wanted.
+        stalled: seconds after a kill, from and to, in which the jobs in flight are noticed.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Engine:
         seed: int = 0,
         start: float = 0.0,
         concurrency: Mapping[str, int] | None = None,
+        stalled: tuple[float, float] = STALLED,
     ) -> None:
         at_once = {**CONCURRENCY, **(concurrency or {})}
         self.now = start
@@ -76,6 +78,7 @@ class Engine:
         self._turns: Counter[Kind] = Counter()
         self._boots_at = start
         self._after_boot: list[Callable[[], None]] = []
+        self._stalled = stalled
 
     @property
     def is_idle(self) -> bool:
@@ -189,15 +192,16 @@ class Engine:
 
         Jobs in flight stay counted as active until BullMQ notices, 29 to 60 seconds later and
         not while Immich is away; then they wait again, first in the line. A job to which that
-        happens a second time fails. metadataExtraction comes back open, the other queues as they
-        were (seen on Immich 3.1.0).
+        happens a second time fails as soon as a worker takes it: not while its queue is
+        paused. metadataExtraction comes back open, the other queues as they were (seen on Immich
+        3.1.0).
         """
         for queue in self.queues.values():
             if queue.running:
                 stalled = [*queue.running.values()]
                 queue.running.clear()
                 queue.ghosts += len(stalled)
-                noticed = self.now + self._random.uniform(*STALLED)
+                noticed = self.now + self._random.uniform(*self._stalled)
                 self.at(noticed, partial(self._notice, queue, stalled))
         self._load = 0.0
         self._boots_at = max(self._boots_at, self.now + downtime)
@@ -247,11 +251,7 @@ class Engine:
         queue.ghosts -= len(stalled)
         for job in reversed(stalled):
             job.kills += 1
-            if job.kills > KILLS:
-                queue.failed += 1
-                queue.single.discard(job.kind)
-            else:
-                queue.put_back(job)
+            queue.put_back(job)
         self._start(queue)
 
     def _start(self, queue: SimulatedQueue) -> None:
@@ -263,6 +263,10 @@ class Engine:
             and (job := queue.take()) is not None
         ):
             kind = job.kind
+            if job.kills > KILLS:
+                queue.failed += 1
+                queue.single.discard(kind)
+                continue
             self._load += kind.load
             share = max(1.0, self._load / CORES)
             jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)

@@ -6,6 +6,7 @@ goes into the daemon's own log, in its look.
 
 import errno
 import logging
+import resource
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +41,8 @@ LARGEST_BODY: Final = 64 * 1024
 LONGEST_SILENCE: Final = 30
 """What all clients of a listener together may cost: threads, connections, bytes of a request's
 headers and of its body, and the seconds after which an idle connection is closed."""
+LARGEST_SHARE: Final = 4
+"""One of so many files that the process may open are for a listener's connections, at most."""
 
 _LONGEST_LINE: Final = 300
 _LIBRARIES: Final = ("waitress", "werkzeug")
@@ -75,7 +78,7 @@ class Listener:
             ident=None,
             log_socket_errors=False,
             asyncore_use_poll=True,
-            connection_limit=MOST_CONNECTIONS,
+            connection_limit=_most_connections(),
             backlog=MOST_CONNECTIONS,
             max_request_header_size=LARGEST_HEAD,
             max_request_body_size=LARGEST_BODY,
@@ -143,6 +146,14 @@ class _Forwarding(logging.Handler):
         level = record.levelno if record.levelno >= logging.ERROR else logging.DEBUG
         text = f"{record.name}: {record.getMessage()}"[:_LONGEST_LINE]
         log.log(level, "%s", text, exc_info=record.exc_info)
+
+
+def _most_connections() -> int:
+    """Return how many connections a listener takes: some files are left for the daemon's work."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, files // LARGEST_SHARE)
 
 
 def _sockets(face: Face, port: int) -> list[socket.socket]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
+from resource import RLIM_INFINITY
 from typing import Final
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -172,6 +173,24 @@ def test_one_more_than_may_be_connected_waits_until_another_leaves(
             idle.close()
             late.settimeout(30)
             assert status_of_next(late) == 200
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(64, 16), (1024, listeners.MOST_CONNECTIONS), (RLIM_INFINITY, listeners.MOST_CONNECTIONS)],
+)
+def test_files_are_left_for_the_daemons_own_work(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
+    with shown(BUSY) as url, ExitStack() as idle:
+        for _ in range(connections):
+            idle.enter_context(connected(url))
+        with connected(url) as late:
+            late.sendall(GET)
+            late.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                late.recv(1)
 
 
 def test_clients_that_read_nothing_keep_nobody_else_waiting() -> None:

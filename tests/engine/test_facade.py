@@ -1,0 +1,87 @@
+"""The facade answers as the recordings of a real Immich, as far as they are about queues."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.engine.facade import Facade, real_immich
+from tests.held import KEY, LIMIT
+
+RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.json"))
+# Keys with fewer permissions, what else Immich has to tell, and queues that are busy.
+LEFT_OUT = (
+    "__",
+    "about",
+    "busy",
+    "backlog",
+    "config",
+    "gzip",
+    "queue_jobs",
+    "start_",
+    "options",
+    "textbody",
+)
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facade]:
+    with real_immich(tmp_path_factory.mktemp("engine"), 5) as one:
+        yield one
+
+
+def put_in_order(facade: Facade, name: str, recording: dict[str, Any]) -> None:
+    """Pause the queue that the recording resumes, or shows paused, and resume all others."""
+    request, body = recording["request"], recording["body"]
+    if request["method"] == "GET":
+        is_paused = isinstance(body, dict) and body.get("isPaused", False)
+    else:
+        is_paused = "resume" in name or "false" in name
+    headers = {"x-api-key": KEY}
+    queues = requests.get(f"{facade.url}/api/jobs", headers=headers, timeout=LIMIT).json()
+    for queue, state in queues.items():
+        wanted = is_paused and request["path"].rstrip("/").endswith(queue)
+        if state["queueStatus"]["isPaused"] is not wanted:
+            command = {"command": "pause" if wanted else "resume"}
+            url = f"{facade.url}/api/jobs/{queue}"
+            requests.put(url, headers=headers, json=command, timeout=LIMIT).raise_for_status()
+
+
+def is_about_the_facade(path: Path) -> bool:
+    return not any(part in path.stem for part in LEFT_OUT)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem) for path in RECORDINGS if is_about_the_facade(path)],
+)
+def test_an_answer_is_as_recorded(facade: Facade, path: Path) -> None:
+    recording = recorded(path)
+    request = recording["request"]
+    put_in_order(facade, path.stem, recording)
+    headers = {}
+    if request["key"] is not None:
+        headers["x-api-key"] = KEY if request["key"] == "all" else request["key"]
+    body = request["body"]
+    if body is not None:
+        headers["content-type"] = "application/json"
+        body = (body if isinstance(body, str) else json.dumps(body)).encode()
+    answer = requests.request(
+        request["method"], facade.url + request["path"], headers=headers, data=body, timeout=LIMIT
+    )
+    assert answer.status_code == recording["status"]
+    if recording["body"] == "":
+        assert answer.content == b""
+    else:
+        assert answer.json() == recording["body"]
+    for name in ("content-type", "keep-alive"):
+        if name in recording["headers"]:
+            assert answer.headers[name] == recording["headers"][name]
