@@ -70,6 +70,7 @@ while it is busy, or open with a backlog. One without a slot is held: paused.
 The modes of a person go before rules 15 to 19: open means open.
 """
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
@@ -82,7 +83,7 @@ from immich_job_daemon.decision import (
     Limits,
 )
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import ENTRY, Snapshot
+from immich_job_daemon.queues import ENTRY, Queue, Snapshot
 from immich_job_daemon.recognition import TRUCE, Recognition
 from immich_job_daemon.scan import next_to_ask
 from immich_job_daemon.situation import TURN_EVERY
@@ -187,12 +188,7 @@ class _Draft(Recognition):
 
     def admit(self) -> None:
         """Choose who goes on among those that run or are open without a slot (rules 5, 7, 16)."""
-        best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
-        keep: list[str] = []
-        for queue in best:
-            if len(keep) < self.limit and not self.rivals(queue.name) & {*keep}:
-                keep.append(queue.name)
-        self.slots = [name for name in self.slots if name in keep]
+        self._keep_the_best()
         entrants = [
             queue
             for name, queue in self.managed.items()
@@ -211,8 +207,29 @@ class _Draft(Recognition):
                     self.turns[queue.name] = self.now - TURN_EVERY
                 elif len(occupied) < self.limit and not self.rivals(queue.name) & occupied:
                     self.give_slot(queue.name)
+        if self.unrestricted:
+            self._leave_open(entrants)
         while self.lent and len(self.occupied()) > self.limit:
             self.latest_lent()
+
+    def _keep_the_best(self) -> None:
+        best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
+        keep: list[str] = []
+        for queue in best:
+            if len(keep) < self.limit and not self.rivals(queue.name) & {*keep}:
+                keep.append(queue.name)
+        self.slots = [name for name in self.slots if name in keep]
+
+    def _leave_open(self, entrants: Iterable[Queue]) -> None:
+        """Let what is open stay so where there is no limit, but for rivals of others."""
+        for queue in entrants:
+            name = queue.name
+            if name in self.slots or self.rivals(name) & self.occupied():
+                continue
+            if queue.is_drained:
+                self.lent[name] = self.now
+            else:
+                self.give_slot(name)
 
     def let_others_go_first(self) -> None:
         """Take slots from queues that have had them long enough (rules 17 and 18)."""

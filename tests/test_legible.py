@@ -23,7 +23,7 @@ def test_a_problem_makes_it_stale_if_no_look_succeeded_since(
     """A command that Immich refuses is a problem too, but the looks after it are good ones."""
     assert BUSY.updated_at is not None
     status = replace(BUSY, problem=Problem(trouble, "Text.", BUSY.updated_at + since))
-    never = {Trouble.REFUSED, Trouble.UNEXPECTED}
+    never = {Trouble.REFUSED, Trouble.UNEXPECTED, Trouble.CONTESTED}
     assert is_stale(status, AT) is (is_of_a_look or trouble not in never)
 
 

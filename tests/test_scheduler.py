@@ -1051,3 +1051,10 @@ def test_rule_21_immichs_own_start_is_nobodys_doing() -> None:
         _, _, decision = whole_round(seen, after_failure(memory), Limits(), float(now))
         assert decision.contested == {}
         memory = decision.memory
+
+
+def test_rule_10_where_there_is_no_limit_what_is_open_stays_open() -> None:
+    seen = snapshot(opened(METADATA), opened(SEARCH, 1), opened(VIDEO, 0, 2), held("ocr"))
+    sent, _, decision = whole_round(seen, ours("ocr"), Limits(unrestricted_below=100))
+    assert sent == [Command(Action.RESUME, "ocr")]
+    assert set(decision.reasons.values()) == {Reason.UNRESTRICTED}

@@ -33,6 +33,7 @@ http:
 api:
 config:
 automation: !include automations.yaml
+notify:
 logger:
   default: warning
 """

@@ -25,6 +25,7 @@ from tests.homeassistant.core import Core
 from tests.homeassistant.ears import Ears
 from tests.homeassistant.house import House
 from tests.homeassistant.mosquitto import mosquitto
+from tests.homeassistant.patience import LIMIT as PATIENCE
 from tests.homeassistant.patience import until
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
@@ -36,6 +37,8 @@ PENDING: Final = f"sensor.{ENTITY}_pending_jobs"
 VIDEO: Final = f"select.{ENTITY}_video_conversion_mode"
 PROTECTED: Final = SETTINGS["PROTECTED_QUEUES"].default
 UNAVAILABLE: Final = "unavailable"
+MANY: Final = 100
+"""More pending jobs than this are an import, in the document's example."""
 
 Components = dict[str, dict[str, Any]]
 
@@ -197,6 +200,8 @@ class Trial:
         self.core.automate(as_list(shortened(example("when the import is done"))))
         with self.house.server.present() as engine:
             engine.upload(photos=60)
+        until("the import is seen", lambda: float(self.core.state(PENDING) or 0) > MANY)
+        until("it is done", lambda: self.core.state(PENDING) == "0", limit=5 * PATIENCE)
         until("it is told", lambda: bool(self._told()))
         assert self.core.state(PENDING) == "0"
         (told,) = self._told()
