@@ -50,7 +50,10 @@ class Impostor:
     def _serve(self, connection: socket.socket) -> None:
         # One request a connection: who is answered with rubbish must hang up anyway.
         with connection, suppress(OSError), connection.makefile("rb") as read:
-            method, path, _ = read.readline().decode("latin-1").split(" ")
+            first = read.readline().decode("latin-1")
+            if not first:
+                return
+            method, path, _ = first.split(" ")
             headers = {}
             while (line := read.readline().decode("latin-1").strip()) != "":
                 name, _, value = line.partition(":")

@@ -52,7 +52,6 @@ class Engine:
         seed: of the jitter of durations and of the moment at which stalled jobs are noticed.
         start: the clock's first time, in seconds.
         concurrency: jobs at once, by queue, where Immich's defaults are not wanted.
-        stalled: seconds after a kill, from and to, in which the jobs in flight are noticed.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Engine:
         seed: int = 0,
         start: float = 0.0,
         concurrency: Mapping[str, int] | None = None,
-        stalled: tuple[float, float] = STALLED,
     ) -> None:
         at_once = {**CONCURRENCY, **(concurrency or {})}
         self.now = start
@@ -78,7 +76,7 @@ class Engine:
         self._turns: Counter[Kind] = Counter()
         self._boots_at = start
         self._after_boot: list[Callable[[], None]] = []
-        self._stalled = stalled
+        self._stalled: list[tuple[SimulatedQueue, list[Job]]] = []
 
     @property
     def is_idle(self) -> bool:
@@ -198,17 +196,23 @@ class Engine:
         """
         for queue in self.queues.values():
             if queue.running:
-                stalled = [*queue.running.values()]
+                stalled = queue, [*queue.running.values()]
                 queue.running.clear()
-                queue.ghosts += len(stalled)
-                noticed = self.now + self._random.uniform(*self._stalled)
-                self.at(noticed, partial(self._notice, queue, stalled))
+                queue.ghosts += len(stalled[1])
+                self._stalled.append(stalled)
+                noticed = self.now + self._random.uniform(*STALLED)
+                self.at(noticed, partial(self._notice, stalled))
         self._load = 0.0
         self._boots_at = max(self._boots_at, self.now + downtime)
         self.at(self._boots_at, self._boot)
         if self.is_up:
             self.is_up = False
             self._tell(EventKind.DOWN)
+
+    def notice(self) -> None:
+        """Let BullMQ notice the jobs in flight at the last kills now, not half a minute later."""
+        for stalled in tuple(self._stalled):
+            self._notice(stalled)
 
     def _boot(self) -> None:
         """Come back, unless a later restart moved that moment."""
@@ -243,13 +247,17 @@ class Engine:
         queue.delayed -= count
         put()
 
-    def _notice(self, queue: SimulatedQueue, stalled: list[Job]) -> None:
-        """Let jobs wait again whose worker was killed."""
-        if not self.is_up:
-            self._after_boot.append(partial(self._notice, queue, stalled))
+    def _notice(self, stalled: tuple[SimulatedQueue, list[Job]]) -> None:
+        """Let jobs wait again whose worker was killed, unless that was noticed already."""
+        if stalled not in self._stalled:
             return
-        queue.ghosts -= len(stalled)
-        for job in reversed(stalled):
+        if not self.is_up:
+            self._after_boot.append(partial(self._notice, stalled))
+            return
+        self._stalled.remove(stalled)
+        queue, jobs = stalled
+        queue.ghosts -= len(jobs)
+        for job in reversed(jobs):
             job.kills += 1
             queue.put_back(job)
         self._start(queue)

@@ -15,8 +15,8 @@ from immich_job_daemon.simulator.simulated_queue import Counts
 from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
 from tests.held import LIMIT, until
 
-NOTICED: Final = 2.0
-"""Seconds of a job's lock here: long enough for a busy machine to renew it, short to wait for."""
+SEARCH: Final = 1.0
+"""Seconds between two searches for jobs whose worker is gone."""
 DOWNTIME: Final = 0.3
 ENDLESS: Final = 1e9
 
@@ -46,6 +46,10 @@ class Bench(Protocol):
 
     def restart(self) -> None: ...
 
+    def notice(self) -> None:
+        """Let half a minute pass for what was in flight at the restart, and for nothing else."""
+        ...
+
     def restart_store(self) -> None: ...
 
 
@@ -55,6 +59,7 @@ class RealBench:
     def __init__(self, facade: Facade) -> None:
         self.facade = facade
         self.bullmq = facade.bullmq
+        self._locks: list[str] = []
 
     @property
     def url(self) -> str:
@@ -83,7 +88,12 @@ class RealBench:
 
     def restart(self) -> None:
         self.facade.kill()
+        self._locks += self.facade.redis.keys("*:lock")
         self.facade.start()
+
+    def notice(self) -> None:
+        self.facade.redis.delete(self._locks)
+        self._locks.clear()
 
     def restart_store(self) -> None:
         self.facade.redis.kill()
@@ -138,6 +148,10 @@ class SimulatedBench:
             engine.restart(DOWNTIME)
         until(self._is_up)
 
+    def notice(self) -> None:
+        with self.server.present() as engine:
+            engine.notice()
+
     def restart_store(self) -> None:
         pass
 
@@ -153,7 +167,7 @@ class SimulatedBench:
 
 @contextmanager
 def simulated_bench(bullmq: Literal[5, 6]) -> Iterator[Bench]:
-    engine = Engine(bullmq=bullmq, stalled=(NOTICED, 2 * NOTICED))
+    engine = Engine(bullmq=bullmq)
     api = Api(engine, keys={PERSONS_KEY: Key(name="person")})
     with SimulatedServer(engine, api) as server:
         yield SimulatedBench(server, bullmq)
@@ -161,7 +175,7 @@ def simulated_bench(bullmq: Literal[5, 6]) -> Iterator[Bench]:
 
 @contextmanager
 def real_bench(folder: Path, bullmq: Literal[5, 6]) -> Iterator[Bench]:
-    with real_immich(folder, bullmq, stalled=NOTICED) as facade:
+    with real_immich(folder, bullmq, search=SEARCH) as facade:
         yield RealBench(facade)
 
 

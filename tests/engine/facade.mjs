@@ -3,7 +3,7 @@
 //   node facade.mjs SETTINGS
 //
 // SETTINGS is JSON: bullmq (5 or 6), redis and port (both at 127.0.0.1), keys (names by key), journal
-// (the file in which all that happens is written down), stalled (seconds, see queues.mjs).
+// (the file in which all that happens is written down), search (seconds, see queues.mjs).
 //
 // Besides Immich's paths there is /test/..., without a key, for whoever tries something with it:
 //   POST /test/add     jobs, as queues.mjs adds them; a job whose seconds are null runs until finished
@@ -23,7 +23,7 @@ const queues = new Queues({
   bullmq,
   journal,
   connection: { host: "127.0.0.1", port: settings.redis },
-  stalled: settings.stalled * 1000,
+  search: settings.search * 1000,
 });
 const immich = new Immich(queues, settings.keys);
 let doomed = null;

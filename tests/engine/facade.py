@@ -16,8 +16,8 @@ from tests.engine.store import Redis
 from tests.held import KEY, LIMIT, until
 
 PERSONS_KEY: Final = "the-key-of-a-person"
-STALLED: Final = 30.0
-"""Seconds of a job's lock, and between two looks for locks that ran out: BullMQ's own default."""
+SEARCH: Final = 30.0
+"""Seconds between two searches for jobs whose worker is gone: BullMQ's own default."""
 
 Entry = dict[str, Any]
 
@@ -39,11 +39,11 @@ class Facade:
         folder: for its journal.
         redis: where its queues are.
         bullmq: the major version.
-        stalled: seconds until it is noticed, in one to two times that, that a worker was killed.
+        search: seconds between two searches for jobs whose worker is gone.
     """
 
     def __init__(
-        self, folder: Path, redis: Redis, bullmq: Literal[5, 6], *, stalled: float = STALLED
+        self, folder: Path, redis: Redis, bullmq: Literal[5, 6], *, search: float = SEARCH
     ) -> None:
         self.port = free_port()
         self.bullmq = bullmq
@@ -51,7 +51,7 @@ class Facade:
         self._folder = folder
         self._journal = folder / "journal.txt"
         self._journal.touch()
-        self._stalled = stalled
+        self._search = search
         self._process: subprocess.Popen[bytes] | None = None
         self._session = requests.Session()
 
@@ -68,7 +68,7 @@ class Facade:
             "port": self.port,
             "keys": {KEY: "daemon", PERSONS_KEY: "person"},
             "journal": str(self._journal),
-            "stalled": self._stalled,
+            "search": self._search,
         }
         before = len(self.entries("up"))
         command = [program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
@@ -140,12 +140,10 @@ class Facade:
 
 
 @contextmanager
-def real_immich(
-    folder: Path, bullmq: Literal[5, 6], *, stalled: float = STALLED
-) -> Iterator[Facade]:
+def real_immich(folder: Path, bullmq: Literal[5, 6], *, search: float = SEARCH) -> Iterator[Facade]:
     """Run the facade and its Redis."""
     with Redis(folder) as redis:
-        facade = Facade(folder, redis, bullmq, stalled=stalled)
+        facade = Facade(folder, redis, bullmq, search=search)
         try:
             facade.start()
             yield facade

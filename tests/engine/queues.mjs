@@ -43,9 +43,9 @@ export class Journal {
 }
 
 export class Queues {
-  // bullmq: the module, of either major version. stalled: milliseconds of a job's lock, and
-  // between two searches for jobs whose lock has run out.
-  constructor({ bullmq, connection, journal, stalled }) {
+  // bullmq: the module, of either major version. search: milliseconds between two searches for jobs
+  // whose lock has run out; a lock lasts 30 seconds, and a worker that lives renews it.
+  constructor({ bullmq, connection, journal, search }) {
     this.journal = journal;
     this.held = Object.fromEntries(NAMES.map((name) => [name, new Set()]));
     const common = { connection, prefix: PREFIX };
@@ -58,8 +58,7 @@ export class Queues {
           ...common,
           autorun: false,
           concurrency: CONCURRENCY[name],
-          lockDuration: stalled,
-          stalledInterval: stalled,
+          stalledInterval: search,
         }),
     );
     // A Redis that is away is no end of Immich: its clients connect again, and so do these.

@@ -1,6 +1,5 @@
 """A real Redis on a port of this machine, that keeps what it has when it is killed."""
 
-import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -59,13 +58,26 @@ class Redis:
             self._process.wait()
             self._process = None
 
+    def keys(self, pattern: str) -> list[str]:
+        """Return the names of what is kept."""
+        return self._ask("--raw", "KEYS", pattern).split()
+
+    def delete(self, keys: list[str]) -> None:
+        """Forget what is kept under these names."""
+        if keys:
+            self._ask("DEL", *keys)
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "redis.txt").read_text()
-        with (
-            suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
-        ):
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+        with suppress(subprocess.CalledProcessError):
+            return self._ask("PING") == "PONG\n"
         return False
+
+    def _ask(self, *command: str) -> str:
+        return subprocess.run(
+            [program("redis-cli"), "-p", str(self.port), *command],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout

@@ -197,7 +197,8 @@ def test_jobs_in_flight_at_a_kill_stay_active_a_while_and_then_run_first(bench: 
     bench.restart()
     # Those whose worker is gone and those that run now: more than the queue runs at once.
     becomes(bench, QUEUE, seen(active=4, waiting=2))
-    # Noticed: they wait again.
+    bench.notice()
+    # They wait again.
     becomes(bench, QUEUE, seen(active=2, waiting=4))
     finish_all(bench, QUEUE, 6)
     becomes(bench, QUEUE, seen())
@@ -214,31 +215,27 @@ def test_jobs_in_flight_in_a_paused_queue_are_held_like_the_others_once_noticed(
     pause(bench, QUEUE)
     bench.restart()
     assert counts(bench, QUEUE) == hidden(bench, active=2, ready=1)
+    bench.notice()
     becomes(bench, QUEUE, hidden(bench, ready=3))
     assert len(bench.started(QUEUE)) == 2
 
 
-def test_a_job_whose_worker_is_killed_twice_fails(bench: Bench) -> None:
-    bench.add("ocr", "job")
-    becomes(bench, "ocr", seen(active=1))
+def test_a_job_whose_worker_is_killed_twice_fails_once_its_queue_is_open(bench: Bench) -> None:
+    for name in ("ocr", "library"):
+        bench.add(name, "job")
+        becomes(bench, name, seen(active=1))
     bench.restart()
-    until(lambda: len(bench.started("ocr")) == 2)
+    bench.notice()
+    until(lambda: len(bench.started("ocr")) == len(bench.started("library")) == 2)
+    pause(bench, "library")
     bench.restart()
+    bench.notice()
     becomes(bench, "ocr", seen(failed=1))
+    becomes(bench, "library", hidden(bench, ready=1))
+    resume(bench, "library")
+    becomes(bench, "library", seen(failed=1))
     ask(bench, "PUT", "jobs/ocr", {"command": "clear-failed"})
     assert counts(bench, "ocr") == seen()
-
-
-def test_in_a_paused_queue_such_a_job_fails_only_after_a_resume(bench: Bench) -> None:
-    bench.add("ocr", "job")
-    becomes(bench, "ocr", seen(active=1))
-    bench.restart()
-    until(lambda: len(bench.started("ocr")) == 2)
-    pause(bench, "ocr")
-    bench.restart()
-    becomes(bench, "ocr", hidden(bench, ready=1))
-    resume(bench, "ocr")
-    becomes(bench, "ocr", seen(failed=1))
 
 
 @pytest.mark.parametrize("is_held", [True, False])

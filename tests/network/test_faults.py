@@ -76,7 +76,7 @@ class Course:
         """Give three queues work for some seconds."""
         with self._server.present() as engine:
             for name in (SEARCH, FACES, VIDEO):
-                engine.add(name, lasting(0.1), count=10)
+                engine.add(name, lasting(0.1), count=5)
 
     def says(self, *words: str) -> None:
         """Wait until one of these is in the log."""
@@ -138,11 +138,13 @@ def test_a_connection_that_immich_closes_while_a_request_is_on_its_way_is_no_fai
 
     An answer takes 0.2 s, the daemon waits for 1 s, and a request takes 0.2 s again.
     """
-    way.server.keep_alive = 1.1
+    way.server.keep_alive = 1.15
     with way.daemons.sockets():
-        relay = Relay(("127.0.0.1", 0), (IMMICHS, way.port), 0.2)
+        relay = Relay(("127.0.0.1", 0), (IMMICHS, way.port), 0.0)
     with closing(relay), course(way, tmp_path, f"http://127.0.0.1:{relay.port}") as one:
+        relay.delay = 0.2
         until(lambda: relay.crossed >= 3)
+        relay.delay = 0.0
         one.add_backlog()
         one.is_well()
         assert "WARNING" not in one.watched.log
