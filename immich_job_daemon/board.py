@@ -6,7 +6,7 @@ since; a reader takes the latest picture and leaves a wish, which wakes the loop
 
 from collections import deque
 from collections.abc import Callable
-from threading import Condition
+from threading import Lock
 from typing import Final
 
 from immich_job_daemon.controls import Change
@@ -28,7 +28,7 @@ class Board:
         self._status = status
         self._wake = wake
         self._wishes: deque[Change] = deque()
-        self._changed = Condition()
+        self._lock = Lock()
 
     @property
     def status(self) -> Status:
@@ -37,19 +37,11 @@ class Board:
 
     def publish(self, status: Status) -> None:
         """Show a new picture to everybody."""
-        with self._changed:
-            self._status = status
-            self._changed.notify_all()
-
-    def wait_for_other(self, than: Status, timeout: float) -> Status:
-        """Return the latest picture as soon as it is another one, or after ``timeout`` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._status is not than, timeout)
-            return self._status
+        self._status = status
 
     def ask(self, change: Change) -> bool:
         """Leave a wish for the loop; return whether there was room for it."""
-        with self._changed:
+        with self._lock:
             if len(self._wishes) >= MOST_WISHES:
                 return False
             self._wishes.append(change)
@@ -58,7 +50,7 @@ class Board:
 
     def take(self) -> list[Change]:
         """Return the wishes since the last time, the oldest first."""
-        with self._changed:
+        with self._lock:
             taken = list(self._wishes)
             self._wishes.clear()
         return taken
