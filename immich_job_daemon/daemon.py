@@ -11,25 +11,18 @@ from tempora.timing import BackoffDelay
 from immich_job_daemon import load, pacing
 from immich_job_daemon import memory as remember
 from immich_job_daemon.alarm import Clock, StopRequested
-from immich_job_daemon.answers import NoSuchApiError
 from immich_job_daemon.config import OnExit, Settings
 from immich_job_daemon.contradictions import unknown
 from immich_job_daemon.controls import Change, in_words
-from immich_job_daemon.decision import Action, Circumstances, Command, Decision, Reason
-from immich_job_daemon.errors import (
-    AlreadyRunningError,
-    ImmichError,
-    KeyRejectedError,
-    PermissionMissingError,
-    RefusedError,
-    UnreachableError,
-)
+from immich_job_daemon.decision import Circumstances, Command, Decision, Reason
+from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.ledger import Kept
 from immich_job_daemon.log import NOTICE
 from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import Queue, Snapshot
+from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.recorder import Recorder
 from immich_job_daemon.scheduler import decide
+from immich_job_daemon.sending import Sending
 from immich_job_daemon.server import Server
 from immich_job_daemon.status import Status, changes
 
@@ -250,81 +243,26 @@ class Daemon:
     def _send(
         self, commands: Sequence[Command], snapshot: Snapshot
     ) -> tuple[Snapshot, ImmichError | None]:
-        """Send the commands; return the snapshot with the answers in it, and what went wrong.
-
-        One that fails does not keep the others from being sent: they do not build on it, and what
-        was to be resumed keeps its slot. After no answer at all nothing more is sent.
-        """
-        failure: ImmichError | None = None
-        for sent, command in enumerate(commands, start=1):
-            try:
-                queue = self._act(command)
-            except (RefusedError, PermissionMissingError, NoSuchApiError) as error:
-                if command.action is Action.START:
-                    snapshot = self._not_started(command.queue, error, snapshot)
-                    continue
-                if command.action is Action.RESUME or not isinstance(error, RefusedError):
-                    failure = failure or error
-                    continue
-                log.warning(
-                    "Immich refuses to pause %s, so it is left alone: %s", command.queue, error
-                )
-                self.memory = remember.after_refusal(self.memory, command.queue)
-            except UnreachableError as error:
-                unsent = [command.queue for command in commands[sent:]]
-                self.memory = remember.after_unsent(self.memory, unsent, snapshot)
-                return snapshot, failure or error
-            except ImmichError as error:
-                failure = failure or error
-            else:
-                snapshot = {**snapshot, queue.name: queue}
-        return snapshot, failure
-
-    def _not_started(self, name: str, error: ImmichError, snapshot: Snapshot) -> Snapshot:
-        """Take note that a queue does not look for what is missing; return what is known of it."""
-        is_running = isinstance(error, AlreadyRunningError)
-        if isinstance(error, PermissionMissingError | NoSuchApiError):
-            log.warning("SCAN has no effect: %s. All else works without.", error)
-            self.memory = replace(self.memory, cannot_scan=True)
-        elif not is_running:
-            log.warning("%s is not asked to look for what is missing: %s", name, error)
-        self.memory = remember.after_refused_start(self.memory, name, is_running=is_running)
-        # Who says that something runs knows better than the look before.
-        queue = snapshot[name]
-        return {**snapshot, name: replace(queue, active=1)} if is_running else snapshot
-
-    def _act(self, command: Command) -> Queue:
-        """Send one command and return the answer; a pause without one may still take effect."""
-        is_pause = command.action is Action.PAUSE
-        act = {
-            Action.PAUSE: self.server.pause,
-            Action.RESUME: self.server.resume,
-            Action.START: self.server.start,
-        }[command.action]
-        level = logging.INFO if command.action is Action.START else logging.DEBUG
-        log.log(level, "%s %s", command.action, command.queue)
-        began = self.clock.monotonic()
+        """Send the commands; return the snapshot with the answers in it, and what went wrong."""
+        sending = Sending(
+            self.server,
+            self.clock,
+            self.recorder,
+            snapshot=snapshot,
+            memory=self.memory,
+            answered=self._answered,
+        )
         try:
-            with self.clock.interruptible():
-                queue = act(command.queue)
-        except RefusedError as error:
-            self.recorder.failed(error)
-            raise
-        except (ImmichError, StopRequested) as error:
-            if isinstance(error, ImmichError):
-                self.recorder.failed(error)
-            if is_pause:
-                self.memory = remember.after_unclear_pause(
-                    self.memory, command.queue, self.clock.monotonic()
-                )
-            raise
-        now = self.clock.monotonic()
-        has_work = queue.backlog > 0 or queue.is_busy
-        self.recorder.answered(command.action, now - began, now, has_work=has_work)
+            sending.send(commands)
+        finally:
+            # What is on its way when the daemon is stopped counts too.
+            self.memory = sending.memory
+        return sending.snapshot, sending.failure
+
+    def _answered(self, now: float) -> None:
         if now > self.status.due - SLACK / 2:
             # A slow server and many commands: the round is long, but it goes on.
             self._publish(self.status, 0)
-        return queue
 
     @property
     def _limit(self) -> int:
