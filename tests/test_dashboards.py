@@ -6,7 +6,6 @@ the rules of their documentation.
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from immich_job_daemon.simulator.ports import free_port
 from immich_job_daemon.web.metrics import MOST_QUEUES, OTHERS
 from immich_job_daemon.web.picture import WORDS
 from tests.held import until
+from tests.programs import program
 from tests.web.statuses import BUSY, shown
 
 ROOT = Path(__file__).parent.parent
@@ -167,12 +167,6 @@ def test_every_path_of_glances_template_leads_to_a_value_of_the_type_it_asks_for
 
 
 # Prometheus
-
-
-def program(name: str) -> str:
-    found = shutil.which(name)
-    assert found is not None, "script/packages installs prometheus"
-    return found
 
 
 def promtool(*arguments: str | Path) -> str:

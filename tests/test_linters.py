@@ -1,14 +1,13 @@
 """What tools of others say about what is not Python: they come from packages, see script/."""
 
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.programs import program
 from tests.tracked import ROOT, tracked
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
@@ -16,11 +15,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 
 def is_content_with(tool: str, *arguments: str | Path) -> None:
     """Assert that a tool finds nothing, or show what it found."""
-    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/usr/sbin:/sbin"
-    program = shutil.which(tool, path=path)
-    assert program is not None, f"{tool} is missing: run script/test, which installs it"
     done = subprocess.run(
-        [program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [program(tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -5,9 +5,7 @@ The rules are the Supervisor's and its linter's, as measured on a snapshot of Au
 
 import math
 import re
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -21,8 +19,9 @@ from immich_job_daemon import __version__
 from immich_job_daemon.config import SETTINGS, SettingsError, read_settings
 from immich_job_daemon.daemon import RELEASE_WITHIN
 from immich_job_daemon.hiding import SECRETS
+from tests.tracked import ROOT
+from tests.tracked import tracked as tracked_by_git
 
-ROOT = Path(__file__).parent.parent
 ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())
 FORMS: Final[dict[str, Any]] = CONFIG["schema"]
@@ -79,12 +78,7 @@ WITHOUT_DEFAULT: Final = {
 
 def tracked() -> list[Path]:
     """Return every file as the store gets it: by its path below the root."""
-    git = shutil.which("git")
-    assert git is not None
-    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    names = [Path(name) for name in listed.stdout.split("\0") if name]
-    return [name for name in names if (ROOT / name).exists()]
+    return [path.relative_to(ROOT) for path in tracked_by_git()]
 
 
 def read_as(stem: str) -> list[str]:

@@ -1,18 +1,17 @@
 """Which files the repository has."""
 
-import shutil
 import subprocess
 from pathlib import Path
+
+from tests.programs import program
 
 ROOT = Path(__file__).parent.parent
 
 
 def tracked() -> list[Path]:
     """Return every file of the repository: what git knows, and what is new and not ignored."""
-    git = shutil.which("git")
-    assert git is not None
     listed = subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        [program("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,

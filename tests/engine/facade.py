@@ -1,7 +1,6 @@
 """The process of facade.mjs: an Immich of which only the queues are real."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,9 +10,10 @@ from typing import Any, Final, Literal
 import requests
 
 from immich_job_daemon.simulator.ports import free_port
-from tests.engine.installed import install, program
+from tests.engine.installed import install
 from tests.engine.store import Redis
-from tests.held import KEY, LIMIT, until
+from tests.held import KEY, LIMIT
+from tests.programs import Serving, program
 
 PERSONS_KEY: Final = "the-key-of-a-person"
 SEARCH: Final = 30.0
@@ -32,8 +32,8 @@ class Following:
     then: "tuple[Following, ...]" = ()
 
 
-class Facade:
-    """Immich's two APIs in front of a real BullMQ. It can be killed and started again.
+class Facade(Serving):
+    """Immich's two APIs in front of a real BullMQ.
 
     Args:
         folder: for its journal.
@@ -45,14 +45,14 @@ class Facade:
     def __init__(
         self, folder: Path, redis: Redis, bullmq: Literal[5, 6], *, search: float = SEARCH
     ) -> None:
+        super().__init__(folder / "facade.txt")
         self.port = free_port()
         self.bullmq = bullmq
         self.redis = redis
-        self._folder = folder
         self._journal = folder / "journal.txt"
         self._journal.touch()
         self._search = search
-        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
         self._session = requests.Session()
 
     @property
@@ -60,8 +60,8 @@ class Facade:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, and return when it answers."""
+    def command(self) -> list[str]:
+        """Return what starts it."""
         settings = {
             "bullmq": self.bullmq,
             "redis": self.redis.port,
@@ -70,18 +70,12 @@ class Facade:
             "journal": str(self._journal),
             "search": self._search,
         }
-        before = len(self.entries("up"))
-        command = [program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
-        with (self._folder / "facade.txt").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: self._is_up(before))
+        self._starts = len(self.entries("up"))
+        return [program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
 
-    def kill(self) -> None:
-        """End it with all that it was about."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def answers(self) -> bool:
+        """Return whether it is up, once more than before."""
+        return len(self.entries("up")) > self._starts
 
     def entries(self, *what: str) -> list[Entry]:
         """Return what was written down so far, in its order: of these kinds, or all."""
@@ -133,19 +127,9 @@ class Facade:
         answer.raise_for_status()
         return answer.json()
 
-    def _is_up(self, before: int) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "facade.txt").read_text()
-        return len(self.entries("up")) > before
-
 
 @contextmanager
 def real_immich(folder: Path, bullmq: Literal[5, 6], *, search: float = SEARCH) -> Iterator[Facade]:
     """Run the facade and its Redis."""
-    with Redis(folder) as redis:
-        facade = Facade(folder, redis, bullmq, search=search)
-        try:
-            facade.start()
-            yield facade
-        finally:
-            facade.kill()
+    with Redis(folder) as redis, Facade(folder, redis, bullmq, search=search) as facade:
+        yield facade

@@ -3,10 +3,11 @@
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
+
+from tests.programs import program
 
 FOLDER: Final = Path(__file__).parent
 MODULES: Final = FOLDER / "node_modules"
@@ -33,10 +34,3 @@ def install() -> Path:
     finally:
         os.close(folder)
     return FOLDER
-
-
-def program(name: str) -> str:
-    """Return the path of a program that script/packages installs."""
-    found = shutil.which(name)
-    assert found, f"{name} is missing: script/packages installs it"
-    return found

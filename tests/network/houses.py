@@ -14,6 +14,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+from tests.programs import program
+
 DAEMONS: Final = "10.107.0.1"
 IMMICHS: Final = "10.107.0.2"
 """Addresses of the two; each pair of hosts has a network of its own, so no two are in the way."""
@@ -34,7 +36,7 @@ class Host:
     @property
     def command(self) -> list[str]:
         """What runs a command there, as the process that it is started as."""
-        return [_program("ip"), "netns", "exec", self.name]
+        return [program("ip"), "netns", "exec", self.name]
 
     @contextmanager
     def sockets(self) -> Iterator[None]:
@@ -86,18 +88,10 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield daemons, immichs
 
 
-def run(program: str, *arguments: str) -> None:
+def run(name: str, *arguments: str) -> None:
     """Run a command of the system, that succeeds."""
-    done = subprocess.run(
-        [_program(program), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (program, arguments, done.stderr)
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    assert found is not None, f"{name} is missing: run script/test, which installs it"
-    return found
+    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (name, arguments, done.stderr)
 
 
 def _enter(namespace: int) -> None:

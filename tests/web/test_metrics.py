@@ -1,6 +1,5 @@
 """What Prometheus reads: every number, in names and units that its own tools accept."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 from typing import Final
@@ -21,6 +20,7 @@ from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.listeners import Listener
 from immich_job_daemon.web.machines import create_machines
 from immich_job_daemon.web.metrics import KINDS, MOST_QUEUES, OTHERS
+from tests.programs import program
 from tests.web.statuses import AT, BUSY, LOST, NOTHING, Clock, shown
 
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -116,11 +116,13 @@ def test_every_kind_of_failure_is_there_from_the_start() -> None:
 
 @pytest.mark.parametrize("status", [BUSY, NOTHING, LOST], ids=["busy", "nothing", "lost"])
 def test_prometheus_own_tool_finds_nothing_to_better(status: Status) -> None:
-    promtool = shutil.which("promtool")
-    assert promtool is not None, "script/packages installs prometheus"
     text = scraped(status).text
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        [program("promtool"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
