@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
 
 import requests
 
@@ -21,6 +21,15 @@ DOWNTIME: Final = 0.3
 ENDLESS: Final = 1e9
 
 
+class How(TypedDict, total=False):
+    """What BullMQ lets one say of new jobs; ``delay`` in seconds, ``then`` what they lead to."""
+
+    count: int
+    delay: float
+    priority: int
+    then: tuple[Following, ...]
+
+
 class Bench(Protocol):
     """A place where jobs are put, and run until they are told to end."""
 
@@ -29,16 +38,7 @@ class Bench(Protocol):
     @property
     def url(self) -> str: ...
 
-    def add(  # noqa: PLR0913 - what BullMQ lets one say of a new job
-        self,
-        queue: str,
-        job: str,
-        *,
-        count: int = 1,
-        delay: float = 0.0,
-        priority: int = 0,
-        then: tuple[Following, ...] = (),
-    ) -> None: ...
+    def add(self, queue: str, job: str, **how: Unpack[How]) -> None: ...
 
     def finish(self, queue: str) -> int: ...
 
@@ -65,19 +65,8 @@ class RealBench:
     def url(self) -> str:
         return self.facade.url
 
-    def add(  # noqa: PLR0913 - the same
-        self,
-        queue: str,
-        job: str,
-        *,
-        count: int = 1,
-        delay: float = 0.0,
-        priority: int = 0,
-        then: tuple[Following, ...] = (),
-    ) -> None:
-        self.facade.add(
-            queue, job, count=count, seconds=None, delay=delay, priority=priority, then=then
-        )
+    def add(self, queue: str, job: str, **how: Unpack[How]) -> None:
+        self.facade.add(queue, job, seconds=None, **how)
 
     def finish(self, queue: str) -> int:
         return self.facade.finish(queue)
@@ -115,22 +104,16 @@ class SimulatedBench:
     def url(self) -> str:
         return self.server.url
 
-    def add(  # noqa: PLR0913 - the same
-        self,
-        queue: str,
-        job: str,
-        *,
-        count: int = 1,
-        delay: float = 0.0,
-        priority: int = 0,
-        then: tuple[Following, ...] = (),
-    ) -> None:
-        following = tuple((one.queue, Kind(one.job, wait=ENDLESS)) for one in then)
+    def add(self, queue: str, job: str, **how: Unpack[How]) -> None:
+        then = tuple((one.queue, Kind(one.job, wait=ENDLESS)) for one in how.get("then", ()))
+        count = how.get("count", 1)
         with self.server.present() as engine:
             for number in range(count):
                 name = f"{job}-{number}" if count > 1 else job
-                kind = Kind(name, wait=ENDLESS, then=following)
-                engine.add(queue, kind, delay=delay, priority=priority)
+                kind = Kind(name, wait=ENDLESS, then=then)
+                engine.add(
+                    queue, kind, delay=how.get("delay", 0.0), priority=how.get("priority", 0)
+                )
 
     def finish(self, queue: str) -> int:
         with self.server.present() as engine:
