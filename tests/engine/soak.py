@@ -22,10 +22,10 @@ from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator.ports import free_port
 from tests.engine import daemon
 from tests.engine.facade import Facade, Following, real_immich
-from tests.engine.line import Line
 from tests.engine.measured import Course, Sample, late
 from tests.held import KEY, until
 from tests.homeassistant import patience
+from tests.line import Line
 
 POLL_INTERVAL: Final = 10.0
 SLACK: Final = 5.0
@@ -213,11 +213,11 @@ class Soak:
         self._after(self.random.uniform(0.5, 5), self.facade.redis.start)
 
     def _slow(self) -> None:
-        self.line.latency = self.random.choice((0.2, 1.0, 3.0))
+        self.line.delay = self.random.choice((0.1, 0.5, 1.5))
         self._after(self.random.uniform(5, 20), self._fast)
 
     def _fast(self) -> None:
-        self.line.latency = 0.0
+        self.line.delay = 0.0
 
     def _cut(self) -> None:
         self._trouble(0.0)

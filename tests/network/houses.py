@@ -88,6 +88,18 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield daemons, immichs
 
 
+def may_have_hosts() -> bool:
+    """Return whether this machine lets us have such hosts: a container often may not."""
+    name = f"try-{token_hex(4)}"
+    added = subprocess.run(
+        [program("ip"), "netns", "add", name], capture_output=True, text=True, check=False
+    )
+    if added.returncode != 0:
+        return False
+    run("ip", "netns", "delete", name)
+    return True
+
+
 def run(name: str, *arguments: str) -> None:
     """Run a command of the system, that succeeds."""
     done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)

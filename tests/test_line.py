@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.engine.line import Line
 from tests.held import KEY, LIMIT, immich, until
+from tests.line import RESENT, Line
 
 
 @pytest.fixture
@@ -29,16 +29,35 @@ def test_it_carries_requests_and_notes_the_looks(line: Line) -> None:
     assert len(line.looks) == 2
 
 
-def test_it_can_be_slow(line: Line) -> None:
-    line.latency = 0.3
+def test_it_can_be_slow_both_ways(line: Line) -> None:
+    line.delay = 0.3
     began = time.monotonic()
     with requests.Session() as session:
         look(line, session)
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 0.6
+
+
+def test_what_is_lost_comes_again(line: Line) -> None:
+    line.loss = 1.0
+    began = time.monotonic()
+    with requests.Session() as session:
+        assert len(look(line, session).json()) == 19
+    assert time.monotonic() - began >= 2 * RESENT
+
+
+def test_without_a_cable_nothing_comes_until_it_is_in_again(line: Line) -> None:
+    with requests.Session() as session, ThreadPoolExecutor() as pool:
+        look(line, session)
+        line.plug(in_=False)
+        answers = [pool.submit(look, line, session), pool.submit(look, line, requests.Session())]
+        with pytest.raises(TimeoutError):
+            answers[0].result(0.3)
+        line.plug(in_=True)
+        assert [len(answer.result().json()) for answer in answers] == [19, 19]
 
 
 def test_it_can_be_cut_in_the_middle_of_a_request(line: Line) -> None:
-    line.latency = LIMIT
+    line.delay = LIMIT
     with requests.Session() as session, ThreadPoolExecutor() as pool:
         answer = pool.submit(look, line, session)
         until(lambda: len(line.looks) == 1)

@@ -1,0 +1,153 @@
+"""A faulty proxy between a real daemon and a simulated Immich; proxies that let nothing through.
+
+What can be done to whole connections without network hosts of one's own: test_hosts.py does more.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from immich_job_daemon.simulator.faults import Fault
+from immich_job_daemon.simulator.server import SimulatedServer
+from tests.held import immich, is_held, paused, until
+from tests.impostor import EVERYTHING, LOOKS, Impostor, whole
+from tests.line import Line
+from tests.network.course import GRACE, course, in_the_middle, running
+from tests.test_cli import daemon, stop
+from tests.watched import Watched
+
+Way = tuple[SimulatedServer, Line]
+
+
+@pytest.fixture
+def way() -> Iterator[Way]:
+    """Immich, and the line to it."""
+    with immich() as server:
+        port = urlsplit(server.url).port
+        assert port is not None
+        with Line(port) as line:
+            yield server, line
+
+
+def test_where_every_answer_takes_200_ms_the_work_is_done_without_a_complaint(
+    way: Way, tmp_path: Path
+) -> None:
+    server, line = way
+    line.delay = 0.1
+    with course(server, tmp_path, line.url) as one:
+        one.add_backlog()
+        one.is_well()
+        assert "WARNING" not in one.watched.log
+
+
+def test_where_one_piece_in_five_is_lost_the_work_is_done(way: Way, tmp_path: Path) -> None:
+    server, line = way
+    with course(server, tmp_path, line.url) as one:
+        line.loss = 0.2
+        one.add_backlog()
+        one.is_well()
+
+
+def test_a_connection_that_immich_closes_while_a_request_is_on_its_way_is_no_failure(
+    way: Way, tmp_path: Path
+) -> None:
+    """Immich closes after 5 idle seconds; here just when the next look is on its way to it.
+
+    An answer takes 0.2 s, the daemon waits for 1 s, and a request takes 0.2 s again.
+    """
+    server, line = way
+    server.keep_alive = 1.15
+    with course(server, tmp_path, line.url) as one:
+        line.delay = 0.2
+        until(lambda: line.crossed >= 3)
+        line.delay = 0.0
+        one.add_backlog()
+        one.is_well()
+        assert "WARNING" not in one.watched.log
+
+
+def test_a_cable_that_is_pulled_in_the_middle_of_a_request_is_told_and_waited_for(
+    way: Way, tmp_path: Path
+) -> None:
+    server, line = way
+    with course(server, tmp_path, line.url) as one:
+        one.add_backlog()
+        in_the_middle(server)
+        line.plug(in_=False)
+        one.says("gave no complete answer within 10 s")
+        line.plug(in_=True)
+        one.says("All is well again")
+        one.is_well()
+
+
+def test_connections_that_are_cut_are_made_anew(way: Way, tmp_path: Path) -> None:
+    server, line = way
+    with course(server, tmp_path, line.url) as one:
+        for _ in range(3):
+            one.add_backlog()
+            in_the_middle(server)
+            line.cut()
+            one.is_well()
+
+
+def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_good(
+    way: Way, tmp_path: Path
+) -> None:
+    server, line = way
+    with running(server, tmp_path, line.url) as process:
+        until(lambda: is_held(server))
+        line.plug(in_=False)
+        assert stop(process) < GRACE
+    assert "Not resumed, so it may stay paused: " in Watched(process.pid, tmp_path).said_since(0)
+    line.plug(in_=True)
+    with course(server, tmp_path, line.url) as one:
+        until(lambda: one.watched.log.count("Connected") == 2)
+
+
+def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
+    way: Way, tmp_path: Path
+) -> None:
+    server, line = way
+    with course(server, tmp_path, line.url) as one:
+        one.add_backlog()
+        server.faults = lambda *_: Fault.HANG
+        one.says("gave no complete answer within 10 s")
+        server.faults = None
+        one.says("All is well again")
+        one.is_well()
+
+
+# Proxies in between
+
+
+@pytest.mark.parametrize("requests", [LOOKS, EVERYTHING], ids=["looks", "everything"])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            whole(b"", "301 Moved", "location: https://photos.example/api/queues"),
+            "Immich redirects to https://photos.example: set IMMICH_URL to https://photos.example",
+        ),
+        (
+            whole(b"<!doctype html><title>Log in</title>", headers="content-type: text/html"),
+            "what answers at IMMICH_URL is not Immich (it sends a page, with status 200)",
+        ),
+    ],
+    ids=["https", "login"],
+)
+def test_a_proxy_that_does_not_let_through_is_told_and_waited_for(
+    tmp_path: Path, requests: str, answer: bytes, words: str
+) -> None:
+    with immich() as server, closing(Impostor(server)) as impostor:
+        with daemon(server, tmp_path, IMMICH_URL=impostor.url, POLL_INTERVAL=1) as process:
+            watched = Watched(process.pid, tmp_path)
+            until(lambda: is_held(server))
+            with impostor.instead(requests, lambda: [answer]):
+                until(lambda: words in watched.log)
+            until(lambda: "All is well again" in watched.log)
+            stop(process)
+        watched.said_since(0)
+        assert paused(server) == set()
