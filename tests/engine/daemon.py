@@ -5,29 +5,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.engine.counted import TARGET
 from tests.held import KEY
 from tests.test_cli import environment
+from tests.tracked import ROOT
 
 
-def start(url: str, data: Path, log: Path, **options: object) -> subprocess.Popen[bytes]:
+def start(
+    url: str, data: Path, log: Path, *, counted: Path | None = None, **options: object
+) -> subprocess.Popen[bytes]:
     """Start the daemon as the add-on does.
 
     Args:
         url: of Immich.
         data: its DATA_DIR.
         log: what it says is written behind what is there.
+        counted: where it writes what its Python objects take, which makes it slower.
         options: whatever else it is told.
     """
-    process = spawn(log)
+    process = spawn(log, counted)
     tell(process, url, data, **options)
     return process
 
 
-def spawn(log: Path) -> subprocess.Popen[bytes]:
+def spawn(log: Path, counted: Path | None = None) -> subprocess.Popen[bytes]:
     """Start a process that waits for what it is told, and does nothing until then."""
-    command = [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"]
+    module = "tests.engine.counted" if counted else "immich_job_daemon"
+    command = [sys.executable, "-m", module, "run", "--options", "-"]
+    surroundings = environment() | ({TARGET: str(counted)} if counted else {})
     with log.open("ab") as file:
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=file, env=environment())
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=file, env=surroundings, cwd=ROOT
+        )
 
 
 def tell(process: subprocess.Popen[bytes], url: str, data: Path, **options: object) -> None:

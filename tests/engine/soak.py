@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -59,9 +60,12 @@ class Soak:
         line: between the daemon and that.
         folder: the daemon's DATA_DIR, and its log beside it.
         random: decides what happens when.
+        is_counted: whether the memory is what Python's objects take, and not the process's.
     """
 
-    def __init__(self, facade: Facade, line: Line, folder: Path, random: Random) -> None:
+    def __init__(
+        self, facade: Facade, line: Line, folder: Path, random: Random, *, is_counted: bool
+    ) -> None:
         self.facade = facade
         self.line = line
         self.random = random
@@ -72,6 +76,7 @@ class Soak:
         self._data = folder / "data"
         self._data.mkdir()
         self._log = folder / "log.txt"
+        self._counted = folder / "counted.txt" if is_counted else None
         self._ports = {"STATUS_PORT": free_port(), "UI_PORT": free_port()}
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._session = requests.Session()
@@ -82,10 +87,13 @@ class Soak:
             self.line.url,
             self._data,
             self._log,
+            counted=self._counted,
             **self._ports,
             POLL_INTERVAL=f"{POLL_INTERVAL:g}",
         )
         until(self._is_healthy)
+        if self._counted:
+            until(self._counted.exists)
         for port, path in READ:
             self._get(port, path)
         self.began = time.monotonic()
@@ -241,7 +249,10 @@ class Soak:
     def _sample(self) -> None:
         at = time.monotonic() - self.began
         is_healthy = self._is_healthy()
-        self.samples.append(Sample.take(at, self.daemon.pid, self._data, is_healthy=is_healthy))
+        sample = Sample.take(at, self.daemon.pid, self._data, is_healthy=is_healthy)
+        if self._counted:
+            sample = replace(sample, memory=float(self._counted.read_text()))
+        self.samples.append(sample)
 
     def _is_healthy(self) -> bool:
         assert self.daemon.poll() is None, self._log.read_text()[-5000:]
@@ -274,13 +285,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/soak", description=__doc__)
     parser.add_argument("--hours", type=float, required=True, help="for so long")
     parser.add_argument("--bullmq", type=int, choices=(5, 6), default=5, help="(default: 5)")
+    parser.add_argument(
+        "--objects",
+        action="store_true",
+        help="measure what Python's objects take, not what the process has",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what happens (default: 0)")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         facade = stack.enter_context(real_immich(folder, given.bullmq))
         line = stack.enter_context(Line(facade.port))
-        soak = Soak(facade, line, folder, Random(given.seed))  # noqa: S311 - seeded on purpose
+        random = Random(given.seed)  # noqa: S311 - seeded on purpose
+        soak = Soak(facade, line, folder, random, is_counted=given.objects)
         try:
             soak.start()
             soak.run(given.hours * 3600)
