@@ -80,6 +80,12 @@ class Connection(HTTPChannel):
             self._begun = (self.request, now)
         elif now - self._begun[1] > LONGEST_REQUEST:
             self.will_close = True
-        if len(self.requests) > MOST_AT_ONCE:
-            self.will_close = True
         return was_of_use
+
+    def service(self) -> None:
+        """Answer one request, or none any more: here no other thread is in between."""
+        if len(self.requests) <= MOST_AT_ONCE:
+            super().service()
+            return
+        self.will_close = True
+        self.server.pull_trigger()
