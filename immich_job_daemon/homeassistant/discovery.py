@@ -52,6 +52,13 @@ _OF_DAEMON: Final[Mapping[str, Component]] = {
         "json_attr_tpl": "{{ (value_json.problem or {}) | tojson }}",
         "ent_cat": "diagnostic",
     },
+    "rehearsal": {
+        "p": "binary_sensor",
+        "name": "Rehearsal",
+        "val_tpl": "{{ 'ON' if value_json.rehearsal else 'OFF' }}",
+        "ent_cat": "diagnostic",
+        "ic": "mdi:drama-masks",
+    },
     "mode": {
         "p": "select",
         "name": "Mode",

@@ -8,6 +8,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from immich_job_daemon.homeassistant.commands import WISHES
@@ -88,12 +89,17 @@ def shown(
         "state": str(status.state),
         "connected": _answers(status),
         "problem": _problem(status, hide),
+        "rehearsal": status.is_rehearsal,
         "mode": str(status.controls.mode),
         "limit": min(status.limit, most) if most else status.limit,
         "running": _names(status) if is_known else None,
         "running_attributes": {
             "queues": [queue.name for queue in status.running],
             "reasons": dict([*map(_pair, status.reasons.items())][:MOST_REASONS]),
+            "may_run_again": {
+                name: opens.isoformat(timespec="seconds")
+                for name, opens in islice(status.opens.items(), MOST_REASONS)
+            },
         },
         "pending": status.pending if is_known else None,
         "active": sum(queue.active for queue in found) if is_known else None,

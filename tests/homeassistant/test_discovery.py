@@ -83,7 +83,7 @@ PLATFORMS: Final[dict[str, vol.Schema]] = {
             **COMMON,
             **SHOWING,
             vol.Optional("ent_cat"): "diagnostic",
-            vol.Required("dev_cla"): vol.In(["connectivity", "problem"]),
+            vol.Optional("dev_cla"): vol.In(["connectivity", "problem"]),
         }
     ),
     "select": vol.Schema(
@@ -164,6 +164,7 @@ def test_every_entity_is_there() -> None:
         "state": "sensor",
         "connected": "binary_sensor",
         "problem": "binary_sensor",
+        "rehearsal": "binary_sensor",
         "mode": "select",
         "limit": "number",
         "resume_all": "button",
@@ -195,10 +196,11 @@ def test_ids_are_what_they_were() -> None:
     """People's dashboards and automations name them: a change here breaks those."""
     entities = {key: found["def_ent_id"] for key, found in FOUND.items()}
     before = "immich_job_daemon_"
-    assert {key: entities[key] for key in list(entities)[:11]} == {
+    assert {key: entities[key] for key in list(entities)[:12]} == {
         "state": f"sensor.{before}state",
         "connected": f"binary_sensor.{before}connectivity",
         "problem": f"binary_sensor.{before}problem",
+        "rehearsal": f"binary_sensor.{before}rehearsal",
         "mode": f"select.{before}mode",
         "limit": f"number.{before}concurrent_queues",
         "resume_all": f"button.{before}resume_all",
@@ -237,6 +239,7 @@ def test_what_depends_on_immich_needs_it_to_be_there_and_controls_do_not() -> No
         "state",
         "connected",
         "problem",
+        "rehearsal",
         "mode",
         "limit",
         "resume_all",

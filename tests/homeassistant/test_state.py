@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import pytest
@@ -40,6 +41,7 @@ def test_everything_is_shown_at_its_place() -> None:
         "state": "running",
         "connected": True,
         "problem": None,
+        "rehearsal": False,
         "mode": "automatic",
         "limit": 2,
         "running": "Thumbnail generation",
@@ -52,6 +54,7 @@ def test_everything_is_shown_at_its_place() -> None:
                 "videoConversion": "paused by someone else",
                 "sidecar": "idle",
             },
+            "may_run_again": {},
         },
         "pending": 1237,
         "active": 3,
@@ -69,6 +72,13 @@ def test_everything_is_shown_at_its_place() -> None:
             "ocr": {"pending": 234, "failed": 2, "done_at": None, "mode": "automatic"},
         },
     }
+
+
+def test_a_rehearsal_and_the_hours_of_queues_are_told() -> None:
+    opens = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))
+    found = show(replace(BUSY, is_rehearsal=True, opens={"ocr": opens}))
+    assert found["rehearsal"] is True
+    assert found["running_attributes"]["may_run_again"] == {"ocr": "2026-11-25T22:30:00+01:00"}
 
 
 def test_before_anything_is_known_nothing_is_made_up() -> None:
