@@ -6,6 +6,7 @@ simulated server knows to be true, not what the daemon says of itself.
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,8 +36,10 @@ def demo(*, photos: int, limit: int, keep: bool) -> bool:
     Args:
         photos: how many were uploaded while everything was paused; a video comes along.
         limit: MAX_CONCURRENT_JOBS.
-        keep: leave it running when all is done, until Ctrl-C.
+        keep: leave it running when all is done, until Ctrl-C or SIGTERM.
     """
+    # Else the daemon would be left alone, with an Immich that is gone.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine, api = simulated_immich()
     for name in engine.queues:
         if name not in PROTECTED:

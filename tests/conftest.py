@@ -1,12 +1,17 @@
 """What several tests need, and how the processes that they start are measured."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+# A shell that runs this in the background lets it ignore Ctrl-C, and so would every program that a
+# test starts and ends with that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

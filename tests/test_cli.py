@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -548,7 +548,12 @@ def test_the_demo_shows_the_daemon_at_work_and_ends_with_code_0() -> None:
     assert "Paused after the stop:      none" in done.stdout
 
 
-def test_the_demo_can_be_left_running() -> None:
+@pytest.mark.parametrize(
+    ("end", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["^C", "term"]
+)
+def test_the_demo_can_be_left_running(
+    end: Callable[[int, signal.Signals], None], number: signal.Signals
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "immich_job_daemon", "demo", "--keep", "--photos", "1"],
         env=environment(),
@@ -567,7 +572,7 @@ def test_the_demo_can_be_left_running() -> None:
                 break
         assert requests.get(addresses["totals"], timeout=10).json()["queues"] == 19
         assert "text/html" in requests.get(addresses["page"], timeout=10).headers["Content-Type"]
-        os.killpg(process.pid, signal.SIGINT)
+        end(process.pid, number)
         rest = process.stdout.read()
         assert process.wait(LIMIT) == 0
     assert "Paused after the stop:      none" in rest
