@@ -1,7 +1,6 @@
 """A faulty line to a server: slow, lossy, without a cable for a while, or cut."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,12 +20,10 @@ _UnderWay = asyncio.Queue[tuple[float, bytes]]
 class Line:
     """Carries what is sent to a port of its own on to a server, and back; a context manager.
 
-    It listens and connects in the network of the thread that enters it. A proxy and not the kernel:
-    the kernel's own way to delay packets, netem, is not in every kernel.
+    Not in the kernel: its own way to delay packets, netem, is not in every kernel.
 
     Args:
-        port: of the server.
-        host: of the server.
+        port: of the server, at 127.0.0.1.
 
     Attributes:
         delay: seconds that each byte takes, in both directions; the end of a connection too.
@@ -36,19 +33,20 @@ class Line:
             yet.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int) -> None:
         self.delay = 0.0
         self.loss = 0.0
         self.looks: list[float] = []
         self.crossed = 0
         self.port = 0
-        self._server = host, port
+        self._target = port
         self._random = Random(0)  # noqa: S311 - the same losses at each run
         self._is_in = asyncio.Event()
         self._is_in.set()
         self._loop = asyncio.new_event_loop()
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
 
     @property
     def url(self) -> str:
@@ -56,12 +54,8 @@ class Line:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        # A thread is in the network of the one that starts it.
-        self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        asyncio.run_coroutine_threadsafe(self._open(listener), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         return self
 
     def __exit__(
@@ -87,11 +81,12 @@ class Line:
         for end in self._ends:
             end.transport.abort()
 
-    async def _open(self, listener: socket.socket) -> None:
-        self._listening = await asyncio.start_server(self._connected, sock=listener)
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        self._listening.close()
+        self._server.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -113,7 +108,7 @@ class Line:
             writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._server)
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
         self._ends.add(back)
         is_closed = asyncio.Event()
         requests: _UnderWay = asyncio.Queue()
