@@ -21,11 +21,11 @@ import requests
 
 from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator.ports import free_port
+from tests import patience
 from tests.engine import daemon
 from tests.engine.facade import Facade, Following, real_immich
 from tests.engine.measured import Course, Sample, late
 from tests.held import KEY, until
-from tests.homeassistant import patience
 from tests.line import Line
 
 POLL_INTERVAL: Final = 10.0

@@ -12,7 +12,7 @@ import requests
 
 from immich_job_daemon.simulator.ports import free_port
 from tests.homeassistant.mosquitto import PASSWORD, USER, Mosquitto
-from tests.homeassistant.patience import until
+from tests.patience import until
 
 STARTS_WITHIN: Final = 900.0
 """Seconds for a first start, in which it installs what its own parts need."""

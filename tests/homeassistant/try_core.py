@@ -25,8 +25,8 @@ from tests.homeassistant.core import Core
 from tests.homeassistant.ears import Ears
 from tests.homeassistant.house import House
 from tests.homeassistant.mosquitto import mosquitto
-from tests.homeassistant.patience import LIMIT as PATIENCE
-from tests.homeassistant.patience import until
+from tests.patience import LIMIT as PATIENCE
+from tests.patience import until
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 TEMPLATES: Final = Environment(autoescape=False)  # noqa: S701 - it makes states, not pages

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.server import SimulatedServer
+from tests import patience
 from tests.held import KEY, is_held, paused, until
 from tests.network.course import GRACE, Course, in_the_middle, running
 from tests.network.course import course as on_course
@@ -25,6 +28,8 @@ from tests.network.houses import IMMICHS, Host, may_have_hosts, two_hosts
 from tests.network.resolver import NAME, Mood, Resolver
 from tests.test_cli import stop
 from tests.watched import Watched
+
+MINUTE: Final = 60.0
 
 pytestmark = pytest.mark.skipif(
     not may_have_hosts(),
@@ -79,16 +84,19 @@ def test_where_one_packet_in_five_is_lost_the_work_is_done(way: Way, tmp_path: P
         one.is_well()
 
 
-def test_a_cable_that_is_pulled_in_the_middle_of_a_request_is_told_and_waited_for(
+def test_a_cable_that_is_pulled_for_a_minute_in_the_middle_of_a_request_is_told_and_waited_for(
     way: Way, tmp_path: Path
 ) -> None:
     with course(way, tmp_path) as one:
         one.add_backlog()
         in_the_middle(way.server)
         way.immichs.plug(in_=False)
+        pulled = monotonic()
         one.says("gave no complete answer within 10 s")
         # The next tries end otherwise: nobody answers at the address, or at the card.
         one.says("accepts no connection within 5 s", "cannot be reached (")
+        patience.until("a minute is over", lambda: monotonic() > pulled + MINUTE, 2 * MINUTE)
+        assert one.process.poll() is None
         way.immichs.plug(in_=True)
         one.says("All is well again")
         one.is_well()
