@@ -17,11 +17,12 @@ from immich_job_daemon import __version__, discovery
 from immich_job_daemon.alarm import Alarm, StopRequested
 from immich_job_daemon.board import Board
 from immich_job_daemon.config import Settings, SettingsError, read_options, read_settings
-from immich_job_daemon.daemon import SLACK, Daemon
+from immich_job_daemon.daemon import SLACK, Daemon, taken_up
 from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.immich import Immich
 from immich_job_daemon.ledger import Kept, Ledger
 from immich_job_daemon.log import NOTICE, set_up
+from immich_job_daemon.memory import Memory
 from immich_job_daemon.rehearsal import OnlyRead, Rehearsal
 from immich_job_daemon.server import Server
 from immich_job_daemon.status import Problem, Status, Trouble
@@ -180,6 +181,9 @@ def _linked(board: Board, settings: Settings) -> AbstractContextManager[object]:
 
 def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
     """Find Immich and run its queues, with everything shown on the board."""
+    ledger = _ledger(settings)
+    memory = taken_up(ledger, settings)
+    board.publish(replace(board.status, instance=memory.instance))
 
     def tell(text: str, delay: float) -> None:
         before = board.status.problem
@@ -191,13 +195,20 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
     try:
         url = settings.immich_url or discovery.wait_for(settings.data_dir, alarm, tell=tell)
     except StopRequested:
-        _release_unfound(settings, alarm)
+        _release_unfound(settings, alarm, ledger, memory)
         log.info("Stopped.")
         return OK
     immich = _immich(replace(settings, immich_url=url))
-    server, ledger = _touched(settings, immich)
     try:
-        Daemon(settings, server, ledger, alarm, publish=board.publish, wishes=board.take).run()
+        Daemon(
+            settings,
+            _server(settings, immich),
+            ledger,
+            alarm,
+            publish=board.publish,
+            wishes=board.take,
+            memory=memory,
+        ).run()
     except ImmichError as error:
         return _ended(error)
     finally:
@@ -206,21 +217,24 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
     return OK
 
 
-def _touched(settings: Settings, immich: Immich) -> tuple[Server, Kept]:
-    """Return the server and the ledger that a daemon works on: with DRY_RUN neither is changed."""
+def _ledger(settings: Settings) -> Kept:
+    """Return the ledger of a daemon: with DRY_RUN nothing is written there."""
     ledger = Ledger(settings.data_dir)
-    return (Rehearsal(immich), OnlyRead(ledger)) if settings.dry_run else (immich, ledger)
+    return OnlyRead(ledger) if settings.dry_run else ledger
 
 
-def _release_unfound(settings: Settings, alarm: Alarm) -> None:
+def _server(settings: Settings, immich: Immich) -> Server:
+    """Return the server of a daemon: with DRY_RUN nothing is changed there."""
+    return Rehearsal(immich) if settings.dry_run else immich
+
+
+def _release_unfound(settings: Settings, alarm: Alarm, ledger: Kept, memory: Memory) -> None:
     """Resume what an earlier run left held, though Immich was not found: the last place may do."""
     if settings.dry_run:
         return
     url = discovery.recall(settings.data_dir) or discovery.PLACES[0]
     with closing(_immich(replace(settings, immich_url=url))) as immich:
-        daemon = Daemon(settings, immich, Ledger(settings.data_dir), alarm)
-        daemon.take_up()
-        daemon.stop()
+        Daemon(settings, immich, ledger, alarm, memory=memory).stop()
 
 
 def _check(given: argparse.Namespace) -> int:

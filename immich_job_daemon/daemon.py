@@ -49,6 +49,20 @@ WORKING: Final = (Reason.RUNNING, Reason.DRAINING, Reason.UNRESTRICTED)
 log = logging.getLogger(__name__)
 
 
+def taken_up(ledger: Kept, settings: Settings) -> Memory:
+    """Return what an earlier run left in the ledger.
+
+    At the first start a daemon gets its name, and that is kept at once: under a new one at each
+    start it would leave a device behind in Home Assistant each time.
+    """
+    kept = ledger.load() or Memory()
+    instance = kept.instance or token_hex(INSTANCE_BYTES)
+    memory = remember.under(replace(kept, instance=instance), settings.max_concurrent_jobs)
+    if not kept.instance:
+        ledger.save(memory)
+    return memory
+
+
 class Daemon:
     """Runs the queues of one Immich server until it is asked to stop.
 
@@ -60,6 +74,8 @@ class Daemon:
         publish: called with each new picture of now.
         wishes: returns what people have asked for since it was called last.
         measure: returns the machine's load for each of its cores.
+        memory: what ``taken_up`` returned, where that was needed before the daemon; else it is
+            asked for at the start.
     """
 
     def __init__(  # noqa: PLR0913 - each is one of the things that the loop stands between
@@ -72,6 +88,7 @@ class Daemon:
         publish: Callable[[Status], None] = lambda _: None,
         wishes: Callable[[], Iterable[Change]] = tuple,
         measure: Callable[[], float] = load.measured,
+        memory: Memory | None = None,
     ) -> None:
         self.settings = settings
         self.server = server
@@ -80,7 +97,7 @@ class Daemon:
         self.publish = publish
         self.wishes = wishes
         self.measure = measure
-        self.memory = Memory()
+        self.memory = memory or Memory()
         self.pace = pacing.Pace()
         self.recorder = Recorder(settings)
         self._failing_since: float | None = None
@@ -108,12 +125,9 @@ class Daemon:
         return self.recorder.status
 
     def take_up(self) -> None:
-        """Take up what an earlier run left in the ledger."""
-        kept = self.ledger.load() or Memory()
-        self.memory = remember.under(
-            replace(kept, instance=kept.instance or token_hex(INSTANCE_BYTES)),
-            self.settings.max_concurrent_jobs,
-        )
+        """Take up what an earlier run left in the ledger, unless that was done before."""
+        if not self.memory.instance:
+            self.memory = taken_up(self.ledger, self.settings)
         self.recorder.status = replace(self.status, instance=self.memory.instance)
 
     def connect(self) -> None:

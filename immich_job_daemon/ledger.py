@@ -60,7 +60,8 @@ _SCHEMA = vol.Schema(
         vol.Required("paused_by_others"): _NAMES,
         vol.Required("slots"): _NAMES,
         vol.Required("is_limited"): bool,
-        # The first version had none of these.
+        # The first version had none of these, and was written after the first look only.
+        vol.Optional("taken_over", default=True): bool,
         vol.Optional("unsure", default=list): _NAMES,
         vol.Optional("wanted", default=list): _NAMES,
         vol.Optional("mode", default=str(Mode.AUTOMATIC)): vol.Coerce(Mode),
@@ -108,6 +109,7 @@ def essence(memory: Memory) -> dict[str, object]:
     controls = memory.controls
     return {
         "version": VERSION,
+        "taken_over": memory.taken_over,
         "held": sorted(memory.held),
         "paused_by_others": sorted(memory.paused_by_others),
         "slots": memory.slots,
@@ -142,7 +144,7 @@ def decode(text: str) -> Memory:
     except (vol.Invalid, RecursionError) as error:
         raise ValueError(str(error)) from error
     return Memory(
-        taken_over=True,
+        taken_over=kept["taken_over"],
         is_limited=kept["is_limited"],
         held=frozenset(kept["held"]),
         paused_by_others=frozenset(kept["paused_by_others"]),

@@ -35,7 +35,7 @@ def release(immich: Immich, ledger: Kept, out: TextIO, *, every: bool) -> bool:
     out.writelines(f"{name}: {failed.get(name) or 'resumed'}\n" for name in names)
     released = frozenset(snapshot) - paused | (frozenset(names) - failed.keys())
     if kept is not None:
-        # Without one none is begun: to the next start it would say that all is known already.
+        # Without one none is begun: there is nothing to remember.
         ledger.save(after_release(memory, released | (memory.held - snapshot.keys()), now=0.0))
     if failed:
         out.write("Some queues may still be paused: try again.\n")

@@ -228,7 +228,9 @@ class World:
         return not self.is_releasing and self.daemon is not None and self.daemon.memory.is_limited
 
     def _ours(self) -> frozenset[str]:
-        if self.ledger.text is None:
+        kept = self.ledger.load()
+        if kept is None or not kept.taken_over:
+            # Nothing is known of what was before the first look.
             return frozenset(self.engine.queues)
         memory = self.daemon.memory if self.daemon else Memory()
         return self.ledger.held | memory.held | memory.unsure.keys()

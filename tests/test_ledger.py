@@ -126,7 +126,7 @@ def said(
 def survivor(memory: Memory) -> Memory:
     """Return what must come back from the disk."""
     return Memory(
-        taken_over=True,
+        taken_over=memory.taken_over,
         is_limited=memory.is_limited,
         held=memory.held,
         paused_by_others=memory.paused_by_others,
@@ -191,6 +191,7 @@ def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     assert json.loads((tmp_path / NAME_OF_FILE).read_text()) == {
         "version": 1,
+        "taken_over": True,
         "held": ["library", "ocr"],
         "paused_by_others": ["migration"],
         "slots": ["smartSearch", "faceDetection"],

@@ -248,3 +248,17 @@ def test_another_tool_that_works_against_the_daemon_is_told_of_once(
     assert len(scene.wire.of("pause", "resume")) <= 6
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.getMessage() for record in warnings] == [f"{problem.text}."]
+
+
+def test_what_is_asked_for_before_immich_ever_answered_leaves_the_first_start_the_first() -> None:
+    scene = Scene()
+    scene.pause_all("an older tool")
+    scene.engine.restart(60)
+    scene.ask(SetLimit(2))
+    scene.run_for(30)
+    assert scene.paused() == set(MANAGED)
+    scene.new_daemon()
+    scene.run_for(120)
+    assert scene.published[-1].limit == 2
+    assert scene.daemon.memory.paused_by_others == frozenset()
+    assert scene.paused() == set()

@@ -79,6 +79,24 @@ def test_the_states_follow_immich_until_everything_is_done(house: House) -> None
     assert "Connected to the MQTT broker" in house.log
 
 
+def test_while_immich_is_looked_for_it_is_there_and_says_so_under_one_name(house: House) -> None:
+    with Ears(house.broker) as ears:
+        assert name_while_looking(house, ears) == name_while_looking(house, ears)
+
+
+def name_while_looking(house: House, ears: Ears) -> str:
+    """Return the name of a daemon that says that it looks for Immich, until it is stopped."""
+    with house.daemon(IMMICH_URL="") as process:
+        topics = house.topics()
+        ears.until_said(topics.availability, b"online")
+        until(lambda: (ears.state(topics).get("problem") or {}).get("kind") == "searching")
+        assert "problem" in ears.device(topics)["cmps"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT) == 0
+        ears.until_said(topics.availability, b"offline")
+        return topics.instance
+
+
 def test_every_command_works(house: House) -> None:
     with house.server.present() as engine:
         engine.upload(photos=2000)
