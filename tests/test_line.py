@@ -46,10 +46,14 @@ def test_what_is_lost_comes_again(line: Line) -> None:
 
 
 def test_without_a_cable_nothing_comes_until_it_is_in_again(line: Line) -> None:
-    with requests.Session() as session, ThreadPoolExecutor() as pool:
+    with (
+        requests.Session() as session,
+        requests.Session() as another,
+        ThreadPoolExecutor() as pool,
+    ):
         look(line, session)
         line.plug(in_=False)
-        answers = [pool.submit(look, line, session), pool.submit(look, line, requests.Session())]
+        answers = [pool.submit(look, line, session), pool.submit(look, line, another)]
         with pytest.raises(TimeoutError):
             answers[0].result(0.3)
         line.plug(in_=True)

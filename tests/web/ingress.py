@@ -6,7 +6,7 @@ in X-Ingress-Path, and asks from an address of its own.
 
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from threading import Thread
@@ -44,16 +44,15 @@ class _Request(BaseHTTPRequestHandler):
             return
         self.server.asked.append(self.path)
         headers = {n: v for n, v in self.headers.items() if n.lower() not in _ONE_HOP}
-        connection = http.client.HTTPConnection(
-            *self.server.behind, timeout=30, source_address=(GATEWAY, 0)
-        )
         given = {**headers, "X-Ingress-Path": PATH}
-        connection.request(self.command, self.path.removeprefix(PATH), body, given)
-        answer = connection.getresponse()
-        content = answer.read()
+        with closing(
+            http.client.HTTPConnection(*self.server.behind, timeout=30, source_address=(GATEWAY, 0))
+        ) as connection:
+            connection.request(self.command, self.path.removeprefix(PATH), body, given)
+            answer = connection.getresponse()
+            content = answer.read()
         kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in _ONE_HOP]
         self._answer(answer.status, kept, content)
-        connection.close()
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
