@@ -15,7 +15,7 @@ from immich_job_daemon.plan import ALWAYS, Plan
 from immich_job_daemon.queues import Snapshot
 from immich_job_daemon.rates import Rate, Rates, observe
 
-__all__ = ["Forecast", "Plan", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
+__all__ = ["Forecast", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
 
 UNSURE: Final = 0.4
 """How far best and worst may lie apart, as a share of the estimate: it errs by half of that."""

@@ -73,9 +73,6 @@ class Recorder:
         working = {queue.name for queue in before.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
 
-        def is_open(name: str) -> bool:
-            return name in snapshot and not snapshot[name].is_paused
-
         free = [
             name
             for name, reason in before.reasons.items()
@@ -126,11 +123,9 @@ class Recorder:
         """
         self._looked_at = now
         order = tuple(queue.name for queue in by_priority(snapshot, self._priority))
-        limit = memory.controls.limit or self._limit
         reasons = decision.reasons
         status = replace(
             self._at(memory),
-            limit=limit,
             updated=now,
             updated_at=time,
             queues=snapshot,
@@ -149,17 +144,19 @@ class Recorder:
     def _contest(self, contested: Mapping[str, Doing], time: float) -> Problem | None:
         if not contested:
             return None
-        before = self.status.problem
-        is_same = before is not None and before.trouble is Trouble.CONTESTED
-        since = before.since if before is not None and is_same else time
         what = " and ".join(f"{doing} {name}" for name, doing in sorted(contested.items()))
         return Problem(
             Trouble.CONTESTED,
             f"Something else keeps {what}: another tool or a person works against this daemon. "
             "End that, or add the queue to PROTECTED_QUEUES; until then at most one command a "
             "minute is sent for it",
-            since,
+            self._since(Trouble.CONTESTED, time),
         )
+
+    def _since(self, trouble: Trouble, time: float) -> float:
+        """Return since when there is trouble of this kind: for longer, where it was seen before."""
+        before = self.status.problem
+        return before.since if before is not None and before.trouble is trouble else time
 
     def trouble(
         self, error: ImmichError, status: Status, memory: Memory, *, now: float, time: float
@@ -173,15 +170,12 @@ class Recorder:
             now: the present time of the daemon's clock.
             time: the same in seconds since 1970.
         """
-        before = self.status.problem
         trouble = trouble_of(error)
-        is_same = before is not None and before.trouble is trouble
-        since = before.since if before is not None and is_same else time
         # Who has a slot meanwhile, and what is left to do, nobody knows.
         seen = history.observe(status.history, running=(), pending=None, now=now)
         return replace(
             self._at(memory, status),
-            problem=Problem(trouble, str(error), since),
+            problem=Problem(trouble, str(error), self._since(trouble, time)),
             history=seen,
         )
 
