@@ -6,13 +6,22 @@
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
 CRUMB: Final = 1e-6
 """Seconds by which two times that are the same may differ."""
+
+
+def rivals(groups: Iterable[AbstractSet[str]], name: str) -> set[str]:
+    """Return the queues that do not run while ``name`` does.
+
+    >>> sorted(rivals([{"ocr", "smartSearch"}, {"ocr", "library"}, {"sidecar"}], "ocr"))
+    ['library', 'smartSearch']
+    """
+    return {rival for group in groups if name in group for rival in group} - {name}
 
 
 class Hours:
@@ -66,7 +75,7 @@ class Plan:
 
     def rivals(self, name: str) -> AbstractSet[str]:
         """Return the queues that do not run while this one does."""
-        return {rival for group in self.groups if name in group for rival in group} - {name}
+        return rivals(self.groups, name)
 
 
 ALWAYS: Final = Plan()

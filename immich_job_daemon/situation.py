@@ -12,6 +12,7 @@ from immich_job_daemon.contradiction import PEACE
 from immich_job_daemon.controls import Mode
 from immich_job_daemon.decision import Action, Circumstances, Command, Limits, Reason
 from immich_job_daemon.memory import Memory
+from immich_job_daemon.plan import rivals
 from immich_job_daemon.queues import ENTRY, Queue, Snapshot, by_priority
 
 TURN_EVERY: Final = 600.0
@@ -122,8 +123,8 @@ class Situation:
         if self.settings.max_wait is None:
             return []
         latest = self.now - self.settings.max_wait / 2
-        late = [name for name, since in self.waits().items() if since <= latest]
-        return sorted(late, key=self.waits().__getitem__)
+        late = {name: since for name, since in self.waits().items() if since <= latest}
+        return sorted(late, key=late.__getitem__)
 
     def waits(self) -> dict[str, float]:
         """Return since when each queue waits that has work, may run and has no slot."""
@@ -135,8 +136,7 @@ class Situation:
 
     def rivals(self, name: str) -> set[str]:
         """Return the queues of which none runs while this one does."""
-        groups = [] if self.is_open else self.settings.exclusive
-        return {rival for group in groups if name in group for rival in group} - {name}
+        return set() if self.is_open else rivals(self.settings.exclusive, name)
 
     def startable(self, but: Container[str] = ()) -> list[Queue]:
         """Return the waiting queues that no rival with a slot keeps from running.
