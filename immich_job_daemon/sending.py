@@ -121,13 +121,10 @@ class Sending:
         try:
             with self._clock.interruptible():
                 queue = act(command.queue)
-        except RefusedError as error:
-            self._recorder.failed(error)
-            raise
         except (ImmichError, StopRequested) as error:
             if isinstance(error, ImmichError):
                 self._recorder.failed(error)
-            if command.action is Action.PAUSE:
+            if command.action is Action.PAUSE and not isinstance(error, RefusedError):
                 self.memory = remember.after_unclear_pause(
                     self.memory, command.queue, self._clock.monotonic()
                 )

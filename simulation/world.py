@@ -233,7 +233,7 @@ class World:
             # Nothing is known of what was before the first look.
             return frozenset(self.engine.queues)
         memory = self.daemon.memory if self.daemon else Memory()
-        return self.ledger.held | memory.held | memory.unsure.keys()
+        return kept.held | memory.held | memory.unsure.keys()
 
     # What happens.
 

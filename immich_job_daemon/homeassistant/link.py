@@ -79,7 +79,7 @@ class Link:
         self._thread.join(LEAVE_WITHIN)
 
     def _run(self) -> None:
-        # The name that the daemon has for ever is known once the loop has begun.
+        # The name that the daemon has for ever is known once the ledger was read.
         while not self._board.status.instance:
             if self._stopping.wait(TICK):
                 return
