@@ -8,7 +8,7 @@ from tempfile import TemporaryFile
 from typing import TextIO
 
 from immich_job_daemon.config import Settings
-from immich_job_daemon.contradictions import contradictions, unknown
+from immich_job_daemon.consistency import inconsistencies, unknown
 from immich_job_daemon.dialects import JOBS, QUEUES, Dialect
 from immich_job_daemon.errors import ImmichError
 from immich_job_daemon.immich import Immich
@@ -51,7 +51,7 @@ def check(settings: Settings, immich: Immich, out: TextIO) -> bool:
     took = time.monotonic() - began
     out.write(f"Looking      takes {took * 1000:.0f} ms\n\n")
     out.writelines(f"{line}\n" for line in _table(snapshot, settings))
-    warnings = [*contradictions(settings), *unknown(settings, frozenset(snapshot))]
+    warnings = [*inconsistencies(settings), *unknown(settings, frozenset(snapshot))]
     out.writelines(f"\n{warning}\n" for warning in warnings)
     verdict = "The daemon can do its work." if is_kept else "The daemon would run without a ledger."
     out.write(f"\n{verdict}\n")

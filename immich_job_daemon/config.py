@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 import voluptuous as vol
 
 from immich_job_daemon import timetable, values
-from immich_job_daemon.contradictions import contradictions
+from immich_job_daemon.consistency import inconsistencies
 from immich_job_daemon.hiding import SECRETS, Hiding
 from immich_job_daemon.homeassistant.broker import Broker, broker_or_nothing
 from immich_job_daemon.log import LEVELS
@@ -244,7 +244,7 @@ def read_settings(
         f"QUEUE_PRIORITY: {name} is in PROTECTED_QUEUES too, which wins, ignored" for name in both
     ]
     unordered = without_effect if "QUEUE_PRIORITY" in given else []
-    return settings, [*unknown, *unordered, *contradictions(settings)]
+    return settings, [*unknown, *unordered, *inconsistencies(settings)]
 
 
 def read_options(source: str, stdin: IO[str] | IO[bytes] | None) -> dict[str, object]:

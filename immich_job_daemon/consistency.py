@@ -30,7 +30,7 @@ class Planned(Protocol):
         ...
 
 
-def contradictions(settings: Planned) -> Iterator[str]:
+def inconsistencies(settings: Planned) -> Iterator[str]:
     """Yield a warning, one line each, for what has no effect beside another setting."""
     protected = settings.protected_queues
     scheduled = {name for window in settings.schedule for name in window.queues or ()}

@@ -12,7 +12,7 @@ from immich_job_daemon import load, pacing
 from immich_job_daemon import memory as remember
 from immich_job_daemon.alarm import Clock, StopRequested
 from immich_job_daemon.config import OnExit, Settings
-from immich_job_daemon.contradictions import unknown
+from immich_job_daemon.consistency import unknown
 from immich_job_daemon.controls import Change, in_words
 from immich_job_daemon.decision import Circumstances, Command, Decision, Reason
 from immich_job_daemon.errors import ImmichError, KeyRejectedError, PermissionMissingError

@@ -2,7 +2,7 @@
 
 from datetime import time
 
-from immich_job_daemon.contradictions import contradictions, unknown
+from immich_job_daemon.consistency import inconsistencies, unknown
 from immich_job_daemon.windows import Window
 from simulation.virtual import settings
 
@@ -14,7 +14,7 @@ def window(*queues: str) -> Window:
 
 
 def test_the_defaults_contradict_nothing() -> None:
-    assert list(contradictions(settings())) == []
+    assert list(inconsistencies(settings())) == []
     assert list(unknown(settings(), NAMES)) == []
 
 
@@ -23,14 +23,14 @@ def test_a_window_for_a_protected_queue_has_no_effect() -> None:
         schedule=(window("ocr", "editor"), window("backupDatabase", "library", "editor")),
         protected_queues=frozenset({"editor", "backupDatabase"}),
     )
-    assert list(contradictions(wanted)) == [
+    assert list(inconsistencies(wanted)) == [
         "SCHEDULE: backupDatabase is in PROTECTED_QUEUES, so its window has no effect",
         "SCHEDULE: editor is in PROTECTED_QUEUES, so its window has no effect",
     ]
 
 
 def test_a_window_for_all_is_one_for_all_that_are_not_protected() -> None:
-    assert list(contradictions(settings(schedule=(window(),)))) == []
+    assert list(inconsistencies(settings(schedule=(window(),)))) == []
 
 
 def test_a_group_of_which_one_is_left_excludes_nothing() -> None:
@@ -43,7 +43,7 @@ def test_a_group_of_which_one_is_left_excludes_nothing() -> None:
         ),
         protected_queues=frozenset({"editor", "search"}),
     )
-    assert list(contradictions(wanted)) == [
+    assert list(inconsistencies(wanted)) == [
         "EXCLUSIVE: editor in PROTECTED_QUEUES leaves ocr alone in its group, which has no effect",
         "EXCLUSIVE: editor, search are all in PROTECTED_QUEUES, so their group has no effect",
     ]
