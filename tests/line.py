@@ -7,7 +7,6 @@ from functools import partial
 from random import Random
 from threading import Thread
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 LOOKS: Final = (b"GET /api/queues ", b"GET /api/jobs ")
@@ -58,12 +57,7 @@ class Line:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

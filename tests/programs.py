@@ -5,7 +5,6 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.held import until
@@ -57,12 +56,7 @@ class Serving(ABC):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def _is_up(self) -> bool:

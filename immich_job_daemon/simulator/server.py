@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from threading import Event, Lock, Thread
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 from immich_job_daemon.simulator.api import Api
@@ -82,12 +81,7 @@ class SimulatedServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:

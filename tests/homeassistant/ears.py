@@ -2,7 +2,6 @@
 
 import json
 import threading
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -40,12 +39,7 @@ class Ears:
         assert self._heard.wait(LIMIT)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
