@@ -6,12 +6,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 
 # A shell that runs this in the background lets it ignore Ctrl-C, and so would every program that a
 # test starts and ends with that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Every run of the tests tries the same inputs, so that a change is refused for what it did;
+# script/fuzz looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("new")
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
