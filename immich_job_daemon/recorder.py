@@ -144,7 +144,11 @@ class Recorder:
     def _contest(self, contested: Mapping[str, Doing], time: float) -> Problem | None:
         if not contested:
             return None
-        what = " and ".join(f"{doing} {name}" for name, doing in sorted(contested.items()))
+        what = " and ".join(
+            f"{doing} {', '.join(sorted(name for name in contested if contested[name] is doing))}"
+            for doing in Doing
+            if doing in contested.values()
+        )
         return Problem(
             Trouble.CONTESTED,
             f"Something else keeps {what}: another tool or a person works against this daemon. "

@@ -1,7 +1,7 @@
 """The real daemon, client and scheduler against the simulated Immich, in virtual time."""
 
 from collections.abc import Callable
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from immich_job_daemon.controls import Change
 from immich_job_daemon.daemon import Daemon
@@ -15,6 +15,9 @@ from immich_job_daemon.simulator.virtual import VirtualTransport
 from immich_job_daemon.status import Status
 from immich_job_daemon.transport import Answer
 from simulation.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
+
+if TYPE_CHECKING:
+    from immich_job_daemon.simulator.api import Api
 
 DAEMON = "administrator"
 """As whom the daemon's key is known to the simulated Immich."""
@@ -67,10 +70,23 @@ class Wire:
 
 
 class Scene:
-    """An Immich, a disk, and one daemon after the other."""
+    """An Immich, a disk, and one daemon after the other.
 
-    def __init__(self, *, ledger: Kept | None = None, **changes: Unpack[Changes]) -> None:
-        self.engine, self.api = simulated_immich()
+    Args:
+        ledger: instead of the disk.
+        beside: the scene whose Immich this one's daemon works on as well.
+        changes: settings that differ from the defaults.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Kept | None = None,
+        beside: "Scene | None" = None,
+        **changes: Unpack[Changes],
+    ) -> None:
+        self.immich: tuple[Engine, Api] = beside.immich if beside else simulated_immich()
+        self.engine, self.api = self.immich
         self.transport = VirtualTransport(self.engine, self.api, KEY)
         self.wire = Wire(self.transport)
         self.disk = VirtualLedger()

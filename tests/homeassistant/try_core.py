@@ -18,6 +18,7 @@ from jinja2 import Environment
 
 from immich_job_daemon import __version__
 from immich_job_daemon.config import SETTINGS
+from immich_job_daemon.contradiction import WAR
 from immich_job_daemon.homeassistant.topics import Topics
 from immich_job_daemon.simulator.server import SimulatedServer
 from tests.held import MANAGED, immich, paused
@@ -208,6 +209,16 @@ class Trial:
         assert told["title"] == "Immich"
         assert told["message"] == "All photos are processed. Failed jobs: 0."
 
+    def who_works_against_it_is_the_problem(self) -> None:
+        server, problem = self.house.server, f"binary_sensor.{ENTITY}_problem"
+        for _ in range(WAR):
+            until("ocr is held", lambda: "ocr" in paused(server))
+            with server.present() as engine:
+                engine.resume("ocr", by="another tool")
+        self._until_state(problem, "on")
+        text = self.core.states()[problem]["attributes"]["text"]
+        assert text.startswith("Something else keeps resuming ocr: ")
+
     def nothing_about_it_is_in_home_assistants_log(self) -> None:
         lines = [line for line in self.core.log.splitlines() if re.search(r"WARN|ERROR", line)]
         about = [line for line in lines if re.search(r"mqtt|immich|automation", line)]
@@ -230,6 +241,7 @@ class Trial:
             self.video_conversion_runs_at_night_only,
             self.nothing_new_is_started_while_a_film_plays,
             self.it_is_told_when_the_import_is_done,
+            self.who_works_against_it_is_the_problem,
         ]
 
     def a_killed_daemon_makes_everything_unavailable(self) -> None:
