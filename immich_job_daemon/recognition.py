@@ -23,19 +23,29 @@ class Recognition(Situation):
 
     def bar(self) -> None:
         """Note in which queues nothing may be started, and why."""
-        controls = self.before.controls
-        if self.is_open:
-            return
-        if self.around.is_loaded:
-            self.barred |= dict.fromkeys(self.managed, Reason.LOADED)
-        if self.around.local is not None:
+        if not self.is_open:
             for name in self.managed:
-                opens = closed_until(self.settings.schedule, name, self.around.local)
-                if opens is not None:
-                    self.opens[name] = opens
-                    self.barred[name] = Reason.CLOSED
-        held = self.managed if controls.mode is Mode.HELD else controls.held & self.managed.keys()
-        self.barred |= dict.fromkeys(held, Reason.HELD)
+                self._bar(name)
+
+    def _bar(self, name: str) -> None:
+        controls = self.before.controls
+        opens = None
+        if self.around.local is not None:
+            opens = closed_until(self.settings.schedule, name, self.around.local)
+        if opens is not None:
+            self.opens[name] = opens
+        if controls.mode is Mode.HELD or name in controls.held - self.lifted:
+            self.barred[name] = Reason.HELD
+        elif opens is not None:
+            self.barred[name] = Reason.CLOSED
+        elif self.around.is_loaded:
+            self.barred[name] = Reason.LOADED
+
+    def _lift(self, name: str) -> None:
+        """Forget that a person wants nothing started in this queue; the hour and the load stay."""
+        self.lifted.add(name)
+        del self.barred[name]
+        self._bar(name)
 
     # What is seen, told apart by whose doing it is (rules 7 and 8).
 
@@ -75,7 +85,7 @@ class Recognition(Situation):
             controls = self.before.controls
             is_automatic = controls.mode is Mode.AUTOMATIC
             if is_automatic and name in controls.held and name not in self.unsure:
-                self.lift(name)
+                self._lift(name)
         self.others.discard(name)
 
     # Who works against the daemon (rule 21).

@@ -169,11 +169,6 @@ class Situation:
             and name not in self.barred
         )
 
-    def lift(self, name: str) -> None:
-        """Forget that a person wants nothing started in this queue."""
-        self.lifted.add(name)
-        del self.barred[name]
-
     def give_slot(self, name: str) -> None:
         """Give the queue a slot."""
         self.slots.append(name)

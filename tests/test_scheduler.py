@@ -947,6 +947,24 @@ def test_rule_19_on_a_busy_machine_nothing_is_started_and_what_runs_finishes() -
     assert sent == [Command(Action.RESUME, METADATA)]
 
 
+@pytest.mark.parametrize(
+    ("around", "reason"),
+    [
+        (at("12:00"), Reason.CLOSED),
+        (Circumstances(is_loaded=True), Reason.LOADED),
+    ],
+)
+def test_rules_15_and_19_outlive_a_hold_that_somebody_lifts(
+    around: Circumstances, reason: Reason
+) -> None:
+    seen = snapshot(opened(VIDEO, 0, 5))
+    memory = asked(ours(VIDEO), SetQueue(VIDEO, Wish.HELD))
+    sent, _, decision = whole_round(seen, memory, Limits(schedule=(NIGHT,)), around=around)
+    assert sent == [Command(Action.PAUSE, VIDEO)]
+    assert decision.reasons[VIDEO] is reason
+    assert decision.memory.controls.held == frozenset()
+
+
 # 20. The scan for what is missing
 
 AT_THREE = Scan(Window(None, time(3), time(4)))
