@@ -200,9 +200,11 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
     with immich() as server:
         with server.present() as engine:
-            engine.restart(downtime=2.0)
+            engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
             until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            with server.present() as engine:
+                engine.advance(engine.now + 3600)
             until(lambda: is_held(server))
             stop(process)
 
