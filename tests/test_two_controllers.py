@@ -2,17 +2,21 @@
 
 import heapq
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
+from pathlib import Path
 
 from benchmark.plain import EVERY, Plain
 from immich_job_daemon.errors import RefusedError
 from immich_job_daemon.queues import PROTECTED, Queue
 from immich_job_daemon.recognition import TRUCE
 from immich_job_daemon.simulator.engine import Event
+from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.status import Trouble
 from simulation.virtual import VirtualAlarm, VirtualServer
+from tests.held import immich, is_held, paused, until
 from tests.scene import FACES, MANAGED, SEARCH, VIDEO, Scene, Wire
+from tests.test_cli import daemon, stop
 
 WORK = (SEARCH, FACES, VIDEO)
 SETTLED = 5.0
@@ -79,6 +83,31 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
     first.daemon.stop()
     second.daemon.stop()
     assert rivals.paused == set()
+
+
+def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Path) -> None:
+    orders = (SEARCH, FACES), (FACES, SEARCH)
+    folders = [tmp_path / order[0] for order in orders]
+    with immich() as server, ExitStack() as running:
+        processes = []
+        for folder, order in zip(folders, orders, strict=True):
+            folder.mkdir()
+            options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
+            processes.append(running.enter_context(daemon(server, folder, **options)))
+            until(lambda: is_held(server))
+            until(lambda: "Connected to Immich" in (folder / "log.txt").read_text())  # noqa: B023
+        with server.present() as engine:
+            for name in WORK:
+                engine.add(name, lasting(0.2), count=30)
+
+        def is_done() -> bool:
+            with server.present() as engine:
+                return engine.is_idle
+
+        until(is_done)
+        for process in processes:
+            stop(process)
+        assert paused(server) == set()
 
 
 def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
