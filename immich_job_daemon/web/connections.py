@@ -1,12 +1,14 @@
 """What one client's connection may cost, where waitress by itself sets no bound or gives up.
 
 waitress 3.0.2 closes a connection on which nothing comes, but not one on which a byte comes now
-and then; it takes as many requests at once as fit in a packet; and a request line or a length that
-Python cannot read ends a connection without an answer. What is wrong with HTTP itself is answered
-in JSON here, since no face ever sees it.
+and then; it takes as many requests at once as fit in a packet; a request line or a length that
+Python cannot read ends a connection without an answer; and whoever still sends when it is refused
+may lose the answer with the connection. What is wrong with HTTP itself is answered in JSON here,
+since no face ever sees it.
 """
 
 import json
+import socket
 import time
 from typing import Any, Final
 
@@ -19,6 +21,9 @@ LONGEST_REQUEST: Final = 30.0
 
 MOST_AT_ONCE: Final = 8
 """Requests of one connection that wait for their answers; browsers and scrapers send one."""
+
+LONGEST_FAREWELL: Final = 2.0
+"""Seconds for which the rest of a request that was refused is passed over."""
 
 _LONGEST_REASON: Final = 200
 
@@ -69,11 +74,16 @@ class Connection(HTTPChannel):
     parser_class = Parser
     error_task_class = InJson
     _begun: tuple[HTTPRequestParser, float] | None = None
+    _is_refused = False
+    _refused_at: float | None = None
 
     def received(self, data: bytes) -> bool:
         """Take what came, and say whether it was of use."""
-        was_of_use = super().received(data)
         now = time.monotonic()
+        if self._refused_at is not None:
+            self.will_close = now - self._refused_at > LONGEST_FAREWELL
+            return False
+        was_of_use = super().received(data)
         if self.request is None:
             self._begun = None
         elif self._begun is None or self._begun[0] is not self.request:
@@ -85,7 +95,25 @@ class Connection(HTTPChannel):
     def service(self) -> None:
         """Answer one request, or none any more: here no other thread is in between."""
         if len(self.requests) <= MOST_AT_ONCE:
+            self._is_refused = self.requests[0].error is not None
             super().service()
             return
         self.will_close = True
         self.server.pull_trigger()
+
+    def handle_close(self) -> None:
+        """Close; to who was refused say so first, and hear the rest out.
+
+        TCP takes an answer back from who still sends to a connection that is closed.
+        """
+        if self._is_refused and self.socket is not None:
+            self._is_refused = False
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # The client is gone already.
+            else:
+                self.will_close = False
+                self._refused_at = time.monotonic()
+                return
+        super().handle_close()

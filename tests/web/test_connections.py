@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
@@ -45,6 +46,13 @@ def status_of_next(connection: socket.socket) -> int:
     answer.begin()
     answer.read()
     return answer.status
+
+
+def drip(connection: socket.socket) -> None:
+    """Send byte after byte, for half a minute at most."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        connection.sendall(b"c")
 
 
 def said(request: bytes) -> tuple[int, bytes]:
@@ -90,6 +98,39 @@ def test_what_of_it_comes_back_cannot_break_the_json() -> None:
     status, body = said(b'GET / HTTP/1.1\r\n "\\\x00\xff<script>: ' + b"x" * 900 + b"\r\n\r\n")
     assert status == 400
     assert len(json.loads(body)["error"]) == 200
+
+
+TOO_LONG = (
+    b"GET / HTTP/1.1\r\nA: " + b"b" * 40_000,
+    b"POST /ask HTTP/1.1\r\nContent-Length: 70000\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("request_line", TOO_LONG, ids=["head", "body"])
+def test_who_still_sends_when_it_is_refused_gets_the_answer_all_the_same(
+    address: str, request_line: bytes
+) -> None:
+    with connected(address) as connection:
+        connection.sendall(request_line)
+        answer = connection.recv(1)
+        connection.sendall(b"c" * 40_000)
+        connection.sendall(b"c" * 40_000)
+        connection.shutdown(socket.SHUT_WR)
+        # Reset, it would raise here.
+        while part := connection.recv(65536):
+            answer += part
+    assert int(answer.split()[1]) in {413, 431}
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+
+
+def test_who_goes_on_sending_after_it_was_refused_is_cut_off(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LONGEST_FAREWELL", 0.2)
+    with connected(address) as connection:
+        connection.sendall(TOO_LONG[0])
+        with pytest.raises(ConnectionError):
+            drip(connection)
 
 
 def test_an_address_without_a_path_is_that_of_the_root() -> None:
