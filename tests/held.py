@@ -36,6 +36,12 @@ def paused(server: SimulatedServer) -> set[str]:
         return {name for name, queue in engine.queues.items() if queue.is_paused}
 
 
+def is_idle(server: SimulatedServer) -> bool:
+    """Whether every job is done."""
+    with server.present() as engine:
+        return engine.is_idle
+
+
 def is_held(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
     """Whether the daemon has the server in hand: every managed queue is paused but one.
 

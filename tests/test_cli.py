@@ -20,7 +20,7 @@ from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.faults import Fault
 from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
-from tests.held import KEY, LIMIT, MANAGED, immich, is_held, paused, until
+from tests.held import KEY, LIMIT, MANAGED, immich, is_held, is_idle, paused, until
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -96,12 +96,7 @@ def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Pa
                 engine.pause(name, by="an older tool")
             engine.upload(photos=3)
         with daemon(server, tmp_path) as process:
-
-            def is_done() -> bool:
-                with server.present() as engine:
-                    return engine.is_idle
-
-            until(is_done)
+            until(lambda: is_idle(server))
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()

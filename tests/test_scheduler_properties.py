@@ -108,8 +108,13 @@ left_alone = memories.map(
     lambda memory: replace(memory, controls=replace(memory.controls, mode=Mode.AUTOMATIC))
 )
 NOW = 1000.0
-SHORTEST_WINDOW = 2
-"""Half hours a week."""
+STEPS_A_WEEK = 7 * 24 * 2
+"""Half hours."""
+
+
+def steps_a_week(window: Window) -> int:
+    """Return the half hours of a week in which a window by day is open."""
+    return 2 * (window.end.hour - window.start.hour) * len(window.days)
 
 
 def managed(seen: Snapshot, memory: Memory, limits: Limits) -> list[Queue]:
@@ -313,7 +318,7 @@ def test_where_nothing_may_start_nothing_stays_open(
 
 
 @given(
-    st.fixed_dictionaries({name: st.integers(0, 2) for name in NAMES}),
+    st.fixed_dictionaries({name: st.integers(0, 4) for name in NAMES}),
     all_limits,
     st.sampled_from([ZoneInfo("Europe/Berlin"), UTC]),
 )
@@ -322,10 +327,11 @@ def test_whatever_the_settings_every_queue_is_drained_in_the_end(
     work: dict[str, int], limits: Limits, zone: ZoneInfo
 ) -> None:
     """While a queue's windows are open, each step ends a job: its own, or one that is before it."""
-    weeks = 1 + math.ceil(sum(work.values()) / SHORTEST_WINDOW)
+    shortest = min(map(steps_a_week, limits.schedule), default=STEPS_A_WEEK)
+    weeks = 1 + math.ceil(sum(work.values()) / shortest)
     seen: Snapshot = {name: Queue(name, is_paused=True, paused=n) for name, n in work.items()}
     memory = Memory(taken_over=True, was_away=False, held=frozenset(NAMES))
-    for step in range(weeks * 7 * 24 * 2):
+    for step in range(weeks * STEPS_A_WEEK):
         now = step * 1800.0
         around = Circumstances(datetime.fromtimestamp(1_795_000_000 + now, zone))
         for _ in range(12):

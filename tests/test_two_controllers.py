@@ -2,20 +2,22 @@
 
 import heapq
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 from benchmark.plain import EVERY, Plain
-from immich_job_daemon.errors import RefusedError
-from immich_job_daemon.queues import PROTECTED, Queue
+from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.recognition import TRUCE
+from immich_job_daemon.simulator import KEY
+from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Event
 from immich_job_daemon.simulator.pipeline import lasting
+from immich_job_daemon.simulator.virtual import VirtualTransport
 from immich_job_daemon.status import Trouble
 from simulation.virtual import VirtualAlarm, VirtualServer
-from tests.held import immich, is_held, paused, until
-from tests.scene import FACES, MANAGED, SEARCH, VIDEO, Scene, Wire
+from tests.held import immich, is_held, is_idle, paused, until
+from tests.scene import FACES, MANAGED, SEARCH, VIDEO, Scene
 from tests.test_cli import daemon, stop
 
 WORK = (SEARCH, FACES, VIDEO)
@@ -45,10 +47,6 @@ class Rivals:
             when, number = heapq.heappop(due)
             self.engine.advance(max(when, self.engine.now))
             heapq.heappush(due, (self.engine.now + rounds[number](), number))
-
-    @property
-    def paused(self) -> set[str]:
-        return {name for name, queue in self.engine.queues.items() if queue.is_paused}
 
 
 def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
@@ -82,7 +80,7 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
         assert all(later - earlier >= TRUCE for earlier, later in pairwise(times))
     first.daemon.stop()
     second.daemon.stop()
-    assert rivals.paused == set()
+    assert first.paused() == set()
 
 
 def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Path) -> None:
@@ -95,16 +93,12 @@ def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Pat
             options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
             processes.append(running.enter_context(daemon(server, folder, **options)))
             until(lambda: is_held(server))
-            until(lambda: "Connected to Immich" in (folder / "log.txt").read_text())  # noqa: B023
+        logs = [folder / "log.txt" for folder in folders]
+        until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
         with server.present() as engine:
             for name in WORK:
                 engine.add(name, lasting(0.2), count=30)
-
-        def is_done() -> bool:
-            with server.present() as engine:
-                return engine.is_idle
-
-        until(is_done)
+        until(lambda: is_idle(server))
         for process in processes:
             stop(process)
         assert paused(server) == set()
@@ -135,10 +129,10 @@ def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
 def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() -> None:
     scene = Scene(queue_priority=(FACES, SEARCH))
     rivals = Rivals(scene)
-    wire = Wire(scene.transport)
-    theirs = Shell(wire)
-    theirs.connect()
-    shell = Plain(theirs, VirtualAlarm(scene.engine), limit=1)
+    # The shell daemon speaks the jobs API, which lets it pause every queue.
+    jobs_api = Api(scene.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
+    server = VirtualServer(VirtualTransport(scene.engine, jobs_api, KEY))
+    shell = Plain(server, VirtualAlarm(scene.engine), limit=1)
 
     def shell_round() -> float:
         shell.round()
@@ -148,13 +142,4 @@ def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() 
     rivals.take_turns(scene.daemon.round, shell_round)
     assert rivals.too_many == [], "the limit holds for both together"
     scene.daemon.stop()
-    assert rivals.paused <= set(PROTECTED), "what is paused there, only the shell daemon pauses"
-
-
-class Shell(VirtualServer):
-    """As the shell daemon sees Immich: it does not notice when it is refused."""
-
-    def pause(self, name: str) -> Queue:
-        with suppress(RefusedError):
-            return super().pause(name)
-        return Queue(name, is_paused=False)
+    assert scene.paused() <= set(PROTECTED), "what is paused there, only the shell daemon pauses"

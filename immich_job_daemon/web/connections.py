@@ -23,7 +23,7 @@ MOST_AT_ONCE: Final = 8
 """Requests of one connection that wait for their answers; browsers and scrapers send one."""
 
 LONGEST_FAREWELL: Final = 2.0
-"""Seconds for which the rest of a request that was refused is passed over."""
+"""Seconds for which the rest of a refused request is passed over; silence has its own limit."""
 
 _LONGEST_REASON: Final = 200
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
-from tests.held import is_held, paused, until
+from tests.held import is_held, is_idle, paused, until
 from tests.scene import FACES, SEARCH, VIDEO, most_at_once
 from tests.test_cli import daemon_through, stop
 from tests.watched import Watched
@@ -41,12 +41,7 @@ class Course:
 
     def is_well(self) -> None:
         """Wait until the work is done; at most one queue ever ran at once."""
-
-        def is_done() -> bool:
-            with self._server.present() as engine:
-                return engine.is_idle
-
-        until(is_done)
+        until(lambda: is_idle(self._server))
         until(lambda: is_held(self._server))
         assert self._most() == 1
         assert self.process.poll() is None

@@ -58,7 +58,6 @@ def drip(connection: socket.socket) -> None:
 def said(request: bytes) -> tuple[int, bytes]:
     """Return the status and the body of the answer to bytes after which the client is silent."""
     with shown(BUSY) as url:
-        # Refused before it was read to its end, a request is cut off: that is no failure here.
         answer = sent(int(url.rpartition(":")[2]), request).content
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
