@@ -1,19 +1,23 @@
-"""Waiting that can be cut short: by a wish, and by SIGTERM and SIGINT, in a request as well."""
+"""Waiting that can be cut short: by a wish, and by SIGTERM and SIGINT, for an answer as well."""
 
 import contextlib
 import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from types import FrameType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
+from immich_job_daemon.errand import Errands
 from immich_job_daemon.zone import local_zone
 
 MOST_HEARD: Final = 4096
-"""Bytes that are taken off the line at once: each stands for a wish or a signal."""
+"""Bytes that are taken off the line at once: each stands for a wish, a signal or an answer."""
+
+_T = TypeVar("_T")
 
 
 class StopRequested(BaseException):
@@ -43,22 +47,32 @@ class Clock(Protocol):
         """
         ...
 
-    def interruptible(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which a request to stop raises StopRequested at once."""
+    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+        """Do what may take long, a request for instance; return what it returns.
+
+        Args:
+            work: is done in another thread.
+            grace: seconds that it gets to end in after somebody has asked to stop.
+
+        Raises:
+            StopRequested: somebody asked for it, before or meanwhile. The work may go on for a
+                while by itself, but it sends nothing more.
+            Exception: whatever the work raises.
+        """
         ...
 
 
 class Alarm:
     """The real clock. As a context manager it turns SIGTERM and SIGINT into StopRequested.
 
-    The exception is raised only inside ``wait`` and ``interruptible``, where nothing can be left
-    half done: not while the ledger is written.
+    A signal only leaves a mark. The exception is raised by ``wait`` and ``interruptibly`` when
+    they see it: so nothing is ever left half done, neither the ledger nor a library's locks.
     """
 
     def __init__(self) -> None:
         self._zone = local_zone()
         self._is_asked = False
-        self._is_interruptible = False
+        self._is_wished = False
         self._before: dict[signal.Signals, signal.Handlers | int | object] = {}
         self._ears: list[socket.socket] = []
         self._wakeup_before = -1
@@ -71,9 +85,12 @@ class Alarm:
         self._ears = [ear]
         self._mouth.settimeout(0)
         self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        self._errands = Errands(self._ring)
+        self._errands.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._errands.end()
         signal.set_wakeup_fd(self._wakeup_before)
         self._mouth.close()
         while self._ears:
@@ -83,10 +100,6 @@ class Alarm:
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self._is_asked = True
-        if self._is_interruptible:
-            # Once is enough: a second signal must not tear the release apart.
-            self._is_interruptible = False
-            raise StopRequested
 
     def monotonic(self) -> float:
         """Return the seconds of the system's monotonic clock."""
@@ -102,24 +115,57 @@ class Alarm:
 
     def wait(self, seconds: float) -> None:
         """Return after so many seconds or a ``wake``, or raise StopRequested."""
-        with self.interruptible():
-            heard, _, _ = select.select(self._ears, [], [], max(0.0, seconds))
-            for ear in heard:
-                ear.recv(MOST_HEARD)
+        until = self.monotonic() + seconds
+        self._heed()
+        while not self._is_wished and (left := until - self.monotonic()) > 0:
+            self._listen(left)
+            self._heed()
+        self._is_wished = False
 
     def wake(self) -> None:
         """End the wait that is under way, or else the next one. Any thread may call this."""
+        self._is_wished = True
+        self._ring()
+
+    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+        """Return what the work returns, or raise what it raises, or else StopRequested."""
+        self._heed()
+        answer = self._errands.ask(work)
+        try:
+            self._await(answer, grace)
+            return answer.result()
+        except StopRequested:
+            self._errands.leave()
+            raise
+        finally:
+            # An exception knows this frame: it must not know the exception.
+            del answer
+
+    def _await(self, answer: Future[_T], grace: float) -> None:
+        """Return when the answer is there, or raise StopRequested."""
+        until: float | None = None
+        # An answer that is there counts, also if somebody has asked to stop meanwhile.
+        while not answer.done():
+            if self._is_asked and until is None:
+                until = self.monotonic() + grace
+            left = None if until is None else until - self.monotonic()
+            if left is not None and left <= 0:
+                raise StopRequested
+            self._listen(left)
+
+    def _heed(self) -> None:
+        """Raise StopRequested if somebody has asked for it."""
+        if self._is_asked:
+            raise StopRequested
+
+    def _listen(self, seconds: float | None) -> None:
+        """Return when something is to be looked at, or after so many seconds."""
+        heard, _, _ = select.select(self._ears, [], [], seconds)
+        for ear in heard:
+            ear.recv(MOST_HEARD)
+
+    def _ring(self) -> None:
+        """Let whoever listens look around."""
         # A full line wakes as well, and one that is closed has nobody left to wake.
         with contextlib.suppress(OSError):
             self._mouth.send(b"\0")
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let a request to stop raise StopRequested at once."""
-        self._is_interruptible = True
-        try:
-            if self._is_asked:
-                raise StopRequested
-            yield
-        finally:
-            self._is_interruptible = False

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import IO, Final
 
 from immich_job_daemon import __version__, discovery
 from immich_job_daemon.alarm import Alarm, StopRequested
@@ -100,7 +101,7 @@ def _settings(given: argparse.Namespace) -> Settings | None:
     """Return the settings with the log set up for them, or None after saying what is wrong."""
     set_up("info", sys.stderr)
     try:
-        options = read_options(given.options, sys.stdin.buffer) if given.options else None
+        options = read_options(given.options, _stdin()) if given.options else None
         settings, warnings = read_settings(os.environ, options)
     except SettingsError as error:
         for problem in error.problems:
@@ -111,6 +112,15 @@ def _settings(given: argparse.Namespace) -> Settings | None:
     for warning in warnings:
         log.warning("%s", warning)
     return settings
+
+
+def _stdin() -> IO[bytes] | None:
+    """Return standard input, None if it is closed.
+
+    It has no buffer: who still reads it when a stop ends the process would hold the buffer's lock,
+    and the interpreter does not end in peace without that.
+    """
+    return open(0, "rb", buffering=0, closefd=False) if sys.stdin else None
 
 
 def _immich(settings: Settings) -> Immich:
@@ -132,10 +142,8 @@ def _ended(error: ImmichError) -> int:
 def _run(given: argparse.Namespace) -> int:
     # Signals count from here on: a container may be stopped while it is still starting.
     with Alarm() as alarm:
-        settings = None
         try:
-            with alarm.interruptible():
-                settings = _settings(given)
+            settings = alarm.interruptibly(partial(_settings, given))
         except StopRequested:
             log.info("Stopped.")
             return OK

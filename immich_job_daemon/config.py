@@ -247,7 +247,7 @@ def read_settings(
     return settings, [*unknown, *unordered, *inconsistencies(settings)]
 
 
-def read_options(source: str, stdin: IO[str] | IO[bytes] | None) -> dict[str, object]:
+def read_options(source: str, stdin: IO[bytes] | None) -> dict[str, object]:
     """Return the JSON object in the file named ``source``, or in standard input for ``-``.
 
     Raises:
@@ -265,24 +265,29 @@ def read_options(source: str, stdin: IO[str] | IO[bytes] | None) -> dict[str, ob
     return options
 
 
-def _content(source: str, stdin: IO[str] | IO[bytes] | None) -> tuple[bytes, str]:
+def _content(source: str, stdin: IO[bytes] | None) -> tuple[bytes, str]:
     """Return what there is to read, and what is wrong with it or nothing."""
-    content: str | bytes
     try:
         if source != "-":
             with Path(source).open("rb") as file:
-                content = file.read(_LARGEST + 1)
+                content = _read(file)
         elif stdin is not None:
-            content = stdin.read(_LARGEST + 1)
+            content = _read(stdin)
         else:
             return b"", "is closed"
     except OSError as error:
         return b"", f"cannot be read ({error.strerror})"
     except ValueError:
         return b"", "cannot be read"
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogatepass")
     return content, "is over 1 MiB" if len(content) > _LARGEST else ""
+
+
+def _read(file: IO[bytes]) -> bytes:
+    """Return all that is in the file, or the first byte too many: a pipe gives it in parts."""
+    content = b""
+    while len(content) <= _LARGEST and (part := file.read(_LARGEST + 1 - len(content))):
+        content += part
+    return content
 
 
 def _object(content: bytes) -> tuple[dict[str, object], str]:

@@ -1,4 +1,4 @@
-"""The loop: look, decide, remember, act, publish, wait. One thread does it all."""
+"""The loop: look, decide, remember, act, publish, wait. One thread, and one for its requests."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -139,8 +139,7 @@ class Daemon:
         delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
         while True:
             try:
-                with self.clock.interruptible():
-                    connection = self.server.connect()
+                connection = self.clock.interruptibly(self.server.connect)
             except (KeyRejectedError, PermissionMissingError):
                 raise
             except ImmichError as error:
@@ -159,8 +158,7 @@ class Daemon:
         self._take_wishes()
         began = self.clock.monotonic()
         try:
-            with self.clock.interruptible():
-                snapshot = self.server.look()
+            snapshot = self.clock.interruptibly(self.server.look)
         except ImmichError as error:
             self.recorder.failed(error)
             return self._failed(error, self.status)
@@ -336,8 +334,7 @@ class Daemon:
     def _version(self) -> str | None:
         """Return Immich's version: it may have been away to become another."""
         try:
-            with self.clock.interruptible():
-                return self.server.tell_version()
+            return self.clock.interruptibly(self.server.tell_version)
         except ImmichError:
             return self.status.server
 

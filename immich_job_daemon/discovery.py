@@ -7,6 +7,7 @@ that the next start asks there first. No key is sent anywhere in the search.
 import json
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -111,8 +112,7 @@ def wait_for(
     delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
     while True:
         try:
-            with clock.interruptible():
-                return look(folder)
+            return clock.interruptibly(partial(look, folder))
         except NotImmichError as error:
             delay = next(delays)
             log.warning("%s. Trying again in %d s.", error, delay)

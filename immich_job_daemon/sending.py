@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from immich_job_daemon import memory as remember
 from immich_job_daemon.alarm import Clock, StopRequested
@@ -19,6 +21,13 @@ from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import Queue, Snapshot
 from immich_job_daemon.recorder import Recorder
 from immich_job_daemon.server import Server
+
+ANSWER_WITHIN: Final = 0.5
+"""Seconds that Immich gets to answer a command that is under way when the daemon is to stop.
+
+A pause whose answer nobody waits for could take effect after the queue was resumed for the end. In
+this time nearly every answer is there (in the median after 6 ms, seen on Immich 3.1.0).
+"""
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +128,7 @@ class Sending:
         log.log(level, "%s %s", command.action, command.queue)
         began = self._clock.monotonic()
         try:
-            with self._clock.interruptible():
-                queue = act(command.queue)
+            queue = self._clock.interruptibly(partial(act, command.queue), grace=ANSWER_WITHIN)
         except (ImmichError, StopRequested) as error:
             if isinstance(error, ImmichError):
                 self._recorder.failed(error)

@@ -1,5 +1,6 @@
 """How a request reaches Immich: over HTTP, with the requests library, on one kept-alive session."""
 
+import errno
 import http.client
 import io
 import os
@@ -17,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from immich_job_daemon import __version__
+from immich_job_daemon.errand import is_awaited
 from immich_job_daemon.errors import KeyRejectedError, UnreachableError
 from immich_job_daemon.names import addresses
 from immich_job_daemon.secret import redactor
@@ -235,6 +237,12 @@ class _TimedResponse(http.client.HTTPResponse):
 
 class _PlainConnection(HTTPConnection):
     response_class = _TimedResponse
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 (as http.client passes it)
+        """Send a part of a request, unless nobody waits for it: it must not happen any more."""
+        if not is_awaited():
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        super().send(data)
 
     def _new_conn(self) -> socket.socket:
         """Connect to the first of the host's addresses that accepts; the library knows no names."""

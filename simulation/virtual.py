@@ -1,10 +1,9 @@
 """The real daemon in virtual time: only the clock, the disk and the wire are stand-ins."""
 
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from typing import Final, TypedDict, Unpack
+from typing import Final, TypedDict, TypeVar, Unpack
 
 from immich_job_daemon.alarm import StopRequested
 from immich_job_daemon.config import OnExit, Settings, read_settings
@@ -20,6 +19,9 @@ from immich_job_daemon.windows import Window
 
 EPOCH: Final = 1_795_000_000.0
 """When an engine's time begins, in seconds since 1970."""
+
+
+_T = TypeVar("_T")
 
 
 class Changes(TypedDict, total=False):
@@ -69,9 +71,10 @@ class VirtualAlarm(VirtualClock):
         if self.is_over():
             raise StopRequested
 
-    def interruptible(self) -> contextlib.AbstractContextManager[None]:
-        """Do nothing: in virtual time nobody asks in the middle of a request."""
-        return contextlib.nullcontext()
+    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+        """Do the work: in virtual time nobody asks in the middle of a request."""
+        del grace
+        return work()
 
 
 class VirtualLedger:

@@ -1,18 +1,24 @@
 """Waiting that signals cut short, with real signals."""
 
 import os
+import queue
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from immich_job_daemon.alarm import Alarm, StopRequested
+from immich_job_daemon.simulator import KEY, simulated_immich
+from immich_job_daemon.simulator.server import SimulatedServer
+from immich_job_daemon.transport import HttpTransport
+from tests.moments import signal_at
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FAR = 60.0
@@ -65,18 +71,51 @@ def test_a_signal_ends_the_wait_at_once(alarm: Alarm, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_what_is_interruptible_at_once(alarm: Alarm, number: signal.Signals) -> None:
-    steps = []
+def test_a_signal_ends_at_once_what_is_interruptible(alarm: Alarm, number: signal.Signals) -> None:
+    over = threading.Event()
 
     def work() -> None:
-        with alarm.interruptible():
-            steps.append("before")
-            signal.raise_signal(number)
-            steps.append("after")
+        os.kill(os.getpid(), number)
+        over.wait(FAR)
 
+    began = time.monotonic()
     with pytest.raises(StopRequested):
-        work()
-    assert steps == ["before"]
+        alarm.interruptibly(work)
+    over.set()
+    assert time.monotonic() - began < LIMIT
+
+
+def test_what_the_work_returns_or_raises_comes_back(alarm: Alarm) -> None:
+    assert alarm.interruptibly(lambda: 7) == 7
+
+    def fail() -> None:
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        alarm.interruptibly(fail)
+    assert alarm.interruptibly(lambda: 8) == 8
+
+
+def asks_to_stop() -> str:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return "done"
+
+
+class Absent(Alarm):
+    """One that looks up only when all that it asked for is done."""
+
+    def _listen(self, seconds: float | None) -> None:
+        done = threading.Event()
+        self._errands.ask(done.set)
+        assert done.wait(LIMIT)
+        super()._listen(seconds)
+
+
+def test_an_answer_that_is_there_counts_also_when_a_stop_came_with_it() -> None:
+    with Absent() as alarm:
+        assert alarm.interruptibly(asks_to_stop) == "done"
+        with pytest.raises(StopRequested):
+            alarm.wait(FAR)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -93,33 +132,47 @@ def test_a_signal_waits_for_the_end_of_everything_else(
 
 def test_a_signal_of_before_keeps_the_next_interruptible_from_beginning(alarm: Alarm) -> None:
     signal.raise_signal(signal.SIGTERM)
-    steps = []
-    with pytest.raises(StopRequested), alarm.interruptible():
-        steps.append("begun")
+    steps: list[str] = []
+    with pytest.raises(StopRequested):
+        alarm.interruptibly(lambda: steps.append("begun"))
     assert steps == []
 
 
-def test_after_an_interruptible_that_ended_well_a_signal_waits_again(alarm: Alarm) -> None:
-    with alarm.interruptible():
-        pass
-    signal.raise_signal(signal.SIGTERM)
+def test_work_with_a_grace_may_end_in_it_and_its_answer_counts(alarm: Alarm) -> None:
+    asked = threading.Event()
+    signal_sent = threading.Timer(0.05, asked.set)
+
+    def work() -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal_sent.start()
+        asked.wait(LIMIT)
+        return "answer"
+
+    assert alarm.interruptibly(work, grace=FAR) == "answer"
     with pytest.raises(StopRequested):
-        alarm.wait(0)
+        alarm.interruptibly(work, grace=FAR)
 
 
-def test_after_an_interruptible_that_failed_a_signal_waits_again(alarm: Alarm) -> None:
-    with pytest.raises(ValueError, match="no answer"), alarm.interruptible():
-        raise ValueError("no answer")
-    signal.raise_signal(signal.SIGTERM)
+def test_work_that_does_not_end_in_its_grace_is_left(alarm: Alarm) -> None:
+    over = threading.Event()
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        over.wait(FAR)
+
+    began = time.monotonic()
     with pytest.raises(StopRequested):
-        alarm.wait(0)
+        alarm.interruptibly(work, grace=0.1)
+    took = time.monotonic() - began
+    over.set()
+    assert 0.1 <= took < LIMIT
 
 
 def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: Alarm) -> None:
+    signal.raise_signal(signal.SIGTERM)
     steps = []
     try:
-        with alarm.interruptible():
-            signal.raise_signal(signal.SIGTERM)
+        alarm.wait(FAR)
     except StopRequested:
         for number in (*SIGNALS, *SIGNALS):
             signal.raise_signal(number)
@@ -127,19 +180,51 @@ def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: Alarm) ->
     assert len(steps) == 4
 
 
-def test_a_second_signal_does_not_tear_the_way_out_either(alarm: Alarm) -> None:
-    steps = []
+@pytest.mark.parametrize("is_work", [False, True], ids=["in a wait", "in work"])
+def test_a_signal_is_heard_whichever_moment_it_falls_into(*, is_work: bool) -> None:
+    over = threading.Event()
 
     def work() -> None:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        finally:
-            signal.raise_signal(signal.SIGINT)
-            steps.append("cleaned up")
+        over.wait(FAR)
 
-    with pytest.raises(StopRequested), alarm.interruptible():
-        work()
-    assert steps == ["cleaned up"]
+    def is_wait(event: str, called: object) -> bool:
+        return event == "c_call" and called is select.select
+
+    moment, sent = 0, [0]
+    while sent == [moment]:
+        moment += 1
+        with Alarm() as alarm, signal_at(moment, is_wait) as sent, pytest.raises(StopRequested):
+            alarm.interruptibly(work) if is_work else alarm.wait(FAR)
+    over.set()
+    assert moment > 5
+
+
+def test_a_signal_that_falls_into_a_library_leaves_none_of_its_locks_taken(
+    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception there would leave urllib3's pool locked, and the way out would need it."""
+    engine, api = simulated_immich()
+    enter = threading.Condition.__enter__
+    fell: list[str] = []
+
+    def locked(condition: threading.Condition) -> bool:
+        is_taken = enter(condition)
+        caller = sys._getframe(1).f_code  # noqa: SLF001 - no other way to see it
+        if not fell and caller is queue.Queue.get.__code__:
+            fell.append("into the pool")
+            os.kill(os.getpid(), signal.SIGTERM)
+        return is_taken
+
+    with SimulatedServer(engine, api) as server:
+        transport = HttpTransport(server.url, KEY)
+        monkeypatch.setattr(threading.Condition, "__enter__", locked)
+        with suppress(StopRequested):
+            alarm.interruptibly(lambda: transport.send("GET", "/api/queues"))
+        assert fell
+        with pytest.raises(StopRequested):
+            alarm.wait(FAR)
+        assert transport.send("GET", "/api/queues").status == 200
+        transport.close()
 
 
 def test_without_a_signal_the_wait_takes_its_time(alarm: Alarm) -> None:

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 
 import pytest
 import requests
@@ -213,23 +216,44 @@ def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
             stop(process)
 
 
-def test_a_stop_while_it_waits_for_its_options_ends_it() -> None:
+def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
         stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=environment(),
+        bufsize=0,
     )
     with process:
-        caught = Path("/proc") / str(process.pid) / "status"
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"{")
+        pipe, unread = process.stdin, array("i", [1])
 
-        def has_a_handler() -> bool:
-            mask = next(line for line in caught.read_text().splitlines() if "SigCgt" in line)
-            return bool(int(mask.split()[1], 16) & 1 << signal.SIGTERM - 1)
+        def is_read() -> bool:
+            ioctl(pipe, FIONREAD, unread)
+            return unread[0] == 0
 
-        until(has_a_handler)
+        until(is_read)
         process.terminate()
         assert process.wait(LIMIT) == 0
+        (line,) = process.stderr.read().decode().splitlines()
+        assert line.endswith("INFO: Stopped.")
+
+
+def test_without_a_standard_input_it_says_so() -> None:
+    run = [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"]
+    closed = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *run],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert closed.returncode == 2
+    (line,) = closed.stderr.splitlines()
+    assert "--options: standard input is closed, expected a JSON object" in line
 
 
 def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.config import (
@@ -34,7 +33,6 @@ from immich_job_daemon.windows import Window
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
 PASSWORD: Final = "schöner hören"
-at_any_speed = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NUMBERS: Final = [
     "MAX_CONCURRENT_JOBS",
     "UNRESTRICTED_BELOW",
@@ -835,7 +833,7 @@ def test_every_default_reads_as_itself() -> None:
 # Reading options
 
 
-def problem_of_options(source: str, stdin: io.StringIO | io.BytesIO | None = None) -> str:
+def problem_of_options(source: str, stdin: io.BytesIO | None = None) -> str:
     with pytest.raises(SettingsError) as caught:
         read_options(source, stdin)
     (line,) = caught.value.problems
@@ -852,9 +850,16 @@ def test_options_are_read_from_a_file(tmp_path: Path) -> None:
     assert read_options(str(file), None) == {"API_KEY": KEY, "QUEUE_PRIORITY": ["ocr"]}
 
 
-def test_options_are_read_from_standard_input_as_text_or_bytes() -> None:
-    assert read_options("-", io.StringIO('{"DATA_DIR": "ä"}')) == {"DATA_DIR": "ä"}
-    assert read_options("-", io.BytesIO('{"DATA_DIR": "ä"}'.encode())) == {"DATA_DIR": "ä"}
+class Pipe(io.BytesIO):
+    """One that gives a byte at a time."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(1, size or 0))
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
+def test_options_are_read_from_standard_input(kind: type[io.BytesIO]) -> None:
+    assert read_options("-", kind('{"DATA_DIR": "ä"}'.encode())) == {"DATA_DIR": "ä"}
 
 
 @pytest.mark.parametrize(
@@ -880,9 +885,8 @@ def test_what_are_no_options_is_refused_without_showing_them(
     for line in (
         problem_of_options(str(file)),
         problem_of_options("-", io.BytesIO(content)),
-        problem_of_options("-", io.StringIO(content.decode("latin-1"))),
     ):
-        assert "is not JSON" in line if content.startswith(b"\xff") else why in line
+        assert why in line
         assert KEY not in line
         assert line.endswith(
             "expected a JSON object of settings, in a file or, for -, in standard input"
@@ -903,7 +907,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
 
 
 def test_a_closed_standard_input_is_a_problem_with_words() -> None:
-    closed = io.StringIO()
+    closed = io.BytesIO()
     closed.close()
     assert "standard input cannot be read" in problem_of_options("-", closed)
     assert "standard input is closed" in problem_of_options("-")
@@ -933,7 +937,6 @@ any_options = st.dictionaries(st.sampled_from(list(SETTINGS)) | st.text(max_size
 any_environment = st.dictionaries(st.sampled_from(list(SETTINGS)), st.text(max_size=80))
 
 
-@at_any_speed
 @given(environment=any_environment, options=any_options, has_key=st.booleans())
 def test_any_values_are_settings_or_lines_that_name_a_setting_and_hide_the_key(
     environment: Mapping[str, str], options: dict[str, object], *, has_key: bool
@@ -957,7 +960,6 @@ def test_any_values_are_settings_or_lines_that_name_a_setting_and_hide_the_key(
     assert all(line.isprintable() and KEY not in line for line in lines)
 
 
-@at_any_speed
 @given(content=st.binary(max_size=200) | json_like.map(lambda value: json.dumps(value).encode()))
 def test_any_content_is_an_object_or_a_problem(content: bytes) -> None:
     try:
@@ -971,7 +973,6 @@ def test_any_content_is_an_object_or_a_problem(content: bytes) -> None:
     assert KEY not in line
 
 
-@at_any_speed
 @given(interval=st.floats(min_value=1, max_value=3600))
 def test_an_interval_reads_the_same_as_number_and_as_text(interval: float) -> None:
     assert read(POLL_INTERVAL=interval).poll_interval == interval

@@ -5,6 +5,7 @@ Time is virtual, but where signals and sockets are what is tested.
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from immich_job_daemon.ledger import Ledger, encode
 from immich_job_daemon.log import LEVELS, TRACE
 from immich_job_daemon.memory import Memory
 from immich_job_daemon.queues import PRIORITY, PROTECTED, Queue
+from immich_job_daemon.sending import ANSWER_WITHIN
 from immich_job_daemon.simulator import KEY, simulated_immich
 from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine, Event, EventKind
@@ -36,6 +38,7 @@ from immich_job_daemon.simulator.virtual import VirtualTransport
 from immich_job_daemon.status import Status, Trouble
 from immich_job_daemon.transport import Answer, HttpTransport
 from simulation.virtual import VirtualLedger, VirtualServer, settings
+from tests.moments import signal_at
 from tests.scene import (
     DAEMON,
     FACES,
@@ -795,9 +798,9 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
     api = Api(engine, keys={ODD_KEY: Key()})
     engine.upload(photos=200)
     faults = FaultQueue()
-    with SimulatedServer(engine, api, faults=faults) as server:
+    with SimulatedServer(engine, api, faults=faults) as server, Alarm() as alarm:
         transport = HttpTransport(server.url, ODD_KEY, read_timeout=0.3)
-        daemon = Daemon(settings(), Immich(transport), VirtualLedger(), Alarm())
+        daemon = Daemon(settings(), Immich(transport), VirtualLedger(), alarm)
         daemon.connect()
         daemon.round()
         for fault in Fault:
@@ -864,6 +867,36 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
     assert ledger.held == frozenset()
 
 
+def test_a_stop_is_heard_whichever_moment_of_the_start_it_falls_into() -> None:
+    pictures: list[Status] = []
+
+    def has_begun(*_: object) -> bool:
+        return bool(pictures and pictures[-1].queues)
+
+    def stopped(moment: int) -> int:
+        """Stop a daemon there, or at its first picture; return the number of that step."""
+        pictures.clear()
+        engine, api = simulated_immich()
+        engine.add(SEARCH, lasting(1.0), count=1000)
+        ledger = VirtualLedger()
+        with SimulatedServer(engine, api) as server, Alarm() as alarm:
+            transport = HttpTransport(server.url, KEY)
+            daemon = Daemon(settings(), Immich(transport), ledger, alarm, publish=pictures.append)
+            with signal_at(moment, has_begun) as sent:
+                daemon.run()
+            transport.close()
+            with server.present():
+                still_paused = {name for name, queue in engine.queues.items() if queue.is_paused}
+        assert still_paused == set()
+        return sent[0]
+
+    steps = stopped(10**9)
+    assert steps > 1000
+    moments = random.Random(7)  # noqa: S311 - the same moments each time
+    for moment in (*range(1, 30), *(moments.randrange(steps) for _ in range(30))):
+        assert stopped(moment) <= steps * 2
+
+
 def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
     monkeypatch: pytest.MonkeyPatch, said: Said
 ) -> None:
@@ -871,11 +904,14 @@ def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
     engine, api = simulated_immich()
     is_hanging = False
     ledger = VirtualLedger()
-    with SimulatedServer(
-        engine, api, faults=lambda *_: Fault.HANG if is_hanging else None
-    ) as server:
+    with (
+        SimulatedServer(
+            engine, api, faults=lambda *_: Fault.HANG if is_hanging else None
+        ) as server,
+        Alarm() as alarm,
+    ):
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), Immich(transport), ledger, Alarm())
+        daemon = Daemon(settings(), Immich(transport), ledger, alarm)
         daemon.connect()
         daemon.round()
         held = ledger.held
@@ -892,4 +928,4 @@ def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
 
 
 def test_the_release_leaves_time_for_the_rest_of_a_stop_within_five_seconds() -> None:
-    assert 0 < loop.RELEASE_WITHIN < 5
+    assert 0 < ANSWER_WITHIN + loop.RELEASE_WITHIN < 5
