@@ -205,7 +205,7 @@ def looked(left: Mapping[str, int]) -> Snapshot:
     st.permutations(DOWNSTREAM),
     st.integers(1, 1000),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_an_estimate_is_a_number_from_0_on_and_the_whole_is_never_before_a_part(
     left: Mapping[str, int], rates: Rates, running: list[str], order: list[str], limit: int
 ) -> None:
@@ -220,7 +220,7 @@ def test_an_estimate_is_a_number_from_0_on_and_the_whole_is_never_before_a_part(
 
 
 @given(pending, measured, st.permutations(DOWNSTREAM), st.integers(1, 20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_of_what_was_never_seen_at_work_nothing_is_told(
     left: Mapping[str, int], rates: Rates, order: list[str], limit: int
 ) -> None:
@@ -253,7 +253,7 @@ def known(draw: st.DrawFn) -> Rates:
     known(),
     st.permutations(DOWNSTREAM),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_larger_backlog_is_never_done_earlier_one_after_the_other(
     left: Mapping[str, int], name: str, more: int, rates: Rates, order: list[str]
 ) -> None:
@@ -273,7 +273,7 @@ def test_a_larger_backlog_is_never_done_earlier_one_after_the_other(
                     some.map(lambda seconds: Rate(1e9, 1e9 * seconds))),
     st.integers(1, 5),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nor_side_by_side_where_nothing_leads_to_anything(
     left: Mapping[str, int], name: str, more: int, rates: Mapping[str, Rate], limit: int
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from immich_job_daemon.controls import (
@@ -55,7 +55,6 @@ WHOLE = {
     "is_limited": False,
 }
 
-at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 names = st.text(min_size=1)
 memories = st.builds(
     Memory,
@@ -150,13 +149,11 @@ def identity(path: Path) -> tuple[int, int]:
 # What is kept.
 
 
-@at_any_speed
 @given(memories)
 def test_what_survives_comes_back_as_it_was(memory: Memory) -> None:
     assert decode(encode(memory)) == survivor(memory)
 
 
-@at_any_speed
 @given(memories)
 def test_the_same_memory_has_the_same_text(memory: Memory) -> None:
     assert encode(decode(encode(memory))) == encode(memory)
@@ -542,7 +539,6 @@ def test_an_older_bad_file_is_never_overwritten(tmp_path: Path) -> None:
     }
 
 
-@at_any_speed
 @given(contents)
 @example(encode(OLD).encode())
 def test_no_content_of_the_file_stops_the_daemon(content: bytes) -> None:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.log import LEVELS, NOTICE, TRACE, set_up
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
-at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LINE: Final = re.compile(
     r"\[\d\d:\d\d:\d\d\] (TRACE|DEBUG|INFO|NOTICE|WARNING|ERROR|FATAL): (.*)\n"
 )
@@ -128,7 +127,6 @@ def test_what_cannot_be_seen_on_one_line_is_escaped(hostile: str, seen: str) -> 
     assert written(hostile) == seen
 
 
-@at_any_speed
 @given(text=st.text())
 def test_any_text_is_one_line_that_can_be_seen(text: str) -> None:
     assert written("%s", text).isprintable()
@@ -168,7 +166,6 @@ def test_without_a_key_nothing_is_taken_out(nothing: str | None) -> None:
     assert written("a b", secret=nothing) == "a b"
 
 
-@at_any_speed
 @given(before=st.text(), after=st.text())
 def test_the_key_is_never_written(before: str, after: str) -> None:
     assert KEY not in written("%s", f"{before}{KEY}{after}")

@@ -257,7 +257,7 @@ lives = st.lists(
 
 
 @given(lives)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_is_seen_all_that_is_told_is_a_number_and_can_be_kept(
     life: list[tuple[float, dict[str, tuple[bool, int, int, int]], set[str]]],
 ) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.queues import PRIORITY, Queue, Snapshot
@@ -287,7 +287,6 @@ def progress_of(before: Progress, after: Progress) -> frozenset[str]:
     return before.asked if before.began == after.began else frozenset()
 
 
-@settings(deadline=None)
 @given(st.sampled_from((AT_THREE, IN_A_WINDOW)), looks)
 def test_nobody_is_asked_twice_in_a_scan_nor_while_it_works(
     scan: Scan, looks: list[tuple[int, Snapshot, frozenset[str]]]

@@ -161,7 +161,7 @@ def steps(
 
 
 @given(snapshots, memories, limits, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_limit_is_never_exceeded_by_a_resume(
     seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
 ) -> None:
@@ -180,7 +180,7 @@ def test_the_limit_is_never_exceeded_by_a_resume(
 
 
 @given(snapshots, memories, limits)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pauses_and_resumes_are_never_asked_for_together(
     seen: Snapshot, memory: Memory, limits: Limits
 ) -> None:
@@ -188,7 +188,7 @@ def test_pauses_and_resumes_are_never_asked_for_together(
 
 
 @given(snapshots, memories, limits)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_queue_with_a_slot_and_work_is_never_paused_within_the_limit(
     seen: Snapshot, memory: Memory, limits: Limits
 ) -> None:
@@ -203,7 +203,7 @@ def test_a_queue_with_a_slot_and_work_is_never_paused_within_the_limit(
 
 
 @given(snapshots, memories, limits, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_slot_is_lost(
     seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
 ) -> None:
@@ -219,7 +219,7 @@ def test_no_slot_is_lost(
 
 
 @given(snapshots, limits)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_slots_go_by_priority(seen: Snapshot, limits: Limits) -> None:
     seen = {name: replace(queue, is_paused=True, active=0) for name, queue in seen.items()}
     memory = Memory(taken_over=True, held=frozenset(NAMES), turns=dict.fromkeys(NAMES, NOW))
@@ -229,7 +229,7 @@ def test_slots_go_by_priority(seen: Snapshot, limits: Limits) -> None:
 
 
 @given(snapshots, memories, limits, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_neither_protected_queues_nor_somebody_elses_pause_are_touched(
     seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
 ) -> None:
@@ -248,7 +248,7 @@ def test_neither_protected_queues_nor_somebody_elses_pause_are_touched(
 
 
 @given(snapshots, memories, limits, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_paused_is_always_somebodys(
     seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
 ) -> None:
@@ -262,13 +262,13 @@ def test_what_is_paused_is_always_somebodys(
 
 
 @given(snapshots, memories, limits)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_queue_has_a_reason(seen: Snapshot, memory: Memory, limits: Limits) -> None:
     assert decide(seen, memory, limits, NOW).reasons.keys() == seen.keys()
 
 
 @given(snapshots, memories, limits, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_started_in_a_queue_that_a_person_holds(
     seen: Snapshot, memory: Memory, limits: Limits, data: st.DataObject
 ) -> None:
@@ -282,7 +282,7 @@ def test_nothing_is_started_in_a_queue_that_a_person_holds(
 
 
 @given(snapshots, left_alone, all_limits, arounds, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_setting_lets_a_resume_exceed_the_limit_or_join_two_rivals_or_ignore_the_hour(
     seen: Snapshot, memory: Memory, limits: Limits, around: Circumstances, data: st.DataObject
 ) -> None:
@@ -304,7 +304,7 @@ def test_no_setting_lets_a_resume_exceed_the_limit_or_join_two_rivals_or_ignore_
 
 
 @given(snapshots, left_alone, all_limits, arounds_with_time, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_where_nothing_may_start_nothing_stays_open(
     seen: Snapshot, memory: Memory, limits: Limits, around: Circumstances, data: st.DataObject
 ) -> None:
@@ -322,7 +322,7 @@ def test_where_nothing_may_start_nothing_stays_open(
     all_limits,
     st.sampled_from([ZoneInfo("Europe/Berlin"), UTC]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_the_settings_every_queue_is_drained_in_the_end(
     work: dict[str, int], limits: Limits, zone: ZoneInfo
 ) -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil import tz
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.windows import DAILY, Window, closed_until, next_edge
@@ -268,14 +268,12 @@ instants = st.builds(
     st.integers(-3 * 86400, 3 * 86400),
     st.sampled_from([near.replace(tzinfo=zone) for near in around_changes[:1] for zone in ZONES]),
 )
-at_any_speed = settings(deadline=None)
 
 
 def is_open(windows: list[Window], local: datetime) -> bool:
     return closed_until(windows, "ocr", local) is None
 
 
-@at_any_speed
 @given(windows_of, instants, st.floats(0, 1, exclude_max=True))
 def test_between_two_edges_nothing_changes(
     windows: list[Window], local: datetime, share: float
@@ -289,7 +287,6 @@ def test_between_two_edges_nothing_changes(
     assert closed_until(windows, "ocr", between) == closed_until(windows, "ocr", local)
 
 
-@at_any_speed
 @given(windows_of, instants)
 def test_when_a_queue_may_run_again_it_may_run_and_not_before(
     windows: list[Window], local: datetime
@@ -318,7 +315,6 @@ def edges(windows: list[Window], begin: datetime, end: datetime) -> Iterator[dat
         edge = next_edge(windows, instant(edge.timestamp(), begin))
 
 
-@at_any_speed
 @given(windows_of, instants)
 def test_edges_follow_one_another_for_a_week(windows: list[Window], local: datetime) -> None:
     found = list(edges(windows, local, instant(local.timestamp() + 7 * 86400, local)))
@@ -326,7 +322,6 @@ def test_edges_follow_one_another_for_a_week(windows: list[Window], local: datet
     assert all(one.timestamp() < other.timestamp() for one, other in pairwise(found))
 
 
-@at_any_speed
 @given(windows_of, instants)
 def test_what_counts_is_the_instant_and_not_how_it_is_written(
     windows: list[Window], local: datetime

@@ -4,7 +4,6 @@ from typing import Final
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from immich_job_daemon.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
@@ -88,7 +87,6 @@ def test_what_means_nothing_is_refused_with_the_reason(
     assert str(caught.value) == why
 
 
-@hypothesis_settings(deadline=None)
 @given(
     st.sampled_from(EVERY) | st.text(max_size=80),
     st.binary(max_size=200)

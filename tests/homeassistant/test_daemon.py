@@ -236,7 +236,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Ear
 
 
 @hypothesis_settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(
     where=st.sampled_from(["mode", "limit", "resume_all", "queue/ocr", "queue/search", "else"]),

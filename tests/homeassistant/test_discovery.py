@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 import voluptuous as vol
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from immich_job_daemon import __version__
@@ -310,7 +309,6 @@ def test_what_is_no_message_announces_nothing(rubbish: bytes) -> None:
     assert announced(rubbish) == {}
 
 
-@hypothesis_settings(deadline=None)
 @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
 def test_whatever_the_broker_kept_is_read_without_harm(kept: bytes) -> None:
     assert isinstance(announced(kept), dict)
