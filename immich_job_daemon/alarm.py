@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import wait
 from datetime import datetime
 from types import FrameType
 from typing import Final, Protocol, Self, TypeVar
@@ -132,26 +132,17 @@ class Alarm:
         self._heed()
         answer = self._errands.ask(work)
         try:
-            self._await(answer, grace)
-            return answer.result()
-        except StopRequested:
+            while not (answer.done() or self._is_asked):
+                self._listen(None)
+            wait([answer], grace)
+            # An answer that is there counts, also if somebody has asked to stop meanwhile.
+            if answer.done():
+                return answer.result()
             self._errands.leave()
-            raise
+            raise StopRequested
         finally:
             # An exception knows this frame: it must not know the exception.
             del answer
-
-    def _await(self, answer: Future[_T], grace: float) -> None:
-        """Return when the answer is there, or raise StopRequested."""
-        until: float | None = None
-        # An answer that is there counts, also if somebody has asked to stop meanwhile.
-        while not answer.done():
-            if self._is_asked and until is None:
-                until = self.monotonic() + grace
-            left = None if until is None else until - self.monotonic()
-            if left is not None and left <= 0:
-                raise StopRequested
-            self._listen(left)
 
     def _heed(self) -> None:
         """Raise StopRequested if somebody has asked for it."""

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from immich_job_daemon.alarm import Alarm, StopRequested
+from immich_job_daemon.errand import Errands
 from immich_job_daemon.simulator import KEY, simulated_immich
 from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.transport import HttpTransport
@@ -101,21 +104,20 @@ def asks_to_stop() -> str:
     return "done"
 
 
-class Absent(Alarm):
-    """One that looks up only when all that it asked for is done."""
+def test_an_answer_that_is_there_counts_also_when_a_stop_came_with_it(
+    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Errands.ask
 
-    def _listen(self, seconds: float | None) -> None:
-        done = threading.Event()
-        self._errands.ask(done.set)
-        assert done.wait(LIMIT)
-        super()._listen(seconds)
+    def done_at_once(errands: Errands, errand: Callable[[], str]) -> Future[str]:
+        answer = ask(errands, errand)
+        wait([answer], LIMIT)
+        return answer
 
-
-def test_an_answer_that_is_there_counts_also_when_a_stop_came_with_it() -> None:
-    with Absent() as alarm:
-        assert alarm.interruptibly(asks_to_stop) == "done"
-        with pytest.raises(StopRequested):
-            alarm.wait(FAR)
+    monkeypatch.setattr(Errands, "ask", done_at_once)
+    assert alarm.interruptibly(asks_to_stop) == "done"
+    with pytest.raises(StopRequested):
+        alarm.wait(FAR)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -138,19 +140,23 @@ def test_a_signal_of_before_keeps_the_next_interruptible_from_beginning(alarm: A
     assert steps == []
 
 
-def test_work_with_a_grace_may_end_in_it_and_its_answer_counts(alarm: Alarm) -> None:
-    asked = threading.Event()
-    signal_sent = threading.Timer(0.05, asked.set)
+def test_work_with_a_grace_may_end_in_it_and_its_answer_counts() -> None:
+    heard = threading.Event()
+
+    class Noting(Alarm):
+        def _ask(self, number: int, frame: FrameType | None) -> None:
+            super()._ask(number, frame)
+            heard.set()
 
     def work() -> str:
         os.kill(os.getpid(), signal.SIGTERM)
-        signal_sent.start()
-        asked.wait(LIMIT)
+        assert heard.wait(LIMIT)
         return "answer"
 
-    assert alarm.interruptibly(work, grace=FAR) == "answer"
-    with pytest.raises(StopRequested):
-        alarm.interruptibly(work, grace=FAR)
+    with Noting() as alarm:
+        assert alarm.interruptibly(work, grace=FAR) == "answer"
+        with pytest.raises(StopRequested):
+            alarm.interruptibly(work, grace=FAR)
 
 
 def test_work_that_does_not_end_in_its_grace_is_left(alarm: Alarm) -> None:
