@@ -10,8 +10,10 @@ from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
 
-LIMIT = 60.0
+LIMIT = 180.0
 """Seconds after which a thing that should happen is taken for not happening."""
+GRACE = 10.0
+"""Seconds that Docker gives a container to end after SIGTERM; the add-on has more."""
 KEY = "a-secret-key-of-tests"
 MANAGED = {name for name in Engine().queues if name not in PROTECTED}
 

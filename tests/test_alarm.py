@@ -24,9 +24,9 @@ from immich_job_daemon.transport import HttpTransport
 from tests.moments import signal_at
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-FAR = 60.0
+FAR = 600.0
 """Seconds of waiting that no test has the patience for."""
-LIMIT = 30.0
+LIMIT = 90.0
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from immich_job_daemon.simulator.faults import Fault
 from immich_job_daemon.simulator.server import SimulatedServer
 from immich_job_daemon.transport import HttpTransport
 
-LIMIT = 30.0
+LIMIT = 90.0
 
 
 @pytest.fixture

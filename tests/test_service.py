@@ -315,7 +315,8 @@ def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Pa
         until(lambda: running.daemon not in {None, before})
         until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
         assert "WARNING: The daemon was ended by signal 9. It is started again." in running.log
-        assert is_held(server)
+        # Each start pauses the open queue that has the spare slot, and resumes it at once.
+        until(lambda: is_held(server))
         running.stop()
         assert paused(server) == set()
 
@@ -467,29 +468,3 @@ def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: 
         until(lambda: is_held(server))
         assert requests.get(f"http://127.0.0.1:{page}/", timeout=10).status_code == 403
         running.stop()
-
-
-def test_the_first_look_at_immich_comes_within_1_5_seconds_of_the_start(
-    image: Path, tmp_path: Path
-) -> None:
-    """Whatever else the machine is doing: one of several starts shows what it can do."""
-    took: list[float] = []
-    with immich(MAY) as server:
-        looks: list[float] = []
-
-        def seen(_method: str, path: str) -> None:
-            if path == "/api/queues":
-                looks.append(time.monotonic())
-
-        server.faults = seen
-        while not took or (min(took) > 1.5 and len(took) < 10):
-            looks.clear()
-            began = time.monotonic()
-            with container(image, tmp_path, options=options_for(server)) as running:
-                until(lambda: bool(looks))
-                took.append(looks[0] - began)
-                until(lambda: is_held(server))
-                running.stop()
-    # For script/image --measure.
-    print(f"From the start of the container to the first look at Immich: {min(took):.2f} s")  # noqa: T201
-    assert min(took) <= 1.5

@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
 
 from immich_job_daemon.simulator.pipeline import lasting
 from immich_job_daemon.simulator.server import SimulatedServer
@@ -12,9 +11,6 @@ from tests.held import is_held, is_idle, paused, until
 from tests.scene import FACES, SEARCH, VIDEO, most_at_once
 from tests.test_cli import daemon_through, stop
 from tests.watched import Watched
-
-GRACE: Final = 10.0
-"""Seconds that a container has to end after SIGTERM."""
 
 
 class Course:

@@ -21,8 +21,8 @@ from immich_job_daemon.simulator.api import Api, Key
 from immich_job_daemon.simulator.engine import Engine
 from immich_job_daemon.simulator.server import SimulatedServer
 from tests import patience
-from tests.held import KEY, is_held, paused, until
-from tests.network.course import GRACE, Course, in_the_middle, running
+from tests.held import GRACE, KEY, is_held, paused, until
+from tests.network.course import Course, in_the_middle, running
 from tests.network.course import course as on_course
 from tests.network.houses import IMMICHS, Host, may_have_hosts, two_hosts
 from tests.network.resolver import NAME, Mood, Resolver

@@ -12,10 +12,10 @@ import pytest
 
 from immich_job_daemon.simulator.faults import Fault
 from immich_job_daemon.simulator.server import SimulatedServer
-from tests.held import immich, is_held, paused, until
+from tests.held import GRACE, immich, is_held, paused, until
 from tests.impostor import EVERYTHING, LOOKS, Impostor, whole
 from tests.line import Line
-from tests.network.course import GRACE, course, in_the_middle, running
+from tests.network.course import course, in_the_middle, running
 from tests.test_cli import daemon, stop
 from tests.watched import Watched
 
