@@ -82,6 +82,11 @@ def _of_process(cost: Cost) -> Iterator[Expectation]:
     yield Expectation("Process: memory, at its peak", 60, cost.peak, "MiB")
     yield Expectation("Process: share of one core while idle", 0.2, 100 * cost.share, "%")
     yield Expectation("Process: first look at Immich after its start", 1, cost.first_look, "s")
+    what = "200 requests a second: a look at Immich is later"
+    yield Expectation(f"{what}, median", 0.25, cost.crowd.later, "s")
+    yield Expectation(f"{what}, latest tenth", 0.5, cost.crowd.latest, "s")
+    left = 100 * (1 - cost.crowd.answered)
+    yield Expectation("200 requests a second: not answered when due", 5, left, "%")
     if cost.page is not None:
         yield Expectation("Page: first paint, median", 200, cost.page.median, "ms")
         yield Expectation("Page: all that it loads", 60, cost.page.size / 1000, "kB")

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Final
 
+from benchmark import crowd
+from benchmark.crowd import CrowdCost
 from benchmark.page_cost import PageCost
 from immich_job_daemon.simulator import KEY
 from immich_job_daemon.simulator.api import Api, Key
@@ -32,15 +34,16 @@ _LISTS: Final = frozenset({"/api/queues", "/api/jobs"})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How long the process is watched: starts, seconds to settle, seconds of idling."""
+    """How long it is watched: starts, seconds to settle and of idling, looks with a crowd."""
 
     starts: int
     settle: float
     idle: float
+    crowded: int
 
 
-FULL: Final = Sample(starts=7, settle=10.0, idle=90.0)
-QUICK: Final = Sample(starts=3, settle=8.0, idle=18.0)
+FULL: Final = Sample(starts=7, settle=10.0, idle=90.0, crowded=30)
+QUICK: Final = Sample(starts=3, settle=8.0, idle=18.0, crowded=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Cost:
         peak: the most memory that it ever had, in MiB (VmHWM).
         share: of one core while nothing is to be done, 0 to 1.
         first_look: seconds from the start of the process to the first look at the queues, median.
+        crowd: what 200 requests a second do to it.
         page: what the page costs whoever looks at it; None where that was not measured.
     """
 
@@ -59,6 +63,7 @@ class Cost:
     peak: float
     share: float
     first_look: float
+    crowd: CrowdCost
     page: PageCost | None = None
 
 
@@ -75,20 +80,25 @@ def measure(sample: Sample) -> Cost:
     """
     first_looks = []
     for _ in range(sample.starts - 1):
-        with _daemon() as (_, seconds):
-            first_looks.append(seconds)
-    with _daemon() as (pid, seconds):
-        first_looks.append(seconds)
+        with _daemon() as daemon:
+            first_looks.append(daemon.first_look)
+    with _daemon() as daemon:
+        first_looks.append(daemon.first_look)
         sleep(sample.settle)
-        began, before = monotonic(), processor_seconds(pid)
+        began, before = monotonic(), processor_seconds(daemon.pid)
         sleep(sample.idle)
-        used, lasted = processor_seconds(pid) - before, monotonic() - began
-        sizes = memory(pid)
+        used, lasted = processor_seconds(daemon.pid) - before, monotonic() - began
+        sizes = memory(daemon.pid)
+    # Often enough that a late look is seen.
+    with _daemon(POLL_INTERVAL=1) as daemon:
+        sleep(sample.settle)
+        crowded = crowd.measure(daemon.status_port, daemon.page_port, daemon.looks, sample.crowded)
     return Cost(
         resident=sizes["VmRSS"],
         peak=sizes["VmHWM"],
         share=used / lasted,
         first_look=median(first_looks),
+        crowd=crowded,
     )
 
 
@@ -107,38 +117,58 @@ def memory(pid: int) -> Mapping[str, float]:
     return {name.rstrip(":"): int(size) / 1024 for name, size, _ in fields}
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A daemon that runs.
+
+    Attributes:
+        pid: its process.
+        first_look: seconds from its start to its first look.
+        looks: when it looked at the queues, up to now; seconds.
+        status_port, page_port: where it answers.
+    """
+
+    pid: int
+    first_look: float
+    looks: Sequence[float]
+    status_port: int
+    page_port: int
+
+
 class _Watched(Api):
-    """An API that knows when it was first asked for all queues."""
+    """An API that knows when it was asked for all queues."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, keys={KEY: Key()})
         self.is_looked_at = Event()
-        self.looked_at = 0.0
+        self.looks: list[float] = []
 
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        """Answer, and note the time of the first look."""
-        if method == "GET" and path in _LISTS and not self.is_looked_at.is_set():
-            self.looked_at = monotonic()
+        """Answer, and note the time of a look."""
+        if method == "GET" and path in _LISTS:
+            self.looks.append(monotonic())
             self.is_looked_at.set()
         return super().answer(method, path, headers, body)
 
 
 @contextmanager
-def _daemon() -> Iterator[tuple[int, float]]:
-    """Run a daemon; give its process id, and the seconds from its start to its first look."""
+def _daemon(**given: object) -> Iterator[_Running]:
+    """Run a daemon with these options, and give it when it has looked at Immich."""
     engine = Engine()
     api = _Watched(engine)
+    # With the page and the totals, as most people run it.
+    status_port, page_port = free_port(), free_port()
     with TemporaryDirectory() as folder, SimulatedServer(engine, api, latency=LATENCY) as server:
         said = Path(folder, "said")
         options = {
             "IMMICH_URL": server.url,
             "API_KEY": KEY,
             "DATA_DIR": folder,
-            # With the page and the totals, as most people run it.
-            "UI_PORT": free_port(),
-            "STATUS_PORT": free_port(),
+            "UI_PORT": page_port,
+            "STATUS_PORT": status_port,
+            **given,
         }
         began = monotonic()
         with (
@@ -156,7 +186,8 @@ def _daemon() -> Iterator[tuple[int, float]]:
                     process.stdin.close()
                 if not api.is_looked_at.wait(LONGEST_START):
                     raise RuntimeError(f"the daemon never looked at Immich: {said.read_text()}")
-                yield process.pid, api.looked_at - began
+                first_look = api.looks[0] - began
+                yield _Running(process.pid, first_look, api.looks, status_port, page_port)
                 process.terminate()
                 if code := process.wait(_LONGEST_STOP):
                     raise RuntimeError(f"the daemon ended with {code}: {said.read_text()}")

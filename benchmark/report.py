@@ -200,6 +200,10 @@ def _process(cost: Cost) -> Table:
             ("memory, at its peak", f"{number(cost.peak)} MiB"),
             ("share of one core while idle", f"{number(100 * cost.share)} %"),
             ("first look at Immich after its start, median", f"{number(cost.first_look)} s"),
+            (
+                "with 200 requests a second, a look at Immich is later, median",
+                f"{number(1000 * cost.crowd.later)} ms",
+            ),
             *seen,
         ),
     )

@@ -11,6 +11,7 @@ from benchmark import __main__ as program
 from benchmark import measure, page, plot, process, report
 from benchmark.contenders import DAEMON, IDEAL, Scene
 from benchmark.contenders import measure as run
+from benchmark.crowd import CrowdCost
 from benchmark.expectation import Expectation
 from benchmark.expected import expectations
 from benchmark.forecasts import Half, Halves, smaller
@@ -357,7 +358,8 @@ class TestForecasts:
         ]
 
 
-COST = process.Cost(resident=30, peak=31.5, share=0.0012, first_look=0.2)
+CROWD = CrowdCost(alone=(1.0, 1.1), crowded=(1.1, 1.25, 1.3), answered=0.99)
+COST = process.Cost(resident=30, peak=31.5, share=0.0012, first_look=0.2, crowd=CROWD)
 
 
 class TestReport:
@@ -415,10 +417,17 @@ class TestReport:
 
 class TestProcess:
     def test_the_cost_of_a_running_daemon_is_seen(self) -> None:
-        cost = process.measure(process.Sample(starts=1, settle=0.0, idle=0.2))
+        cost = process.measure(process.Sample(starts=1, settle=0.0, idle=0.2, crowded=2))
         assert 5 < cost.resident <= cost.peak < 500
         assert 0 <= cost.share <= 1
         assert 0 < cost.first_look < process.LONGEST_START
+        assert 0 < cost.crowd.answered <= 1
+        assert min(cost.crowd.crowded) > 0
+
+    def test_a_crowd_makes_looks_later_than_they_are_alone(self) -> None:
+        assert CROWD.later == pytest.approx(0.2)
+        assert CROWD.latest == pytest.approx(0.23)
+        assert replace(CROWD, crowded=(0.9, 1.0)).later == 0
 
     def test_processor_time_grows_with_work(self) -> None:
         before = process.processor_seconds(getpid())
