@@ -34,7 +34,7 @@ class Errands(Thread):
         is_left: who asked has walked away; for good, and from whatever is under way.
     """
 
-    def __init__(self, done: Callable[[], None]) -> None:
+    def __init__(self, done: Callable[[], None] = lambda: None) -> None:
         # Daemonic: what nobody waits for must not keep the process alive.
         super().__init__(name="errands", daemon=True)
         self.is_left = False

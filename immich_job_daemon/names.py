@@ -6,10 +6,11 @@ silent: ten seconds and more, in which not even a request to stop is heard.
 
 import ipaddress
 import socket
-from queue import Empty, SimpleQueue
-from threading import Thread
+from concurrent.futures import wait
 
 from urllib3.util.connection import allowed_gai_family
+
+from immich_job_daemon.errand import Errands
 
 
 def addresses(host: str, *, within: float) -> list[str]:
@@ -35,22 +36,13 @@ def addresses(host: str, *, within: float) -> list[str]:
 
 
 def _looked_up(name: str, within: float) -> list[str]:
-    told: SimpleQueue[list[str] | OSError | UnicodeError] = SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(name, None, allowed_gai_family(), socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            told.put(error)
-        else:
-            told.put([str(address[0]) for *_, address in found])
-
-    # Daemonic, so that one that nobody waits for any more does not keep the process alive.
-    Thread(target=ask, name=f"look up {name}", daemon=True).start()
-    try:
-        answer = told.get(timeout=within)
-    except Empty:
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time") from None
-    if isinstance(answer, list):
-        return answer
-    raise answer
+    asked = Errands()
+    asked.start()
+    answer = asked.ask(
+        lambda: socket.getaddrinfo(name, None, allowed_gai_family(), socket.SOCK_STREAM)
+    )
+    asked.end()
+    wait([answer], within)
+    if not answer.done():
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time")
+    return [str(address[0]) for *_, address in answer.result()]
