@@ -33,6 +33,11 @@ def finish_all(bench: Bench, queue: str, count: int) -> None:
     until(is_done)
 
 
+def have_begun(bench: Bench, queue: str, count: int) -> None:
+    """Wait until so many jobs of a queue have begun in all; one is active a moment before that."""
+    until(lambda: len(bench.started(queue)) == count)
+
+
 # Order
 
 
@@ -47,9 +52,11 @@ def test_jobs_start_in_the_order_in_which_they_were_added(bench: Bench) -> None:
 def test_as_many_run_at_once_as_the_queue_allows(bench: Bench) -> None:
     bench.add(QUEUE, "job", count=6)
     becomes(bench, QUEUE, seen(active=AT_ONCE, waiting=4))
+    have_begun(bench, QUEUE, 2)
     assert bench.finish(QUEUE) == AT_ONCE
     becomes(bench, QUEUE, seen(active=AT_ONCE, waiting=2))
-    assert sorted(bench.started(QUEUE)[:4]) == ["job-0", "job-1", "job-2", "job-3"]
+    have_begun(bench, QUEUE, 4)
+    assert sorted(bench.started(QUEUE)) == ["job-0", "job-1", "job-2", "job-3"]
 
 
 def test_jobs_with_a_priority_are_in_no_count_and_come_after_those_without(bench: Bench) -> None:
@@ -69,6 +76,7 @@ def test_what_follows_a_job_is_added_before_that_ends(bench: Bench) -> None:
     bench.add("ocr", "first", then=(Following("library", "second"),))
     becomes(bench, "ocr", seen(active=1))
     assert counts(bench, "library") == seen()
+    have_begun(bench, "ocr", 1)
     bench.finish("ocr")
     becomes(bench, "ocr", seen())
     becomes(bench, "library", seen(active=1))
@@ -82,6 +90,7 @@ def test_a_pause_shows_at_once_what_is_ready_and_starts_nothing_more(bench: Benc
     becomes(bench, QUEUE, seen(active=AT_ONCE, waiting=4))
     assert pause(bench, QUEUE) == hidden(bench, active=AT_ONCE, ready=4)
     assert is_paused(bench, QUEUE)
+    have_begun(bench, QUEUE, 2)
     assert bench.finish(QUEUE) == AT_ONCE
     becomes(bench, QUEUE, hidden(bench, ready=4))
     assert len(bench.started(QUEUE)) == AT_ONCE
@@ -127,7 +136,7 @@ def test_a_delayed_job_of_a_paused_queue_is_ready_when_due_and_runs_after_a_resu
     bench: Bench,
 ) -> None:
     pause(bench, QUEUE)
-    bench.add(QUEUE, "job", count=3, delay=1.5)
+    bench.add(QUEUE, "job", count=3, delay=3.0)
     assert counts(bench, QUEUE) == hidden(bench, delayed=3)
     becomes(bench, QUEUE, hidden(bench, ready=3))
     assert bench.started(QUEUE) == []
@@ -137,7 +146,7 @@ def test_a_delayed_job_of_a_paused_queue_is_ready_when_due_and_runs_after_a_resu
 
 def test_a_delayed_job_with_a_priority_vanishes_from_the_counts_when_due(bench: Bench) -> None:
     pause(bench, QUEUE)
-    bench.add(QUEUE, "job", delay=1.5, priority=1)
+    bench.add(QUEUE, "job", delay=3.0, priority=1)
     assert counts(bench, QUEUE) == hidden(bench, delayed=1)
     becomes(bench, QUEUE, hidden(bench))
     resume(bench, QUEUE)
@@ -160,6 +169,7 @@ def test_empty_drops_what_waits_with_and_without_a_priority_and_nothing_else(ben
     becomes(bench, "ocr", seen(active=1, waiting=3, delayed=1))
     ask(bench, "PUT", "jobs/ocr", {"command": "empty"})
     assert counts(bench, "ocr") == seen(active=1, delayed=1)
+    have_begun(bench, "ocr", 1)
     bench.finish("ocr")
     becomes(bench, "ocr", seen(delayed=1))
     assert bench.started("ocr") == ["job-0"]
@@ -194,6 +204,7 @@ def test_pauses_and_counts_survive_a_restart_but_metadata_extraction_comes_back_
 def test_jobs_in_flight_at_a_kill_stay_active_a_while_and_then_run_first(bench: Bench) -> None:
     bench.add(QUEUE, "job", count=6)
     becomes(bench, QUEUE, seen(active=2, waiting=4))
+    have_begun(bench, QUEUE, 2)
     bench.restart()
     # Those whose worker is gone and those that run now: more than the queue runs at once.
     becomes(bench, QUEUE, seen(active=4, waiting=2))
@@ -212,6 +223,7 @@ def test_jobs_in_flight_in_a_paused_queue_are_held_like_the_others_once_noticed(
 ) -> None:
     bench.add(QUEUE, "job", count=3)
     becomes(bench, QUEUE, seen(active=2, waiting=1))
+    have_begun(bench, QUEUE, 2)
     pause(bench, QUEUE)
     bench.restart()
     assert counts(bench, QUEUE) == hidden(bench, active=2, ready=1)
@@ -223,10 +235,11 @@ def test_jobs_in_flight_in_a_paused_queue_are_held_like_the_others_once_noticed(
 def test_a_job_whose_worker_is_killed_twice_fails_once_its_queue_is_open(bench: Bench) -> None:
     for name in ("ocr", "library"):
         bench.add(name, "job")
-        becomes(bench, name, seen(active=1))
+        have_begun(bench, name, 1)
     bench.restart()
     bench.notice()
-    until(lambda: len(bench.started("ocr")) == len(bench.started("library")) == 2)
+    have_begun(bench, "ocr", 2)
+    have_begun(bench, "library", 2)
     pause(bench, "library")
     bench.restart()
     bench.notice()
