@@ -73,13 +73,13 @@ _EXPLANATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = 
     (
         (ConnectTimeoutError,),
         (
-            "{url} accepts no connection within {connect:g} s: correct IMMICH_URL, or look for a "
+            "{url} accepts no connection within {connect:.2g} s: correct IMMICH_URL, or look for a "
             "firewall in between"
         ),
     ),
     (
         (ReadTimeoutError, TimeoutError),
-        "{url} gave no complete answer within {timeout:g} s: if this goes on, read Immich's log",
+        "{url} gave no complete answer within {timeout:.2g} s: if this goes on, read Immich's log",
     ),
     (
         (*CLOSED, http.client.IncompleteRead),

@@ -591,8 +591,8 @@ def test_the_demo_can_be_left_running(
                 addresses[told[1]] = told[2]
             if line.startswith("Left running"):
                 break
-        assert requests.get(addresses["totals"], timeout=10).json()["queues"] == 19
-        assert "text/html" in requests.get(addresses["page"], timeout=10).headers["Content-Type"]
+        assert requests.get(addresses["totals"], timeout=90).json()["queues"] == 19
+        assert "text/html" in requests.get(addresses["page"], timeout=90).headers["Content-Type"]
         end(process.pid, number)
         rest = process.stdout.read()
         assert process.wait(LIMIT) == 0

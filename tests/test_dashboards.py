@@ -56,8 +56,8 @@ def is_text(value: object) -> bool:
 def served() -> dict[str, Any]:
     """Return what is at each path."""
     with shown(BUSY) as url:
-        paths = {path: requests.get(f"{url}{path}", timeout=10) for path in ("/", "/queues")}
-        metrics = requests.get(f"{url}/metrics", timeout=10).text
+        paths = {path: requests.get(f"{url}{path}", timeout=90) for path in ("/", "/queues")}
+        metrics = requests.get(f"{url}/metrics", timeout=90).text
     return {**{path: answer.json() for path, answer in paths.items()}, "/metrics": metrics}
 
 
@@ -291,7 +291,7 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
 def asked(url: str, expression: str) -> list[Any] | None:
     """Return what Prometheus answers, None while it does not."""
     try:
-        answer = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=10)
+        answer = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=90)
     except requests.ConnectionError:
         return None
     if answer.status_code == 503:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -797,10 +798,10 @@ def test_a_deadline_is_kept_and_the_missing_are_named(serve: Serve) -> None:
         return None if path.endswith("slow") else healthy(method, path)
 
     before = time.monotonic()
-    results = serve(respond).resume_all(["quick", "slow"], within=1.0)
+    results = serve(respond).resume_all(["quick", "slow"], within=5.0)
     assert time.monotonic() - before < LIMIT / 2
     assert isinstance(results["slow"], UnreachableError)
-    assert "1 s" in str(results["slow"])
+    assert re.search(r" within \d(\.\d+)? s\b", str(results["slow"]))
     assert results["quick"] is None
     assert counted["/api/queues/slow"] == 1
 

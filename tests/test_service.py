@@ -448,11 +448,11 @@ def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None
             until(lambda: is_held(server))
 
             def totals() -> dict[str, Any]:
-                return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=10).json())
+                return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=90).json())
 
             until(lambda: totals().get("state") == "idle")
             assert totals()["queues"] == 19
-            answer = requests.get(f"http://127.0.0.1:{page}/", timeout=10)
+            answer = requests.get(f"http://127.0.0.1:{page}/", timeout=90)
             assert answer.status_code == 200
             assert answer.headers["Content-Type"].startswith("text/html")
             running.stop()
@@ -466,5 +466,5 @@ def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: 
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
         until(lambda: is_held(server))
-        assert requests.get(f"http://127.0.0.1:{page}/", timeout=10).status_code == 403
+        assert requests.get(f"http://127.0.0.1:{page}/", timeout=90).status_code == 403
         running.stop()

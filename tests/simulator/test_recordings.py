@@ -82,7 +82,7 @@ def exchange(
     if "gzip" in name:
         headers["accept-encoding"] = "gzip"
     with SimulatedServer(engine, Api(engine, keys=KEYS), speed=0.0) as server:
-        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=90)
         try:
             connection.request(request["method"], request["path"], body, headers)
             response = connection.getresponse()

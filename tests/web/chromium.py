@@ -7,7 +7,7 @@ from typing import Any, Final
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-SLOWEST: Final = 30_000
+SLOWEST: Final = 120_000
 """Milliseconds after which a thing that should be seen is taken for not coming."""
 
 LOCALES: Final = {"en": "en-GB", "de": "de-DE", "ru": "ru-RU"}

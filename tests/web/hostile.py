@@ -270,7 +270,7 @@ def _spoiled(chance: random.Random, text: bytes) -> bytes:
 def sent(port: int, request: bytes) -> Outcome:
     """Send a request over a connection of its own, and return what comes until its end."""
     parts = []
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=90) as connection:
         # Who sends more than is read may find the connection cut, and the answer lost with it.
         with suppress(OSError):
             connection.sendall(request)

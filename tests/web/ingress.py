@@ -46,7 +46,7 @@ class _Request(BaseHTTPRequestHandler):
         headers = {n: v for n, v in self.headers.items() if n.lower() not in _ONE_HOP}
         given = {**headers, "X-Ingress-Path": PATH}
         with closing(
-            http.client.HTTPConnection(*self.server.behind, timeout=30, source_address=(GATEWAY, 0))
+            http.client.HTTPConnection(*self.server.behind, timeout=90, source_address=(GATEWAY, 0))
         ) as connection:
             connection.request(self.command, self.path.removeprefix(PATH), body, given)
             answer = connection.getresponse()

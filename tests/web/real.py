@@ -66,8 +66,8 @@ def real_daemon(server: SimulatedServer, folder: Path, **options: object) -> Ite
 def is_answering(real: Real) -> bool:
     """Whether both faces show what Immich told."""
     try:
-        totals = requests.get(f"http://127.0.0.1:{real.status_port}/", timeout=10)
-        page = requests.get(f"http://127.0.0.1:{real.page_port}/", timeout=10)
+        totals = requests.get(f"http://127.0.0.1:{real.status_port}/", timeout=90)
+        page = requests.get(f"http://127.0.0.1:{real.page_port}/", timeout=90)
     except requests.ConnectionError:
         return False
     return (totals.status_code, page.status_code) == (200, 200)

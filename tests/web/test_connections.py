@@ -25,7 +25,7 @@ GET: Final = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 @contextmanager
 def connected(url: str) -> Iterator[socket.socket]:
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=90) as connection:
         yield connection
 
 

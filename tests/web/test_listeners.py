@@ -49,7 +49,7 @@ def written() -> Iterator[io.StringIO]:
 
 
 def text_at(port: int, host: str = "127.0.0.1") -> str:
-    return requests.get(f"http://{host}:{port}/", timeout=10).text
+    return requests.get(f"http://{host}:{port}/", timeout=90).text
 
 
 def test_each_face_is_at_its_port(written: io.StringIO) -> None:
@@ -79,7 +79,7 @@ def test_an_end_does_not_wait_for_whoever_is_still_connected() -> None:
     port = free_port()
     with (
         listening(BOTH, {Face.MACHINES: port}),
-        socket.create_connection(("127.0.0.1", port), timeout=10) as idle,
+        socket.create_connection(("127.0.0.1", port), timeout=90) as idle,
     ):
         idle.sendall(b"GET / HT")
     assert idle.fileno() == -1
@@ -180,7 +180,7 @@ def test_a_broken_application_is_answered_and_told_in_a_line(
 
     listener = Listener(Face.MACHINES, 0, broken)
     try:
-        answer = requests.get(f"http://127.0.0.1:{listener.port}/a{'b' * 999}", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{listener.port}/a{'b' * 999}", timeout=90)
     finally:
         listener.close()
     assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/json")
@@ -200,7 +200,7 @@ def test_the_traceback_of_one_is_in_the_log_of_whoever_debugs(written: io.String
 
     listener = Listener(Face.MACHINES, 0, broken)
     try:
-        assert requests.get(f"http://127.0.0.1:{listener.port}/", timeout=10).status_code == 500
+        assert requests.get(f"http://127.0.0.1:{listener.port}/", timeout=90).status_code == 500
     finally:
         listener.close()
     assert "    LookupError: with (hidden)" in written.getvalue().splitlines()

@@ -30,7 +30,7 @@ def got(
             f"{url}{path}",
             headers={"Origin": origin} if origin else None,
             data="{}" if method == "POST" else None,
-            timeout=10,
+            timeout=90,
             allow_redirects=False,
         )
 
@@ -152,7 +152,7 @@ def test_a_mistake_of_our_own_is_said_without_its_details(
     board.__class__ = Broken
     listener = Listener(Face.MACHINES, 0, with_faces({Face.MACHINES: face}))
     try:
-        answer = requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=90)
     finally:
         listener.close()
     assert answer.status_code == 500
