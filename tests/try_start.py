@@ -1,4 +1,4 @@
-"""How long it takes from the start of a container to the first look at Immich.
+"""How long it takes from the start of a container to the first look at Immich, and to its end.
 
 Run by script/image --measure; the argument is the folder of the unpacked image.
 """
@@ -18,8 +18,13 @@ MOST: Final = 1.5
 """Seconds that it may take in the median."""
 
 
-def first_look(image: Path) -> float:
-    """Start a container once; return the seconds until Immich is asked for its queues."""
+def start_and_stop(image: Path) -> tuple[float, float]:
+    """Run a container once.
+
+    Returns:
+        the seconds until Immich is asked for its queues, and those that a stop takes in which all
+        held queues are resumed.
+    """
     looks: list[float] = []
 
     def seen(_method: str, path: str) -> None:
@@ -31,18 +36,18 @@ def first_look(image: Path) -> float:
         began = time.monotonic()
         with container(image, Path(folder), options=options_for(server)) as running:
             until(lambda: is_held(server))
-            running.stop()
-    return looks[0] - began
+            stopped = running.stop()
+    return looks[0] - began, stopped
 
 
 def main(image: Path) -> int:
-    """Say the median of some starts; return 1 if that is too long."""
-    took = median(first_look(image) for _ in range(STARTS))
+    """Say the medians of some starts; return 1 if the first look takes too long."""
+    looks, stops = zip(*(start_and_stop(image) for _ in range(STARTS)), strict=True)
     sys.stdout.write(
-        f"From the start of the container to the first look at Immich: {took:.2f} s, the median "
-        f"of {STARTS}; at most {MOST} s\n"
+        f"From the start of the container to the first look at Immich: {median(looks):.2f} s, of "
+        f"at most {MOST} s; a stop: {median(stops):.2f} s (medians of {STARTS})\n"
     )
-    return 0 if took <= MOST else 1
+    return 0 if median(looks) <= MOST else 1
 
 
 if __name__ == "__main__":
