@@ -132,7 +132,14 @@ function lost(isLost) {
 
 // Asking
 
-async function ask(change, button) {
+let asked = Promise.resolve();
+
+// One after the other: two at once could overtake each other, and what was asked for last must hold.
+function ask(change, button) {
+  asked = asked.then(() => send(change, button));
+}
+
+async function send(change, button) {
   button?.setAttribute("aria-busy", "true");
   try {
     const answer = await fetch(page.ask, {
