@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from immich_job_daemon.alarm import Alarm, StopRequested
 from immich_job_daemon.config import SETTINGS
 from immich_job_daemon.queues import PROTECTED
 from immich_job_daemon.simulator import KEY, simulated_immich
@@ -131,14 +132,15 @@ def _line(engine: Engine, limit: int) -> str:
 
 
 def _keep(server: SimulatedServer, ports: _Ports) -> None:
-    with suppress(KeyboardInterrupt):
+    # A signal just before a plain sleep would be heard only after it.
+    with suppress(StopRequested), Alarm() as alarm:
         print(
             f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and "
             f"the daemon. End both with Ctrl-C.\n{ports.told()}",
             flush=True,
         )
         while True:
-            time.sleep(3600)
+            alarm.wait(3600)
 
 
 def _stop(daemon: subprocess.Popen[bytes]) -> float | None:
