@@ -50,11 +50,13 @@ class Client(Thread):
     """Asks at its own times, late or not, over connections that it keeps, until it is told to end.
 
     Attributes:
+        asked: how often it has asked.
         answers: how often there was an answer with each status.
     """
 
     def __init__(self, number: int, ports: tuple[int, int], end: Event) -> None:
         super().__init__()
+        self.asked = 0
         self.answers: Counter[int] = Counter()
         self._number = number
         self._end = end
@@ -73,6 +75,7 @@ class Client(Thread):
                 if port not in kept:
                     kept[port] = HTTPConnection("127.0.0.1", port, timeout=30)
                     stack.callback(kept[port].close)
+                self.asked += 1
                 kept[port].request("GET", path)
                 answer = kept[port].getresponse()
                 answer.read()
@@ -101,7 +104,7 @@ def measure(status_port: int, page_port: int, looks: Sequence[float], gaps: int)
         status_port: of its totals.
         page_port: of its page.
         looks: when it looked at Immich, a sequence that grows; seconds.
-        gaps: how many seconds between two looks are measured each time, at least 2.
+        gaps: how many times between two looks are measured without it, and with it; at least 2.
 
     Raises:
         RuntimeError: it does not look any more.

@@ -34,7 +34,7 @@ _LISTS: Final = frozenset({"/api/queues", "/api/jobs"})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How long it is watched: starts, seconds to settle and of idling, looks with a crowd."""
+    """How long it is watched: starts, seconds to settle and to idle, gaps beside a crowd."""
 
     starts: int
     settle: float

@@ -58,7 +58,8 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
     pause_all(facade)
     backlog = [*PRIORITY[:7], "ocr"]
     for name in reversed(backlog):
-        facade.add(name, f"job of {name}", count=4, seconds=0.1)
+        # Long enough that the first one is still at work when the second one is resumed.
+        facade.add(name, f"job of {name}", count=4, seconds=0.4)
     facade.add("videoConversion", "hidden", count=2, seconds=0.1, priority=1)
     facade.add("videoConversion", "later", seconds=0.1, delay=1.0)
     process = daemon.start(
@@ -74,8 +75,7 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
         process.kill()
         process.wait()
     assert verdict.over_the_limit(entries, limit) == []
-    assert verdict.most_at_once(entries) <= limit
-    assert verdict.most_open(entries) == limit
+    assert verdict.most_at_once(entries) == limit
     order = [name for name in verdict.in_order(entries) if name in backlog]
     if limit == 1:
         assert order == backlog

@@ -35,15 +35,6 @@ def most_at_once(entries: Iterable[Entry]) -> int:
     return most
 
 
-def most_open(entries: Iterable[Entry]) -> int:
-    """Return how many managed queues were open or busy after a resume of the daemon's, at most."""
-    return max(
-        len(managed(entry["open"]))
-        for entry in entries
-        if entry["what"] == "resumed" and entry["by"] == "daemon"
-    )
-
-
 def in_order(entries: Iterable[Entry]) -> list[str]:
     """Return the queues in the order in which they began to work."""
     started = [entry["queue"] for entry in entries if entry["what"] == "started"]
