@@ -13,14 +13,14 @@ from benchmark.outcome import Outcome, Run
 from benchmark.plain import EVERY, Plain
 from benchmark.record import MANAGED, Record, Span
 from benchmark.workloads import Arrival, Workload
-from immich_job_daemon.alarm import StopRequested
-from immich_job_daemon.config import OnExit
-from immich_job_daemon.daemon import Daemon
-from immich_job_daemon.simulator import KEY
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.virtual import VirtualTransport
-from simulation.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
+from immich_job_daemon.base.clock import StopRequested
+from immich_job_daemon.config.schema import OnExit
+from immich_job_daemon.daemon.loop import Daemon
+from simulator.immich import KEY
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Engine
+from simulator.immich.virtual import VirtualTransport
+from simulator.worlds.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
 
 # Median and 95th percentile of a look's response time in seconds (seen on Immich 3.1.0).
 _IDLE: Final = (0.006, 0.010)

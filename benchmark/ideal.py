@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from benchmark.record import MANAGED
-from immich_job_daemon.queues import PRIORITY
-from immich_job_daemon.simulator.engine import Engine, Event, EventKind
+from immich_job_daemon.model.queue import PRIORITY
+from simulator.immich.engine import Engine, Event, EventKind
 
 ORDER: Final = (*PRIORITY, *(name for name in MANAGED if name not in PRIORITY))
 """The queues by priority: the named ones, then Immich's own order."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
-from simulation.day import live
-from simulation.showing import ARGUMENTS, CHROMIUM, showing
+from simulator.worlds.browser import ARGUMENTS, CHROMIUM, showing
+from simulator.worlds.day import live
 
 RUNS: Final = 15
 

@@ -7,7 +7,7 @@ command only where it differs from the last one that it sent itself.
 
 from typing import Final, Protocol
 
-from immich_job_daemon.queues import PRIORITY, Queue, Snapshot, by_priority
+from immich_job_daemon.model.queue import PRIORITY, Queue, Snapshot, by_priority
 
 EVERY: Final = 10.0
 """Seconds that it sleeps between two rounds, by default."""

@@ -12,9 +12,9 @@ from benchmark.expectation import Expectation
 from benchmark.outcome import Outcome, Run, percentile
 from benchmark.table import Table, number
 from benchmark.workloads import SETTLED, Arrival
-from immich_job_daemon.simulator.engine import Engine, Event, EventKind
-from immich_job_daemon.windows import Window, closed_until, next_edge
-from simulation.virtual import EPOCH
+from immich_job_daemon.model.windows import Window, closed_until, next_edge
+from simulator.immich.engine import Engine, Event, EventKind
+from simulator.worlds.virtual import EPOCH
 
 EVERY: Final = 600.0
 """Seconds between two new photos."""

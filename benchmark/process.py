@@ -17,13 +17,13 @@ from typing import Final
 from benchmark import crowd
 from benchmark.crowd import CrowdCost
 from benchmark.page_cost import PageCost
-from immich_job_daemon.simulator import KEY
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.ports import free_port
-from immich_job_daemon.simulator.server import SimulatedServer
-from immich_job_daemon.simulator.virtual import LATENCY
-from immich_job_daemon.transport import Answer
+from immich_job_daemon.immich.transport import Answer
+from simulator.immich import KEY
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Engine
+from simulator.immich.ports import free_port
+from simulator.immich.server import SimulatedServer
+from simulator.immich.virtual import LATENCY
 
 LONGEST_START: Final = 30.0
 """Seconds within which the first look must come."""

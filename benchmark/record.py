@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from immich_job_daemon.queues import PROTECTED
-from immich_job_daemon.simulator.engine import Engine, Event, EventKind
-from immich_job_daemon.simulator.pipeline import QUEUES
+from immich_job_daemon.model.queue import PROTECTED
+from simulator.immich.engine import Engine, Event, EventKind
+from simulator.immich.pipeline import QUEUES
 
 MANAGED: Final = tuple(name for name in QUEUES if name not in PROTECTED)
 """The queues that count: those that this daemon runs unless it is told otherwise."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from immich_job_daemon.simulator.engine import Engine
+from simulator.immich.engine import Engine
 
 SETTLED: Final = 60.0
 """Seconds after its start in which nothing comes: how somebody starts is not judged."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from immich_job_daemon.cli import main
+from immich_job_daemon.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from immich_job_daemon.board import Board
-from immich_job_daemon.web.machines import create_machines
-from immich_job_daemon.web.people.page import Wanted, create_people
+from immich_job_daemon.status.hub import Board
+from immich_job_daemon.web.api.routes import create_machines
+from immich_job_daemon.web.ui.app import Wanted, create_people
 
 FACE: Final = "immich_job_daemon.face"
 """The key in a request's environment that says which face answers it."""

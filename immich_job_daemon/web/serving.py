@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from immich_job_daemon.board import Board
+from immich_job_daemon.status.hub import Board
 from immich_job_daemon.web.application import Face, application
-from immich_job_daemon.web.listeners import listening
-from immich_job_daemon.web.people.page import Wanted
+from immich_job_daemon.web.server import listening
+from immich_job_daemon.web.ui.app import Wanted
 
 
 class Ports(Wanted, Protocol):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from tests.engine.benches import Bench, real_bench, simulated_bench
+from tests.engine.engines import Bench, real_bench, simulated_bench
 
 VERSIONS: tuple[Literal[5, 6], ...] = (5, 6)
 

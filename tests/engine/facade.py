@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 
 import requests
 
-from immich_job_daemon.simulator.ports import free_port
-from tests.engine.installed import install
+from simulator.immich.ports import free_port
+from tests.engine.bullmq import install
 from tests.engine.store import Redis
-from tests.held import KEY, LIMIT
-from tests.programs import Serving, program
+from tests.support.immich_server import KEY, LIMIT
+from tests.support.programs import Serving, program
 
 PERSONS_KEY: Final = "the-key-of-a-person"
 SEARCH: Final = 30.0

@@ -19,14 +19,14 @@ from typing import Final
 
 import requests
 
-from immich_job_daemon.queues import PROTECTED
-from immich_job_daemon.simulator.ports import free_port
-from tests import patience
-from tests.engine import daemon
+from immich_job_daemon.model.queue import PROTECTED
+from simulator.immich.ports import free_port
+from tests.engine import daemon_process
 from tests.engine.facade import Facade, Following, real_immich
-from tests.engine.measured import Course, Sample, late
-from tests.held import KEY, until
-from tests.line import Line
+from tests.engine.samples import Course, Sample, late
+from tests.support import patience
+from tests.support.faulty_proxy import Line
+from tests.support.immich_server import KEY, until
 
 POLL_INTERVAL: Final = 10.0
 SLACK: Final = 5.0
@@ -83,7 +83,7 @@ class Soak:
 
     def start(self) -> None:
         """Start the daemon, and return when it is well."""
-        self.daemon = daemon.start(
+        self.daemon = daemon_process.start(
             self.line.url,
             self._data,
             self._log,

@@ -4,8 +4,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from immich_job_daemon.simulator.ports import free_port
-from tests.programs import Serving, program
+from simulator.immich.ports import free_port
+from tests.support.programs import Serving, program
 
 
 class Redis(Serving):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine.benches import (
+from tests.engine.engines import (
     Bench,
     ask,
     becomes,
@@ -14,7 +14,7 @@ from tests.engine.benches import (
     seen,
 )
 from tests.engine.facade import Following
-from tests.held import until
+from tests.support.immich_server import until
 
 QUEUE = "smartSearch"
 AT_ONCE = 2

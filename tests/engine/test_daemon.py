@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import requests
 
-from immich_job_daemon.queues import PRIORITY, PROTECTED
-from tests.engine import daemon, verdict
+from immich_job_daemon.model.queue import PRIORITY, PROTECTED
+from tests.engine import daemon_process, journal
 from tests.engine.conftest import VERSIONS
 from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
-from tests.held import LIMIT, MANAGED, until
+from tests.support.immich_server import LIMIT, MANAGED, until
 
 KILLS = 100
 """How often the daemon is killed in a backlog, for each version of the engine."""
@@ -62,21 +62,21 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
         facade.add(name, f"job of {name}", count=4, seconds=0.4)
     facade.add("videoConversion", "hidden", count=2, seconds=0.1, priority=1)
     facade.add("videoConversion", "later", seconds=0.1, delay=1.0)
-    process = daemon.start(
+    process = daemon_process.start(
         facade.url, tmp_path, tmp_path / "log.txt", MAX_CONCURRENT_JOBS=limit, POLL_INTERVAL=1
     )
     try:
         expected = 4 * len(backlog) + 1
-        until(lambda: sum(verdict.done(facade).values()) >= expected)
+        until(lambda: sum(journal.done(facade).values()) >= expected)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 0
     finally:
         process.kill()
         process.wait()
-    assert verdict.over_the_limit(entries, limit) == []
-    assert verdict.most_at_once(entries) == limit
-    order = [name for name in verdict.in_order(entries) if name in backlog]
+    assert journal.over_the_limit(entries, limit) == []
+    assert journal.most_at_once(entries) == limit
+    order = [name for name in journal.in_order(entries) if name in backlog]
     if limit == 1:
         assert order == backlog
     else:
@@ -84,8 +84,8 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
         assert all(abs(order.index(name) - place) <= 1 for place, name in enumerate(backlog))
     assert paused(facade) == set()
     # What had a priority was in no count; it runs at the latest now that all is open.
-    until(lambda: sum(verdict.done(facade).values()) == expected + 2)
-    assert set(verdict.done(facade).values()) == {1}
+    until(lambda: sum(journal.done(facade).values()) == expected + 2)
+    assert set(journal.done(facade).values()) == {1}
 
 
 def test_photos_walk_through_all_queues_within_the_limit(facade: Facade, tmp_path: Path) -> None:
@@ -97,18 +97,18 @@ def test_photos_walk_through_all_queues_within_the_limit(facade: Facade, tmp_pat
     )
     thumbnail = Following("thumbnailGeneration", "photo", 0.05, after)
     chain = (Following("storageTemplateMigration", "photo", 0.005, (thumbnail,)),)
-    process = daemon.start(facade.url, tmp_path, tmp_path / "log.txt", POLL_INTERVAL=1)
+    process = daemon_process.start(facade.url, tmp_path, tmp_path / "log.txt", POLL_INTERVAL=1)
     try:
         facade.add("metadataExtraction", "photo", count=20, seconds=0.02, then=chain)
-        until(lambda: sum(verdict.done(facade).values()) == 20 * 8)
+        until(lambda: sum(journal.done(facade).values()) == 20 * 8)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 0
     finally:
         process.kill()
         process.wait()
-    assert verdict.over_the_limit(entries, 1) == []
-    assert verdict.most_at_once(entries) == 1
+    assert journal.over_the_limit(entries, 1) == []
+    assert journal.most_at_once(entries) == 1
     assert paused(facade) == set()
 
 
@@ -125,15 +125,15 @@ class Siege:
         self.finished = 0
         self.kills = 0
         self._log = folder / "log.txt"
-        self._spare = daemon.spawn(self._log)
+        self._spare = daemon_process.spawn(self._log)
 
     @contextmanager
     def next_daemon(self) -> Iterator[subprocess.Popen[bytes]]:
         """Give a running daemon. The one after it starts beside, up to where it is told options."""
-        process, self._spare = self._spare, daemon.spawn(self._log)
+        process, self._spare = self._spare, daemon_process.spawn(self._log)
         options = {"MAX_CONCURRENT_JOBS": self.limit, "POLL_INTERVAL": 1}
         try:
-            daemon.tell(process, self.facade.url, self.folder, **options)
+            daemon_process.tell(process, self.facade.url, self.folder, **options)
             yield process
         finally:
             process.kill()
@@ -198,10 +198,10 @@ def test_killed_at_random_moments_it_keeps_the_limit_and_loses_nothing(
             process.send_signal(signal.SIGTERM)
             assert process.wait(LIMIT) == 0
     assert sum(entry["what"] == "killed" for entry in entries) == siege.kills
-    assert verdict.over_the_limit(entries, siege.limit) == []
+    assert journal.over_the_limit(entries, siege.limit) == []
     assert sum(entry["what"] == "resumed" for entry in entries) > KILLS / 4
-    assert len(verdict.done(facade)) == siege.added
-    assert set(verdict.done(facade).values()) == {1}
+    assert len(journal.done(facade)) == siege.added
+    assert set(journal.done(facade).values()) == {1}
     assert paused(facade) == set()
     assert all(not any(queue["statistics"].values()) for queue in queues(facade).values())
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.engine.facade import Facade, real_immich
-from tests.held import KEY, LIMIT
+from tests.support.immich_server import KEY, LIMIT
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.json"))
 # Keys with fewer permissions, what else Immich has to tell, and queues that are busy.

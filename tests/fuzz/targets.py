@@ -10,9 +10,16 @@ from dataclasses import fields
 from http import HTTPStatus
 from typing import Final
 
-from immich_job_daemon.answers import body_of
-from immich_job_daemon.config import SETTINGS, Settings, SettingsError, read_options, read_settings
-from immich_job_daemon.dialects import (
+from immich_job_daemon.base.errors import ImmichError
+from immich_job_daemon.config.schema import (
+    SETTINGS,
+    Settings,
+    SettingsError,
+    read_options,
+    read_settings,
+)
+from immich_job_daemon.daemon.ledger import decode, encode
+from immich_job_daemon.immich.apis import (
     JOBS,
     MOST_QUEUES,
     QUEUES,
@@ -20,11 +27,10 @@ from immich_job_daemon.dialects import (
     parse_permissions,
     parse_version,
 )
-from immich_job_daemon.errors import ImmichError
-from immich_job_daemon.ledger import decode, encode
-from immich_job_daemon.memory import Memory
-from immich_job_daemon.queues import Queue
-from immich_job_daemon.transport import Answer
+from immich_job_daemon.immich.responses import body_of
+from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.scheduler.state import Memory
 
 LONGEST_MESSAGE: Final = 1000
 KEY: Final = "the-key-of-the-fuzzer"

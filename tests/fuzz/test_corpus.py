@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fuzz.targets import TARGETS
-from tests.tracked import ROOT
+from tests.support.repository import ROOT
 
 CORPUS = ROOT / "tests" / "corpus"
 LARGEST = 200_000

@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.server import SimulatedServer
-from tests import patience
-from tests.held import GRACE, KEY, is_held, paused, until
-from tests.network.course import Course, in_the_middle, running
-from tests.network.course import course as on_course
-from tests.network.houses import IMMICHS, Host, may_have_hosts, two_hosts
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Engine
+from simulator.immich.server import SimulatedServer
+from tests.cli.test_main import stop
+from tests.network.fault_run import Course, in_the_middle, running
+from tests.network.fault_run import course as on_course
+from tests.network.namespaces import IMMICHS, Host, may_have_hosts, two_hosts
 from tests.network.resolver import NAME, Mood, Resolver
-from tests.test_cli import stop
-from tests.watched import Watched
+from tests.support import patience
+from tests.support.immich_server import GRACE, KEY, is_held, paused, until
+from tests.support.observed_process import Watched
 
 MINUTE: Final = 60.0
 

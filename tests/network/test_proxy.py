@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from immich_job_daemon.simulator.faults import Fault
-from immich_job_daemon.simulator.server import SimulatedServer
-from tests.held import GRACE, immich, is_held, paused, until
-from tests.impostor import EVERYTHING, LOOKS, Impostor, whole
-from tests.line import Line
-from tests.network.course import course, in_the_middle, running
-from tests.test_cli import daemon, stop
-from tests.watched import Watched
+from simulator.immich.faults import Fault
+from simulator.immich.server import SimulatedServer
+from tests.cli.test_main import daemon, stop
+from tests.network.fault_run import course, in_the_middle, running
+from tests.support.faulty_proxy import Line
+from tests.support.immich_server import GRACE, immich, is_held, paused, until
+from tests.support.intercepting_server import EVERYTHING, LOOKS, Impostor, whole
+from tests.support.observed_process import Watched
 
 Way = tuple[SimulatedServer, Line]
 

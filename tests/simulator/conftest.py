@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from immich_job_daemon.simulator.engine import Engine
+from simulator.immich.engine import Engine
 
 Run = Callable[[Engine, Callable[[], bool]], None]
 

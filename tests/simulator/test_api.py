@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from immich_job_daemon.simulator import KEY, simulated_immich
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine, Event, EventKind
-from immich_job_daemon.simulator.pipeline import lasting
+from simulator.immich import KEY, simulated_immich
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Engine, Event, EventKind
+from simulator.immich.pipeline import lasting
 
 HEADERS = {"x-api-key": KEY, "content-type": "application/json"}
 

@@ -1,6 +1,6 @@
-from immich_job_daemon.simulator.chronicle import Chronicle
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.pipeline import lasting
+from simulator.immich.chronicle import Chronicle
+from simulator.immich.engine import Engine
+from simulator.immich.pipeline import lasting
 
 
 def engine_with(*open_queues: str) -> Engine:

@@ -3,9 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
-from immich_job_daemon.simulator.engine import Engine, Event, EventKind
-from immich_job_daemon.simulator.pipeline import QUEUES, Kind, lasting
-from immich_job_daemon.simulator.simulated_queue import Counts
+from simulator.immich.engine import Engine, Event, EventKind
+from simulator.immich.pipeline import QUEUES, Kind, lasting
+from simulator.immich.simulated_queue import Counts
 
 Run = Callable[[Engine, Callable[[], bool]], None]
 

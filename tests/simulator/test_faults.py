@@ -1,5 +1,5 @@
-from immich_job_daemon.simulator.faults import Fault, FaultQueue, RandomFaults, truncated
-from immich_job_daemon.transport import Answer
+from immich_job_daemon.immich.transport import Answer
+from simulator.immich.faults import Fault, FaultQueue, RandomFaults, truncated
 
 
 def test_a_fault_queue_gives_one_fault_a_request_then_none() -> None:

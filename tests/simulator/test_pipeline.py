@@ -1,7 +1,7 @@
 import pytest
 
-from immich_job_daemon.simulator.engine import Engine, EventKind
-from immich_job_daemon.simulator.pipeline import QUEUES, REINDEX, Asset
+from simulator.immich.engine import Engine, EventKind
+from simulator.immich.pipeline import QUEUES, REINDEX, Asset
 
 ORDER = (
     "sidecar",

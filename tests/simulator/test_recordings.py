@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from immich_job_daemon.simulator.api import Api, Key
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.server import SimulatedServer
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Engine
+from simulator.immich.server import SimulatedServer
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.json"))
 KEYS = {

@@ -9,10 +9,10 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from immich_job_daemon.simulator import KEY, simulated_immich
-from immich_job_daemon.simulator.faults import LATE_BY, Fault, FaultQueue
-from immich_job_daemon.simulator.pipeline import lasting
-from immich_job_daemon.simulator.server import SimulatedServer
+from simulator.immich import KEY, simulated_immich
+from simulator.immich.faults import LATE_BY, Fault, FaultQueue
+from simulator.immich.pipeline import lasting
+from simulator.immich.server import SimulatedServer
 
 PAUSE = b'{"isPaused": true}'
 HEADERS = {"x-api-key": KEY, "content-type": "application/json"}

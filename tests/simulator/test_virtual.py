@@ -3,14 +3,14 @@ import time
 
 import pytest
 
-from immich_job_daemon.errors import UnreachableError
-from immich_job_daemon.simulator import KEY, simulated_immich
-from immich_job_daemon.simulator.api import Api
-from immich_job_daemon.simulator.engine import Engine
-from immich_job_daemon.simulator.faults import Fault, FaultQueue
-from immich_job_daemon.simulator.pipeline import lasting
-from immich_job_daemon.simulator.virtual import VirtualClock, VirtualTransport
-from immich_job_daemon.transport import Transport
+from immich_job_daemon.base.errors import UnreachableError
+from immich_job_daemon.immich.transport import Transport
+from simulator.immich import KEY, simulated_immich
+from simulator.immich.api import Api
+from simulator.immich.engine import Engine
+from simulator.immich.faults import Fault, FaultQueue
+from simulator.immich.pipeline import lasting
+from simulator.immich.virtual import VirtualClock, VirtualTransport
 
 PAUSE = b'{"isPaused": true}'
 Immich = tuple[Engine, Api]

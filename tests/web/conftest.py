@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from simulation.showing import ARGUMENTS, CHROMIUM
+from simulator.worlds.browser import ARGUMENTS, CHROMIUM
 from tests.web.chromium import SLOWEST
 
 

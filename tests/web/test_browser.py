@@ -10,17 +10,17 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from immich_job_daemon.board import Board
-from immich_job_daemon.controls import Mode, SetMode
-from immich_job_daemon.simulator.pipeline import lasting
-from immich_job_daemon.simulator.ports import free_port
-from immich_job_daemon.simulator.server import SimulatedServer
-from tests.held import LIMIT, MANAGED, immich, paused, until
-from tests.test_cli import daemon, stop
+from immich_job_daemon.model.controls import Mode, SetMode
+from immich_job_daemon.status.hub import Board
+from simulator.immich.pipeline import lasting
+from simulator.immich.ports import free_port
+from simulator.immich.server import SimulatedServer
+from tests.cli.test_main import daemon, stop
+from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
 from tests.web.chromium import window
 from tests.web.ingress import GATEWAY, PATH, ingress
-from tests.web.people.scenes import busy
-from tests.web.people.serving import page as serve
+from tests.web.ui.page_server import page as serve
+from tests.web.ui.sample_statuses import busy
 
 PASSWORD: Final = "the-password"
 LIBRARY: Final = "External libraries"

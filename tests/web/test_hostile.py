@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from immich_job_daemon.board import Board
-from immich_job_daemon.config import read_settings
-from immich_job_daemon.controls import Change
-from immich_job_daemon.status import Status
+from immich_job_daemon.config.schema import read_settings
+from immich_job_daemon.model.controls import Change
+from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.listeners import Listener
-from immich_job_daemon.web.people.page import create_people
-from tests.held import KEY, immich
+from immich_job_daemon.web.server import Listener
+from immich_job_daemon.web.ui.app import create_people
+from tests.support.immich_server import KEY, immich
+from tests.web.daemon_process import is_answering, real_daemon
 from tests.web.hostile import complaints, hostile, sent
-from tests.web.real import is_answering, real_daemon
-from tests.web.statuses import BUSY, LOST, NOTHING, Clock
+from tests.web.sample_statuses import BUSY, LOST, NOTHING, Clock
 
 PASSWORD: Final = "a password of tests"
 EACH: Final = 5000

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmark.crowd import CLIENTS, crowd
-from tests.held import immich, until
-from tests.web.real import real_daemon
+from tests.support.immich_server import immich, until
+from tests.web.daemon_process import real_daemon
 
 LOOKS: Final = 8
 """How many looks at Immich are waited for."""

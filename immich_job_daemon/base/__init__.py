@@ -1,0 +1,1 @@
+"""What every other package may use: logging, secrets, errors, text, time, worker threads."""

@@ -1,0 +1,1 @@
+"""Settings: the schema, the parsers of their values, and warnings about combinations."""

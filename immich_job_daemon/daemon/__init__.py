@@ -1,0 +1,1 @@
+"""The main loop: poll, decide, save, send, publish, wait."""

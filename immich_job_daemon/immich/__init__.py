@@ -1,0 +1,1 @@
+"""The client of an Immich server: HTTP transport, both queue APIs, validated responses."""

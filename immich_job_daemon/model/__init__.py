@@ -1,0 +1,1 @@
+"""The vocabulary of the daemon as frozen data: queues, settings, controls, reasons, windows."""

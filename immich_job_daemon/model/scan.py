@@ -1,0 +1,104 @@
+"""When Immich is asked to look for assets that miss something: once a queue, one after another.
+
+Pure. A ``Scan`` is what the settings say; a ``Progress`` is how far the present one has come, and
+survives in the ledger: a request to start is never repeated, whatever became of it.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from immich_job_daemon.model.queue import Snapshot
+from immich_job_daemon.model.windows import Window
+
+SCANNED: Final = (
+    "sidecar",
+    "metadataExtraction",
+    "thumbnailGeneration",
+    "smartSearch",
+    "duplicateDetection",
+    "faceDetection",
+    "facialRecognition",
+    "ocr",
+    "videoConversion",
+)
+"""The queues that know a run on what is missing, in the order in which they are asked."""
+
+LONGEST: Final = timedelta(hours=23)
+"""For how long a scan that begins at a time of the day may go on asking: until shortly before the
+next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is asked for, and when.
+
+    Attributes:
+        window: in which it begins.
+        ends_with_window: whether nothing more is asked for when the window has closed.
+    """
+
+    window: Window
+    ends_with_window: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the present scan has come.
+
+    Attributes:
+        began: when its window opened, in seconds since 1970; 0 before the first one.
+        asked: the queues that were asked in it.
+        latest: the last of them, until what it found is done.
+    """
+
+    began: float = 0.0
+    asked: frozenset[str] = field(default_factory=frozenset)
+    latest: str | None = None
+
+
+def next_to_ask(
+    scan: Scan,
+    progress: Progress,
+    snapshot: Snapshot,
+    may_start: Container[str],
+    local: datetime,
+) -> tuple[str | None, Progress]:
+    """Return the queue that is to be asked now, if any, and the progress once it is.
+
+    Args:
+        scan: what the settings say.
+        progress: of the present scan.
+        snapshot: every queue.
+        may_start: the queues in which something may be started at present.
+        local: the time of the wall clock.
+    """
+    opened = _opened(scan.window, local)
+    if opened is not None and opened.timestamp() != progress.began:
+        progress = Progress(began=opened.timestamp())
+    if opened is None and not _goes_on(scan, progress, local):
+        return None, progress
+    latest = snapshot.get(progress.latest or "")
+    if latest is not None and not latest.is_drained:
+        return None, progress
+    for name in SCANNED:
+        queue = snapshot.get(name)
+        if queue is None or name in progress.asked or name not in may_start:
+            continue
+        # One that works is asked when it is drained; meanwhile no other is.
+        if not queue.is_drained:
+            return None, progress
+        return name, replace(progress, asked=progress.asked | {name}, latest=name)
+    return None, progress
+
+
+def _opened(window: Window, local: datetime) -> datetime | None:
+    now = local.timestamp()
+    spans = window.around(local)
+    return next((a for a, b in spans if a.timestamp() <= now < b.timestamp()), None)
+
+
+def _goes_on(scan: Scan, progress: Progress, local: datetime) -> bool:
+    age = local.timestamp() - progress.began
+    return not scan.ends_with_window and 0 <= age < LONGEST.total_seconds()

@@ -1,0 +1,1 @@
+"""The scheduling rules. Pure: no I/O, no clock, no logging."""

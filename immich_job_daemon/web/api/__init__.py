@@ -1,0 +1,1 @@
+"""The API for machines: JSON totals, Prometheus metrics and the health check."""

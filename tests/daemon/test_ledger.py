@@ -1,0 +1,645 @@
+"""The ledger on a real disk: written whole or not at all, and never in the daemon's way."""
+
+import dataclasses
+import errno
+import itertools
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from immich_job_daemon.daemon.ledger import (
+    MOST_BYTES,
+    NAME_OF_FILE,
+    VERSION,
+    Ledger,
+    decode,
+    encode,
+)
+from immich_job_daemon.forecast.estimate import Rate, Rates, to_json
+from immich_job_daemon.model.controls import (
+    LARGEST_LIMIT,
+    Controls,
+    Mode,
+    SetLimit,
+    SetMode,
+    SetQueue,
+    Wish,
+)
+from immich_job_daemon.model.scan import Progress
+from immich_job_daemon.scheduler.state import Memory
+
+OLD = Memory(
+    taken_over=True,
+    is_limited=True,
+    held=frozenset({"ocr", "library"}),
+    paused_by_others=frozenset({"migration"}),
+    slots=("smartSearch", "faceDetection"),
+    unsure={"sidecar": 0.0},
+    wanted=frozenset({"library"}),
+    controls=Controls(Mode.HELD, 3, frozenset({"ocr"})),
+    instance="1f2e3d4c",
+    configured=1,
+    undo=SetQueue("ocr", Wish.AUTOMATIC),
+    scan=Progress(1_795_000_000.0, frozenset({"sidecar", "ocr"}), "sidecar"),
+)
+NEW = dataclasses.replace(OLD, held=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
+WHOLE = {
+    "version": VERSION,
+    "held": ["ocr"],
+    "paused_by_others": [],
+    "slots": [],
+    "is_limited": False,
+}
+
+names = st.text(min_size=1)
+memories = st.builds(
+    Memory,
+    taken_over=st.booleans(),
+    is_limited=st.booleans(),
+    held=st.frozensets(names),
+    paused_by_others=st.frozensets(names),
+    slots=st.lists(names, unique=True).map(tuple),
+    wanted=st.frozensets(names),
+    controls=st.builds(
+        Controls,
+        st.sampled_from(Mode),
+        st.none() | st.integers(1, LARGEST_LIMIT),
+        st.frozensets(names),
+    ),
+    instance=st.text("0123456789abcdef", max_size=8),
+    configured=st.integers(0, 1000),
+    undo=st.none()
+    | st.builds(SetMode, st.sampled_from(Mode))
+    | st.builds(SetLimit, st.none() | st.integers(1, LARGEST_LIMIT))
+    | st.builds(SetQueue, st.sampled_from(("ocr", "search")), st.sampled_from(Wish)),
+    scan=st.builds(
+        Progress,
+        st.floats(0, 1e12) | st.integers(0, 10**12),
+        st.frozensets(names),
+        st.none() | st.text(),
+    ),
+    cannot_scan=st.booleans(),
+    refused=st.frozensets(names),
+    lent=st.dictionaries(names, st.floats()),
+    turns=st.dictionaries(names, st.floats()),
+    unsure=st.dictionaries(names, st.floats()),
+    was_away=st.booleans(),
+)
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+nearly_ledgers = st.fixed_dictionaries(
+    {key: st.just(value) | values for key, value in WHOLE.items()}, optional={"more": values}
+)
+contents = st.binary(max_size=200) | (values | nearly_ledgers).map(
+    lambda value: json.dumps(value).encode()
+)
+
+
+class KilledError(BaseException):
+    """The process ends here: nothing after it runs."""
+
+
+@pytest.fixture
+def said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[str]]:
+    """Return what was said since the last time, as ``LEVEL text``."""
+    monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
+    caplog.set_level(logging.DEBUG, logger="immich_job_daemon")
+
+    def lines() -> list[str]:
+        found = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        caplog.clear()
+        return found
+
+    return lines
+
+
+def survivor(memory: Memory) -> Memory:
+    """Return what must come back from the disk."""
+    return Memory(
+        taken_over=memory.taken_over,
+        is_limited=memory.is_limited,
+        held=memory.held,
+        paused_by_others=memory.paused_by_others,
+        slots=memory.slots,
+        unsure=dict.fromkeys(memory.unsure, 0.0),
+        wanted=memory.wanted,
+        controls=memory.controls,
+        instance=memory.instance,
+        configured=memory.configured,
+        undo=memory.undo,
+        scan=memory.scan,
+    )
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what differs once a file is written again or replaced."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+# What is kept.
+
+
+@given(memories)
+def test_what_survives_comes_back_as_it_was(memory: Memory) -> None:
+    assert decode(encode(memory)) == survivor(memory)
+
+
+@given(memories)
+def test_the_same_memory_has_the_same_text(memory: Memory) -> None:
+    assert encode(decode(encode(memory))) == encode(memory)
+
+
+def test_a_saved_memory_is_loaded_by_the_next_run(tmp_path: Path) -> None:
+    Ledger(tmp_path).save(OLD)
+    assert Ledger(tmp_path).load() == OLD
+
+
+def test_a_name_that_no_immich_of_today_has_is_kept_too(tmp_path: Path) -> None:
+    memory = dataclasses.replace(OLD, held=frozenset({"face detection (Größe)", "x" * 100}))
+    Ledger(tmp_path).save(memory)
+    assert Ledger(tmp_path).load() == memory
+
+
+def test_the_first_run_ever_finds_nothing_and_says_nothing(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    assert Ledger(tmp_path).load() is None
+    assert Ledger(tmp_path / "not" / "there").load() is None
+    assert said() == []
+
+
+def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there"
+    Ledger(folder).save(OLD)
+    assert Ledger(folder).load() == OLD
+
+
+def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
+    Ledger(tmp_path).save(OLD)
+    assert json.loads((tmp_path / NAME_OF_FILE).read_text()) == {
+        "version": 1,
+        "taken_over": True,
+        "held": ["library", "ocr"],
+        "paused_by_others": ["migration"],
+        "slots": ["smartSearch", "faceDetection"],
+        "is_limited": True,
+        "unsure": ["sidecar"],
+        "wanted": ["library"],
+        "mode": "held",
+        "limit": 3,
+        "instance": "1f2e3d4c",
+        "configured": 1,
+        "held_by_person": ["ocr"],
+        "undo": {"queue": "ocr", "wish": "automatic"},
+        "rates": to_json(Rates()),
+        "scan": {"began": 1_795_000_000.0, "asked": ["ocr", "sidecar"], "latest": "sidecar"},
+    }
+
+
+def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
+    memory = decode(json.dumps(WHOLE))
+    assert memory == Memory(taken_over=True, held=frozenset({"ocr"}))
+    Ledger(tmp_path).save(memory)
+
+
+def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
+    memory = decode(json.dumps({**WHOLE, "rates": [1], "mode": "open"}))
+    assert memory.rates == Rates()
+    assert memory.controls.mode is Mode.OPEN
+    assert memory.held == {"ocr"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "off"},
+        {"limit": 0},
+        {"limit": True},
+        {"undo": {"mode": 1}},
+        {"wanted": 1},
+        {"scan": []},
+        {"scan": {"began": "today"}},
+        {"scan": {"began": -1}},
+        {"scan": {"asked": "ocr"}},
+    ],
+)
+def test_controls_that_make_no_sense_are_no_ledger(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="data"):
+        decode(json.dumps({**WHOLE, **wrong}))
+
+
+def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    before = identity(ledger.path)
+    faster = dataclasses.replace(OLD, rates=Rates({"ocr": Rate(10.0, 2.0)}))
+    ledger.save(faster)
+    assert identity(ledger.path) == before
+    ledger.save(dataclasses.replace(faster, slots=()))
+    kept = Ledger(tmp_path).load()
+    assert kept is not None
+    assert kept.rates.queues.keys() == {"ocr"}
+
+
+def test_fields_of_a_later_release_are_passed_over() -> None:
+    kept = {**WHOLE, "colour": "off", "scan": {"began": 5, "colour": "off"}}
+    assert decode(json.dumps(kept)).held == {"ocr"}
+    assert decode(json.dumps(kept)).scan == Progress(5)
+
+
+def test_a_slot_that_is_named_twice_is_one_slot() -> None:
+    assert decode(json.dumps({**WHOLE, "slots": ["b", "a", "b"]})).slots == ("b", "a")
+
+
+# Only when it changes.
+
+
+def test_an_unchanged_memory_is_not_written_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    before = identity(ledger.path)
+    ledger.save(OLD)
+    ledger.save(dataclasses.replace(OLD, turns={"ocr": 9.0}, lent={"ocr": 8.0}, was_away=False))
+    assert identity(ledger.path) == before
+
+
+def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) -> None:
+    """The command `release` beside a running daemon says that nothing is held any more."""
+    memory = Memory(taken_over=True, held=frozenset({"ocr"}))
+    ledger = Ledger(tmp_path)
+    ledger.save(memory)
+    other = Ledger(tmp_path)
+    other.load()
+    other.save(Memory(taken_over=True))
+    ledger.save(memory)
+    kept = Ledger(tmp_path).load()
+    assert kept is not None
+    assert kept.held == {"ocr"}
+
+
+def test_what_vanished_while_it_was_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path)
+    close = os.close
+
+    def vanish(descriptor: int) -> None:
+        close(descriptor)
+        ledger.path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", vanish)
+        ledger.save(OLD)
+    assert not ledger.path.exists()
+    ledger.save(OLD)
+    assert Ledger(tmp_path).load() == OLD
+
+
+def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
+    Ledger(tmp_path).save(OLD)
+    ledger = Ledger(tmp_path)
+    before = identity(ledger.path)
+    memory = ledger.load()
+    assert memory is not None
+    ledger.save(memory)
+    assert identity(ledger.path) == before
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        dataclasses.replace(OLD, held=frozenset({"ocr"})),
+        dataclasses.replace(OLD, paused_by_others=frozenset()),
+        dataclasses.replace(OLD, slots=("faceDetection", "smartSearch")),
+        dataclasses.replace(OLD, is_limited=False),
+        dataclasses.replace(OLD, scan=dataclasses.replace(OLD.scan, latest=None)),
+        dataclasses.replace(OLD, scan=Progress(OLD.scan.began, frozenset({"ocr"}), "sidecar")),
+    ],
+)
+def test_each_change_of_what_survives_is_written(tmp_path: Path, memory: Memory) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    before = identity(ledger.path)
+    ledger.save(memory)
+    assert identity(ledger.path) != before
+    assert Ledger(tmp_path).load() == memory
+
+
+# Whole or not at all.
+
+
+def test_the_text_is_on_the_disk_before_its_name_is_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            assert found.st_ino == tmp_path.stat().st_ino
+            assert ledger.path.read_text() == encode(NEW)
+            steps.append("folder")
+        else:
+            (temporary,) = [path for path in tmp_path.iterdir() if path != ledger.path]
+            assert found.st_ino == temporary.stat().st_ino
+            assert temporary.read_text() == encode(NEW)
+            assert ledger.path.read_text() == encode(OLD)
+            steps.append("file")
+        fsync(descriptor)
+
+    def watched_replace(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
+    ledger.save(NEW)
+    assert steps == ["file", "rename", "folder"]
+
+
+def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    ledger.save(NEW)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME_OF_FILE]
+
+
+STEPS = ("mkdir", "open", "half written", "fsync", "rename", "open folder", "fsync folder")
+"""The points at which a save can end, in order."""
+
+
+def end_at(step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next saves end at this point with this error."""
+    fsync = os.fsync
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    def half(self: Path, *_: object, **__: object) -> NoReturn:
+        with io_open(self, "w", encoding="utf-8") as file:
+            file.write(encode(NEW)[:40])
+        raise error
+
+    def fail_for_a_folder(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise error
+        fsync(descriptor)
+
+    io_open = open
+    place, name, action = {
+        "mkdir": (Path, "mkdir", fail),
+        "open": (Path, "open", fail),
+        "half written": (Path, "open", half),
+        "fsync": (os, "fsync", fail),
+        "rename": (Path, "replace", fail),
+        "open folder": (os, "open", fail),
+        "fsync folder": (os, "fsync", fail_for_a_folder),
+    }[step]
+    monkeypatch.setattr(place, name, action)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_any_step_leaves_the_old_ledger_or_the_new_one(
+    tmp_path: Path, step: str, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(step, KilledError(), patch)
+        with pytest.raises(KilledError):
+            ledger.save(NEW)
+    after_rename = step in {"open folder", "fsync folder"}
+    assert Ledger(tmp_path).load() == (NEW if after_rename else OLD)
+    assert said() == []
+    Ledger(tmp_path).save(NEW)
+    assert Ledger(tmp_path).load() == NEW
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_error_at_any_step_never_raises_and_is_made_good_by_the_next_save(
+    tmp_path: Path, step: str, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
+        ledger.save(NEW)
+    assert "Input/output error" in said()[0]
+    assert Ledger(tmp_path).load() in (OLD, NEW)
+    ledger.save(NEW)
+    assert Ledger(tmp_path).load() == NEW
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_an_error_the_memory_before_it_is_written_again(tmp_path: Path, step: str) -> None:
+    """The error may have come after the rename, so that the new one is in the file."""
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
+        ledger.save(NEW)
+    ledger.save(OLD)
+    assert Ledger(tmp_path).load() == OLD
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_ledger(tmp_path: Path) -> None:
+    writer = f"""
+import itertools, pathlib
+from immich_job_daemon.daemon.ledger import Ledger, decode
+ledger = Ledger(pathlib.Path({str(tmp_path)!r}))
+texts = {[encode(OLD), encode(NEW)]!r}
+for number in itertools.count():
+    ledger.save(decode(texts[number % 2]))
+    if number % 10 == 9:
+        print(number, flush=True)
+"""
+    for lines in (1, 2, 5):
+        with subprocess.Popen(
+            [sys.executable, "-c", writer],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        ) as process:
+            assert process.stdout is not None
+            written = [*itertools.islice(process.stdout, lines)]
+            process.kill()
+        assert len(written) == lines, "the writer ended by itself"
+        assert Ledger(tmp_path).load() in (OLD, NEW)
+
+
+# What is no ledger.
+
+RUBBISH = {
+    "nothing": b"",
+    "zeros, as after a power cut": bytes(200),
+    "half of it": encode(OLD).encode()[:60],
+    "text behind it": encode(OLD).encode() + b"}",
+    "no UTF-8": b'{"version": 1, "held": ["\xff"]}',
+    "UTF-16": encode(OLD).encode("utf-16"),
+    "with a mark of the byte order": encode(OLD).encode("utf-8-sig"),
+    "a list": b"[]",
+    "a number with too many digits": b"1" * 5000,
+    "too deep": b"[" * 100_000,
+    "longer than any": json.dumps({**WHOLE, "held": ["x" * MOST_BYTES]}).encode(),
+    "of a later release": json.dumps({**WHOLE, "version": VERSION + 1}).encode(),
+    "with a version in words": json.dumps({**WHOLE, "version": "1"}).encode(),
+    "one name instead of names": json.dumps({**WHOLE, "held": "ocr"}).encode(),
+    "numbers for names": json.dumps({**WHOLE, "slots": [1]}).encode(),
+    "an empty name": json.dumps({**WHOLE, "slots": [""]}).encode(),
+    "null for names": json.dumps({**WHOLE, "paused_by_others": None}).encode(),
+    "a number for yes or no": json.dumps({**WHOLE, "is_limited": 1}).encode(),
+    **{
+        f"without {key}": json.dumps({k: v for k, v in WHOLE.items() if k != key}).encode()
+        for key in WHOLE
+    },
+}
+
+
+@pytest.mark.parametrize("content", RUBBISH.values(), ids=RUBBISH)
+def test_a_file_that_is_no_ledger_is_kept_beside_and_told_in_one_line(
+    tmp_path: Path, content: bytes, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.path.write_bytes(content)
+    assert ledger.load() is None
+    (aside,) = tmp_path.iterdir()
+    assert (aside.name, aside.read_bytes()) == ("ledger.bad", content)
+    (line,) = said()
+    assert line.startswith(f"ERROR The ledger {ledger.path} cannot be understood (")
+    assert f"It is kept as {aside}." in line
+    assert "pause again what should stay paused" in line
+    ledger.save(NEW)
+    assert Ledger(tmp_path).load() == NEW
+    assert aside.read_bytes() == content
+
+
+def test_an_older_bad_file_is_never_overwritten(tmp_path: Path) -> None:
+    for number in range(4):
+        ledger = Ledger(tmp_path)
+        ledger.path.write_bytes(b"%d" % number)
+        assert ledger.load() is None
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {
+        "ledger.bad": b"0",
+        "ledger.bad-2": b"1",
+        "ledger.bad-3": b"2",
+        "ledger.bad-4": b"3",
+    }
+
+
+@given(contents)
+@example(encode(OLD).encode())
+def test_no_content_of_the_file_stops_the_daemon(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder))
+        ledger.path.write_bytes(content)
+        memory = ledger.load()
+        if memory is None:
+            assert [path.read_bytes() for path in Path(folder).iterdir()] == [content]
+        else:
+            assert decode(content.decode()) == memory
+            assert ledger.path.read_bytes() == content
+        ledger.save(OLD)
+        assert Ledger(Path(folder)).load() == OLD
+
+
+def test_a_bad_file_that_cannot_be_moved_is_told_too(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.path.write_bytes(b"?")
+    with pytest.MonkeyPatch.context() as patch:
+        end_at("rename", OSError(errno.EROFS, os.strerror(errno.EROFS)), patch)
+        assert ledger.load() is None
+    (line,) = said()
+    assert "It could not be kept aside (Read-only file system)." in line
+
+
+# Where nothing can be read or written.
+
+
+def test_a_folder_in_its_place_is_told_and_nothing_more(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.path.mkdir()
+    assert ledger.load() is None
+    ledger.save(OLD)
+    unread, unwritten = said()
+    assert unread.startswith(f"ERROR The ledger {ledger.path} cannot be read (Is a directory)")
+    assert "Check DATA_DIR and its permissions." in unread
+    assert unwritten.startswith(f"ERROR The ledger {ledger.path} cannot be written (")
+    assert ledger.path.is_dir()
+
+
+def test_a_data_dir_that_can_be_none_is_told_and_nothing_more(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    (tmp_path / "file").touch()
+    ledger = Ledger(tmp_path / "file" / "data")
+    assert ledger.load() is None
+    ledger.save(OLD)
+    unread, unwritten = said()
+    assert "cannot be read (Not a directory)" in unread
+    assert "cannot be written (Not a directory): the daemon works on" in unwritten
+    assert "Make room, or check DATA_DIR and its permissions." in unwritten
+
+
+def test_a_full_disk_leaves_the_old_ledger_and_is_told(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.save(OLD)
+    (tmp_path / "ledger.new").symlink_to("/dev/full")
+    ledger.save(NEW)
+    (line,) = said()
+    assert "cannot be written (No space left on device)" in line
+    assert Ledger(tmp_path).load() == OLD
+
+
+def test_an_error_is_said_once_and_its_end_too(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    (tmp_path / "data").touch()
+    ledger = Ledger(tmp_path / "data")
+    for memory in (OLD, NEW, OLD, OLD):
+        ledger.save(memory)
+    assert len(said()) == 1
+    (tmp_path / "data").unlink()
+    ledger.save(OLD)
+    assert said() == [f"INFO The ledger {ledger.path} can be written again."]
+    assert Ledger(tmp_path / "data").load() == OLD
+    ledger.save(NEW)
+    assert said() == []
+
+
+def test_another_error_is_said_again(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+    folder = tmp_path / "data"
+    folder.touch()
+    ledger = Ledger(folder)
+    ledger.save(OLD)
+    folder.unlink()
+    folder.mkdir()
+    (folder / "ledger.new").symlink_to("/dev/full")
+    ledger.save(OLD)
+    ledger.save(OLD)
+    assert ["No space left" in line for line in said()] == [False, True]

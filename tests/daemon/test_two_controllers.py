@@ -1,0 +1,145 @@
+"""Another daemon, or the shell daemon that people come from, works on the same Immich (rule 21)."""
+
+import heapq
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+from benchmark.plain import EVERY, Plain
+from immich_job_daemon.model.queue import PROTECTED
+from immich_job_daemon.scheduler.attribution import TRUCE
+from immich_job_daemon.status.status import Trouble
+from simulator.immich import KEY
+from simulator.immich.api import Api, Key
+from simulator.immich.engine import Event
+from simulator.immich.pipeline import lasting
+from simulator.immich.virtual import VirtualTransport
+from simulator.worlds.virtual import VirtualAlarm, VirtualServer
+from tests.cli.test_main import daemon, stop
+from tests.support.immich_server import immich, is_held, is_idle, paused, until
+from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scene
+
+WORK = (SEARCH, FACES, VIDEO)
+SETTLED = 5.0
+"""Seconds until what was active at the start is finished."""
+Round = Callable[[], float]
+
+
+class Rivals:
+    """Two that work on the same Immich, and whether more than one queue ever ran at once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.engine = scene.engine
+        self.too_many = list[tuple[float, set[str]]]()
+        scene.backlog(*WORK, count=800)
+        self.engine.observers.append(self._look)
+
+    def _look(self, event: Event) -> None:
+        at_work = {name for name in MANAGED if self.engine.queues[name].active}
+        if event.time > SETTLED and len(at_work) > 1:
+            self.too_many.append((event.time, at_work))
+
+    def take_turns(self, *rounds: Round) -> None:
+        """Let each do its rounds, as many seconds apart as it asks for, until all is done."""
+        due = [(self.engine.now + 3.0 * number, number) for number in range(len(rounds))]
+        while not self.engine.is_idle:
+            when, number = heapq.heappop(due)
+            self.engine.advance(max(when, self.engine.now))
+            heapq.heappush(due, (self.engine.now + rounds[number](), number))
+
+
+def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
+    first = Scene(queue_priority=(SEARCH, FACES), max_wait=120.0)
+    second = Scene(beside=first, queue_priority=(FACES, SEARCH), max_wait=120.0)
+    rivals = Rivals(first)
+    told: dict[str, float] = {}
+    texts: list[str] = []
+
+    def one_more() -> float:
+        wait = second.daemon.round()
+        problem = second.daemon.status.problem
+        if problem is not None:
+            assert problem.trouble is Trouble.CONTESTED
+            texts.append(problem.text)
+            for name in WORK:
+                if name in problem.text:
+                    told.setdefault(name, rivals.engine.now)
+        return wait
+
+    first.daemon.connect()
+    second.daemon.connect()
+    rivals.take_turns(first.daemon.round, one_more)
+    assert rivals.too_many == [], "the limit holds for both together"
+    assert told, "who gives way says why"
+    assert texts[-1].startswith(f"Something else keeps pausing {', '.join(sorted(WORK))}: ")
+    for name, since in told.items():
+        sent = zip(second.wire.times, second.wire.sent, strict=True)
+        commands = {f"pause {name}", f"resume {name}"}
+        times = [time for time, request in sent if request in commands and time > since]
+        assert all(later - earlier >= TRUCE for earlier, later in pairwise(times))
+    first.daemon.stop()
+    second.daemon.stop()
+    assert first.paused() == set()
+
+
+def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Path) -> None:
+    orders = (SEARCH, FACES), (FACES, SEARCH)
+    folders = [tmp_path / order[0] for order in orders]
+    with immich() as server, ExitStack() as running:
+        processes = []
+        for folder, order in zip(folders, orders, strict=True):
+            folder.mkdir()
+            options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
+            processes.append(running.enter_context(daemon(server, folder, **options)))
+            until(lambda: is_held(server))
+        logs = [folder / "log.txt" for folder in folders]
+        until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
+        with server.present() as engine:
+            for name in WORK:
+                engine.add(name, lasting(0.2), count=30)
+        until(lambda: is_idle(server))
+        for process in processes:
+            stop(process)
+        assert paused(server) == set()
+
+
+def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
+    scene = Scene()
+    scene.daemon.connect()
+    scene.backlog(SEARCH, FACES, count=800)
+
+    def meddle() -> None:
+        scene.engine.pause(SEARCH, by="another tool")
+        scene.engine.resume(FACES, by="another tool")
+        scene.engine.at(scene.engine.now + 30.0, let_be)
+
+    def let_be() -> None:
+        scene.engine.resume(SEARCH, by="another tool")
+        scene.engine.at(scene.engine.now + 30.0, meddle)
+
+    def text() -> str:
+        problem = scene.daemon.status.problem
+        return problem.text if problem is not None else ""
+
+    scene.engine.at(30.0, meddle)
+    scene.rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
+
+
+def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() -> None:
+    scene = Scene(queue_priority=(FACES, SEARCH))
+    rivals = Rivals(scene)
+    # The shell daemon speaks the jobs API, which lets it pause every queue.
+    jobs_api = Api(scene.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
+    server = VirtualServer(VirtualTransport(scene.engine, jobs_api, KEY))
+    shell = Plain(server, VirtualAlarm(scene.engine), limit=1)
+
+    def shell_round() -> float:
+        shell.round()
+        return EVERY
+
+    scene.daemon.connect()
+    rivals.take_turns(scene.daemon.round, shell_round)
+    assert rivals.too_many == [], "the limit holds for both together"
+    scene.daemon.stop()
+    assert scene.paused() <= set(PROTECTED), "what is paused there, only the shell daemon pauses"

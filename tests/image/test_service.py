@@ -1,0 +1,470 @@
+"""The service directory under a real s6, in the image's root file system, started as root."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from simulator.immich.ports import free_port
+from simulator.immich.server import SimulatedServer
+from tests.support.immich_server import KEY, LIMIT, MANAGED, immich, is_held, paused, until
+from tests.support.repository import ROOT
+
+USER = 1000
+"""The daemon's own."""
+MAY = frozenset({"queue.read", "queue.update"})
+"""What the key may: this and nothing else."""
+
+Config = dict[str, Any]
+
+# $1: the root file system, $2: the folder for /data, $3: the user, $4: the capabilities of root.
+# Mounts are seen by nobody else, processes end with their first one: s6, or the s6-overlay of the
+# real base. The file system is read-only but for what Docker would give a container as well.
+CONTAINER = """
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+mount -t tmpfs -o exec,mode=755,uid="$3",gid="$3" tmpfs "$1/run"
+mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"
+mount --bind "$2" "$1/data"
+mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+cd "$1"
+exec setpriv --no-new-privs --bounding-set "-all,+sys_chroot,$4" \
+  chroot --userspec="$3:$3" --groups= "$1" /init
+"""
+UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+DOCKER_GIVES = (
+    "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service"
+)
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (("0", "0"), ""),
+        (("256", "15"), ""),
+        (("256", "9"), "WARNING: The daemon was ended by signal 9. It is started again."),
+        (("1", "0"), "WARNING: The daemon ended with code 1. It is started again."),
+    ],
+)
+def test_what_finish_says_does_not_depend_on_the_daemons_log_level(
+    ended: tuple[str, str], said: str
+) -> None:
+    finish = ROOT / "rootfs/etc/s6-overlay/s6-rc.d/immich_job_daemon/finish"
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", finish, *ended],
+        env={**os.environ, "LOG_LEVEL": "info"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.partition("] ")[2].strip() == said
+
+
+def read_of(process: int, name: str) -> bytes:
+    """Return what /proc tells of a process, nothing if it has ended."""
+    try:
+        return Path("/proc", str(process), name).read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def namespace_of(process: int) -> str | None:
+    """Return which processes a process belongs with, None if it has ended or is hidden."""
+    try:
+        return str(Path(f"/proc/{process}/ns/pid").readlink())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+class Container:
+    """One that runs. ``folder`` is what /data is in it."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        folder: Path,
+        config: Config,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.process = process
+        self.folder = folder
+        self.config = config
+        self.environment = environment
+
+    @property
+    def log(self) -> str:
+        return (self.folder.parent / "log.txt").read_text()
+
+    @property
+    def first(self) -> int:
+        """The process that is number 1 inside."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(children.read_text())
+
+    @property
+    def processes(self) -> list[int]:
+        """All that run inside."""
+        ours = namespace_of(self.first)
+        ids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return [one for one in ids if namespace_of(one) == ours]
+
+    @property
+    def daemon(self) -> int | None:
+        """The daemon's process."""
+        for process in self.processes:
+            words = read_of(process, "cmdline").split(b"\0")
+            if b"immich_job_daemon" in words and words[0].endswith(b"python3"):
+                return process
+        return None
+
+    def status(self, name: str) -> list[str]:
+        """Return a line of /proc's status of the daemon."""
+        assert self.daemon is not None
+        lines = read_of(self.daemon, "status").decode().splitlines()
+        return next(line.split()[1:] for line in lines if line.startswith(f"{name}:"))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Do what `docker exec` does."""
+        inside = ["nsenter", f"--target={self.first}", "--mount", "--pid", "--root", "--wd"]
+        return subprocess.run(
+            [*inside, *command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+
+    def is_healthy(self) -> bool:
+        """Ask as Docker does: with the image's own health check."""
+        kind, *command = self.config["Healthcheck"]["Test"]
+        assert kind == "CMD"
+        code = self.run(*command).returncode
+        assert code in {0, 1}
+        return code == 0
+
+    def stop(self) -> float:
+        """Do what `docker stop` does; return how many seconds it took."""
+        began = time.monotonic()
+        os.kill(self.first, signal.SIGTERM)
+        assert self.process.wait(LIMIT) == 0, self.log
+        return time.monotonic() - began
+
+
+def environment_of(config: Config) -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in config["Env"])
+
+
+@contextmanager
+def container(  # noqa: PLR0913 - each of them is something that Docker can be told
+    image: Path,
+    tmp_path: Path,
+    *,
+    options: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    user: int = 0,
+    capabilities: str = DOCKER_GIVES,
+) -> Iterator[Container]:
+    """Start a container as Home Assistant does, or as Docker does where there are no options."""
+    config = json.loads((image / "config.json").read_text())["config"]
+    folder = tmp_path / "data"
+    if not folder.exists():
+        folder.mkdir()
+        os.chown(folder, user, user)
+    if options is not None:
+        file = folder / "options.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(options))
+    # Its network is this machine's, and others run beside it.
+    closed = {"STATUS_PORT": "0", "UI_PORT": "0"}
+    variables = {**environment_of(config), **closed, **(environment or {})}
+    arguments = [str(image / "rootfs"), str(folder), str(user), capabilities]
+    with (tmp_path / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [*UNSHARE, "bash", "-euc", CONTAINER, "bash", *arguments],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield Container(process, folder, config, variables)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def options_for(server: SimulatedServer, **options: object) -> dict[str, object]:
+    return {"IMMICH_URL": server.url, "API_KEY": KEY, **options}
+
+
+# As the add-on
+
+
+def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
+    image: Path, tmp_path: Path
+) -> None:
+    with immich(MAY) as server:
+        options = options_for(server, MAX_CONCURRENT_JOBS=2)
+        with container(image, tmp_path, options=options) as running:
+            until(lambda: is_held(server))
+            assert "at most 2 of Immich's queues" in running.log
+            assert running.status("Uid") == ["1000"] * 4
+            assert running.status("Gid") == ["1000"] * 4
+            assert running.status("Groups") in ([], ["1000"])
+            assert running.status("CapEff") == ["0000000000000000"]
+            file = (running.folder / "options.json").stat()
+            assert (file.st_uid, file.st_mode & 0o777) == (0, 0o600)
+            ledger = (running.folder / "state" / "ledger.json").stat()
+            assert ledger.st_uid == USER
+            running.stop()
+
+
+def test_the_key_is_in_no_process_list_no_environment_and_no_log(
+    image: Path, tmp_path: Path
+) -> None:
+    with immich(MAY) as server:
+        options = options_for(server, LOG_LEVEL="trace")
+        with container(image, tmp_path, options=options) as running:
+            until(lambda: is_held(server))
+            processes = running.processes
+            assert {running.first, running.daemon} < set(processes)
+            for process in [running.process.pid, *processes]:
+                for name in ("cmdline", "environ"):
+                    assert KEY.encode() not in read_of(process, name), (process, name)
+            assert running.run("grep", "-rlF", KEY, "/run", "/tmp").stdout == ""  # noqa: S108 - its own
+            running.stop()
+            assert KEY not in running.log
+
+
+def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
+    image: Path, tmp_path: Path
+) -> None:
+    timeout = yaml.safe_load((ROOT / "config.yaml").read_text())["timeout"]
+    with immich(MAY) as server:
+        with server.present() as engine:
+            for name in MANAGED:
+                engine.pause(name, by="an older tool")
+            engine.upload(photos=3)
+        with container(image, tmp_path, options=options_for(server)) as running:
+
+            def is_done() -> bool:
+                with server.present() as engine:
+                    return engine.is_idle
+
+            until(is_done)
+            until(lambda: is_held(server))
+            took = running.stop()
+        assert paused(server) == set()
+        assert took < timeout / 2
+    order = re.findall(r"INFO: (\S+) runs \(", running.log)
+    assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
+
+
+def test_every_line_of_the_log_looks_alike(image: Path, tmp_path: Path) -> None:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server)) as running,
+    ):
+        until(lambda: is_held(server))
+        running.stop()
+        lines = running.log.splitlines()
+        assert lines
+        assert [one for one in lines if not re.match(r"\[\d\d:\d\d:\d\d\] [A-Z]+: ", one)] == []
+
+
+def test_a_wrong_option_ends_the_container_with_the_daemons_code(
+    image: Path, tmp_path: Path
+) -> None:
+    with container(image, tmp_path, options={"API_KEY": KEY, "POLL_INTERVAL": "soon"}) as running:
+        assert running.process.wait(LIMIT) == 2
+        assert running.log.count("ERROR: POLL_INTERVAL: ") == 1
+
+
+def test_a_rejected_key_ends_the_container_with_the_daemons_code(
+    image: Path, tmp_path: Path
+) -> None:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server, API_KEY="wrong")) as running,
+    ):
+        assert running.process.wait(LIMIT) == 2
+        assert running.log.count("FATAL: ") == 1
+
+
+def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Path) -> None:
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server)) as running,
+    ):
+        until(lambda: is_held(server))
+        before = running.daemon
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        until(lambda: running.daemon not in {None, before})
+        until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
+        assert "WARNING: The daemon was ended by signal 9. It is started again." in running.log
+        # Each start pauses the open queue that has the spare slot, and resumes it at once.
+        until(lambda: is_held(server))
+        running.stop()
+        assert paused(server) == set()
+
+
+def test_options_that_are_damaged_end_the_container_instead_of_being_tried_for_ever(
+    image: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "options.json").write_text('{"API_KEY": ')
+    with container(image, tmp_path) as running:
+        assert running.process.wait(LIMIT) == 2
+        assert "is not JSON" in running.log
+
+
+# As plain Docker
+
+
+def test_without_options_the_settings_are_those_of_the_environment(
+    image: Path, tmp_path: Path
+) -> None:
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "MAX_CONCURRENT_JOBS": "3"}
+        with container(image, tmp_path, environment=settings) as running:
+            until(lambda: is_held(server))
+            assert "at most 3 of Immich's queues" in running.log
+            assert running.status("Uid") == ["1000"] * 4
+            running.stop()
+        assert paused(server) == set()
+
+
+@pytest.mark.parametrize("user", [USER, 4711])
+def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
+    image: Path, tmp_path: Path, user: int
+) -> None:
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
+        with container(image, tmp_path, environment=settings, user=user) as running:
+            until(lambda: is_held(server))
+            assert running.status("Uid") == [str(user)] * 4
+            assert running.status("NoNewPrivs") == ["1"]
+            assert (running.folder / "state" / "ledger.json").stat().st_uid == user
+            running.stop()
+        assert paused(server) == set()
+        assert "ERROR" not in running.log
+
+
+def test_root_needs_four_rights_and_no_more(image: Path, tmp_path: Path) -> None:
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
+        four = "+chown,+kill,+setgid,+setuid"
+        with container(image, tmp_path, environment=settings, capabilities=four) as running:
+            until(lambda: is_held(server))
+            assert running.status("Uid") == ["1000"] * 4
+            running.stop()
+        assert paused(server) == set()
+        assert "ERROR" not in running.log
+
+
+def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
+    image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
+        with container(image, tmp_path, environment=settings, user=USER) as running:
+            until(lambda: is_held(server))
+            assert "ledger.json cannot be written (Permission denied)" in running.log
+            running.stop()
+        assert paused(server) == set()
+
+
+def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: Path) -> None:
+    with immich(MAY) as server:
+        options = options_for(server, ON_EXIT="keep")
+        with container(image, tmp_path, options=options) as running:
+            until(lambda: is_held(server))
+            release = ["python3", "-m", "immich_job_daemon", "release", "--all"]
+            done = running.run(*release, "--options", "/data/options.json")
+            assert done.returncode == 0, done.stderr
+            assert "library: resumed" in done.stdout
+            running.stop()
+
+
+# Is it well?
+
+
+@pytest.mark.parametrize("asks_the_daemon", [True, False])
+def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
+    image: Path, tmp_path: Path, *, asks_the_daemon: bool
+) -> None:
+    ports = {"STATUS_PORT": str(free_port() if asks_the_daemon else 0)}
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server), environment=ports) as running,
+    ):
+        until(lambda: is_held(server))
+        assert running.is_healthy()
+        daemon = running.daemon
+        assert daemon is not None
+        os.kill(daemon, signal.SIGSTOP)
+        until(lambda: not running.is_healthy())
+        os.kill(daemon, signal.SIGCONT)
+        until(running.is_healthy)
+        running.run("/command/s6-svc", "-d", "/run/service/immich_job_daemon")
+        until(lambda: not running.is_healthy())
+
+
+def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {
+        "IMMICH_URL": f"http://127.0.0.1:{free_port()}",
+        "API_KEY": KEY,
+        "STATUS_PORT": str(port),
+    }
+    with container(image, tmp_path, environment=settings) as running:
+        until(lambda: "Trying again in" in running.log)
+        until(running.is_healthy)
+        totals = running.run("curl", "--silent", f"http://127.0.0.1:{port}/").stdout
+        assert "refuses the connection" in json.loads(totals)["error"]
+
+
+def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None:
+    status, page = free_port(), free_port()
+    ports = {"STATUS_PORT": str(status), "UI_PORT": str(page)}
+    with immich(MAY) as server:
+        settings = {"IMMICH_URL": server.url, "API_KEY": KEY, **ports}
+        with container(image, tmp_path, environment=settings) as running:
+            until(lambda: is_held(server))
+
+            def totals() -> dict[str, Any]:
+                return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=90).json())
+
+            until(lambda: totals().get("state") == "idle")
+            assert totals()["queues"] == 19
+            answer = requests.get(f"http://127.0.0.1:{page}/", timeout=90)
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"].startswith("text/html")
+            running.stop()
+
+
+def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: Path) -> None:
+    page = free_port()
+    ports = {"UI_PORT": str(page), "SUPERVISOR_TOKEN": "x"}
+    with (
+        immich(MAY) as server,
+        container(image, tmp_path, options=options_for(server), environment=ports) as running,
+    ):
+        until(lambda: is_held(server))
+        assert requests.get(f"http://127.0.0.1:{page}/", timeout=90).status_code == 403
+        running.stop()

@@ -1,0 +1,76 @@
+"""One daemon's course through what goes wrong between it and a simulated Immich."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from simulator.immich.pipeline import lasting
+from simulator.immich.server import SimulatedServer
+from tests.cli.test_main import daemon_through, stop
+from tests.support.immich_server import is_held, is_idle, paused, until
+from tests.support.observed_process import Watched
+from tests.support.scenario import FACES, SEARCH, VIDEO, most_at_once
+
+
+class Course:
+    """What is asked of a daemon meanwhile."""
+
+    def __init__(
+        self, watched: Watched, process: subprocess.Popen[str], server: SimulatedServer
+    ) -> None:
+        self.watched = watched
+        self.process = process
+        self._server = server
+        with server.present() as engine:
+            self._most = most_at_once(engine)
+
+    def add_backlog(self) -> None:
+        """Give three queues work for some seconds."""
+        with self._server.present() as engine:
+            for name in (SEARCH, FACES, VIDEO):
+                engine.add(name, lasting(0.1), count=5)
+
+    def says(self, *words: str) -> None:
+        """Wait until one of these is in the log."""
+        until(lambda: any(one in self.watched.log for one in words))
+
+    def is_well(self) -> None:
+        """Wait until the work is done; at most one queue ever ran at once."""
+        until(lambda: is_idle(self._server))
+        until(lambda: is_held(self._server))
+        assert self._most() == 1
+        assert self.process.poll() is None
+        self.watched.said_since(0)
+
+
+def running(
+    server: SimulatedServer, folder: Path, url: str, command: Sequence[str] = ()
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Run a daemon that reaches the server at an address; ``command`` takes it to its host."""
+    return daemon_through(command, server, folder, {"IMMICH_URL": url, "POLL_INTERVAL": 1})
+
+
+@contextmanager
+def course(
+    server: SimulatedServer, folder: Path, url: str, command: Sequence[str] = ()
+) -> Iterator[Course]:
+    """Run a daemon that has Immich in hand; at the end it stops, and nothing is left paused."""
+    with running(server, folder, url, command) as process:
+        until(lambda: is_held(server))
+        yield Course(Watched(process.pid, folder), process, server)
+        stop(process)
+    assert paused(server) == set()
+
+
+def in_the_middle(server: SimulatedServer) -> None:
+    """Wait until Immich has a request that it does not answer yet."""
+    asked: list[str] = []
+
+    def note(_: str, path: str) -> None:
+        asked.append(path)
+
+    server.latency = 1.0
+    server.faults = note
+    until(lambda: bool(asked))
+    server.latency = 0.0

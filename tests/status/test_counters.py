@@ -1,0 +1,37 @@
+"""Numbers that only grow, and are never changed in place."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from immich_job_daemon.status.counters import HANDOVER_BOUNDS, REQUEST_BOUNDS, Histogram, Tally
+
+seconds = st.floats(0, 1e6)
+
+
+@given(st.lists(seconds, max_size=30))
+def test_every_value_lies_in_one_range_and_counts_once(values: list[float]) -> None:
+    histogram = Histogram.of(REQUEST_BOUNDS)
+    for value in values:
+        histogram = histogram.plus(value)
+    assert sum(histogram.counts) == len(values)
+    assert histogram.total == sum(values)
+    for number, bound in enumerate(REQUEST_BOUNDS):
+        below = sum(value <= bound for value in values)
+        assert sum(histogram.counts[: number + 1]) == below
+
+
+def test_a_new_tally_has_counted_nothing() -> None:
+    tally = Tally()
+    assert (tally.commands, tally.failures) == ({}, {})
+    assert tally.requests == Histogram.of(REQUEST_BOUNDS)
+    assert tally.handovers == Histogram.of(HANDOVER_BOUNDS)
+
+
+def test_each_thing_is_counted_for_itself_and_the_tally_before_stays() -> None:
+    before = Tally()
+    after = before.commanded("pause").commanded("pause").commanded("resume").failed("refused")
+    after = after.answered(0.02).handed_over(0.3)
+    assert after.commands == {"pause": 2, "resume": 1}
+    assert after.failures == {"refused": 1}
+    assert (after.requests.total, after.handovers.total) == (0.02, 0.3)
+    assert before == Tally()

@@ -1,0 +1,187 @@
+"""Pictures as the loop publishes them, made by hand: what each test changes is all it names."""
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from immich_job_daemon.forecast.estimate import Forecast, Rate, Rates
+from immich_job_daemon.model.controls import Controls, Mode
+from immich_job_daemon.model.queue import PRIORITY, PROTECTED, Queue, by_priority
+from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.status import Problem, Status, Trouble
+from simulator.immich.pipeline import QUEUES
+
+NOW: Final = 1_000_000 * PART + 130.0
+"""The daemon's clock."""
+AT: Final = 1_795_600_000.0
+"""The same moment in seconds since 1970."""
+OPENS: Final = 1_795_640_400.0
+"""When videos may be converted again: 25 November 2026, 22:00 in Berlin."""
+
+_BACKLOGS: Final = {
+    "thumbnailGeneration": (3, 1231, Reason.RUNNING),
+    "smartSearch": (0, 4812, Reason.WAITING),
+    "duplicateDetection": (0, 310, Reason.WAITING),
+    "faceDetection": (2, 4790, Reason.DRAINING),
+    "videoConversion": (0, 38, Reason.WAITING),
+    "ocr": (0, 0, Reason.IDLE),
+    "library": (0, 96, Reason.PAUSED_BY_OTHERS),
+    "metadataExtraction": (0, 0, Reason.LENT),
+    "facialRecognition": (0, 655, Reason.HELD),
+}
+
+
+def busy() -> Status:
+    """A first import in full swing."""
+    queues = {}
+    reasons = {}
+    for name in QUEUES:
+        active, backlog, reason = _BACKLOGS.get(name, (0, 0, Reason.IDLE))
+        if name in PROTECTED:
+            reason = Reason.PROTECTED
+        is_paused = name == "backupDatabase" or reason in {
+            Reason.WAITING,
+            Reason.DRAINING,
+            Reason.IDLE,
+            Reason.PAUSED_BY_OTHERS,
+            Reason.HELD,
+        }
+        queues[name] = Queue(
+            name,
+            is_paused=is_paused,
+            active=active,
+            paused=backlog if is_paused else 0,
+            waiting=0 if is_paused else backlog,
+            failed=7 if name == "videoConversion" else 0,
+        )
+        reasons[name] = reason
+    order = tuple(queue.name for queue in by_priority(queues, PRIORITY))
+    return Status(
+        limit=2,
+        updated=NOW - 1.0,
+        updated_at=AT - 1.0,
+        due=NOW + 30.0,
+        server="3.1.0",
+        queues=queues,
+        order=order,
+        reasons=reasons,
+        controls=Controls(limit=2, held=frozenset({"facialRecognition"})),
+        rates=Rates(
+            {
+                "thumbnailGeneration": Rate(103.0, 60.0),
+                "smartSearch": Rate(300.0, 60.0),
+                "faceDetection": Rate(90.0, 600.0),
+                "videoConversion": Rate(14.0, 600.0),
+            }
+        ),
+        forecast=Forecast(
+            {
+                "thumbnailGeneration": 719.0,
+                "smartSearch": 719.0 + 962.0,
+                "duplicateDetection": None,
+                "videoConversion": 5400.0,
+                "faceDetection": 3.2 * 3600,
+            },
+            4.1 * 3600,
+        ),
+        history=day(),
+    )
+
+
+def day() -> History:
+    """Twenty hours of an import, with an hour in which nobody looked."""
+    parts = []
+    for number in range(PARTS - 240, PARTS):
+        if 150 <= number < 162:
+            continue
+        through = (number - (PARTS - 240)) / 240
+        wave = math.sin(through * 5.0) ** 2
+        parts.append(
+            Part(
+                (1_000_001 - PARTS + number) * PART,
+                int(16_000 * (1 - through) ** 0.5 * (0.6 + 0.4 * wave)) if through > 0.12 else 0,
+                _slots(through),
+            )
+        )
+    return History(tuple(parts), NOW - 1.0, ("thumbnailGeneration",), 15_980)
+
+
+def _slots(through: float) -> dict[str, float]:
+    plan = (
+        ("metadataExtraction", 0.12, 0.30),
+        ("storageTemplateMigration", 0.29, 0.33),
+        ("thumbnailGeneration", 0.33, 0.62),
+        ("smartSearch", 0.62, 0.78),
+        ("faceDetection", 0.40, 0.58),
+        ("duplicateDetection", 0.78, 0.80),
+        ("facialRecognition", 0.80, 0.84),
+        ("videoConversion", 0.58, 0.60),
+        ("videoConversion", 0.84, 0.92),
+        ("thumbnailGeneration", 0.92, 1.01),
+        ("faceDetection", 0.95, 1.01),
+    )
+    return {name: PART for name, begin, end in plan if begin <= through < end}
+
+
+def idle() -> Status:
+    """All is done."""
+    status = busy()
+    return replace(
+        status,
+        queues={
+            name: replace(queue, active=0, waiting=0, paused=0, failed=0)
+            for name, queue in status.queues.items()
+        },
+        reasons={
+            name: reason if reason in {Reason.PROTECTED, Reason.LENT} else Reason.IDLE
+            for name, reason in status.reasons.items()
+        },
+        controls=Controls(),
+        forecast=Forecast(),
+        history=replace(status.history, peak=0),
+    )
+
+
+def troubled(trouble: Trouble = Trouble.UNREACHABLE, text: str = "it refuses") -> Status:
+    """The same import, and Immich does not answer any more."""
+    return replace(
+        busy(),
+        updated=NOW - 400.0,
+        updated_at=AT - 400.0,
+        problem=Problem(trouble, text, AT - 395.0),
+    )
+
+
+def held() -> Status:
+    """Everything is held by a person."""
+    status = busy()
+    alone = {Reason.PROTECTED, Reason.PAUSED_BY_OTHERS}
+    return replace(
+        status,
+        reasons={
+            name: reason if reason in alone else Reason.HELD
+            for name, reason in status.reasons.items()
+        },
+        controls=Controls(mode=Mode.HELD),
+    )
+
+
+def rehearsed() -> Status:
+    """A rehearsal on a busy machine, with videos for the night."""
+    status = busy()
+    reasons = dict.fromkeys(status.managed, Reason.LOADED) | {"videoConversion": Reason.CLOSED}
+    return replace(
+        status,
+        reasons={**status.reasons, **reasons},
+        opens={"videoConversion": datetime.fromtimestamp(OPENS, ZoneInfo("Europe/Berlin"))},
+        forecast=Forecast(),
+        is_rehearsal=True,
+    )
+
+
+def unknown() -> Status:
+    """The daemon has just started."""
+    return Status(limit=1, due=NOW + 60.0)

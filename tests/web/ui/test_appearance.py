@@ -1,0 +1,353 @@
+"""The page in a real browser, with a board filled by hand: how it looks, reads and behaves."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final, Literal
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from immich_job_daemon.model.controls import Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.status import Status, Trouble
+from immich_job_daemon.web.ui.i18n import PLURALS
+from tests.web.chromium import LOCALES, fits, look_again, violations, window
+from tests.web.ui.page_server import page as serve
+from tests.web.ui.sample_statuses import busy, held, idle, rehearsed, troubled, unknown
+
+GATEWAY: Final = "127.0.0.1"
+FOCUSED: Final = "document.activeElement"
+Scheme = Literal["light", "dark"]
+SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+
+
+def changed() -> Status:
+    """Return what has the most on it: a change that can be undone, and a problem."""
+    return replace(troubled(Trouble.KEY_REJECTED, "it does"), undo=SetQueue("ocr", Wish.HELD))
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(busy())
+
+
+@pytest.fixture
+def url(board: Board) -> Iterator[str]:
+    """Serve the page with its controls, as in the add-on."""
+    with serve(board, gateway=GATEWAY) as address:
+        yield address
+
+
+@pytest.fixture
+def here(browser: Browser, url: str) -> Iterator[Page]:
+    with window(browser, locale="en-GB", timezone_id="Asia/Kolkata") as page:
+        page.goto(url)
+        yield page
+
+
+def row(page: Page, name: str) -> str:
+    return page.locator(f'[data-key="{name}"]').first.inner_text()
+
+
+@pytest.mark.parametrize("language", PLURALS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_and_nothing_is_cut_off(
+    browser: Browser, url: str, board: Board, scheme: Scheme, language: str
+) -> None:
+    with window(browser, color_scheme=scheme, locale=LOCALES[language]) as page:
+        board.publish(changed())
+        page.goto(url)
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        for summary in page.locator("summary").all():
+            summary.click()
+        for width in (360, 1920):
+            page.set_viewport_size({"width": width, "height": 1000})
+            assert violations(page) == []
+            assert fits(page)
+
+
+@pytest.mark.parametrize(
+    "status", [busy(), held(), unknown(), rehearsed()], ids=["busy", "held", "unknown", "rehearsed"]
+)
+def test_axe_finds_nothing_whatever_there_is_to_see(
+    browser: Browser, url: str, board: Board, status: Status
+) -> None:
+    board.publish(status)
+    with window(browser) as page:
+        page.goto(url)
+        page.get_by_role("button", name="Everything open").click()
+        expect(page.locator("#toast")).not_to_be_empty()
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("password", ["", "secret"])
+def test_axe_finds_nothing_where_nothing_can_be_changed(
+    browser: Browser, board: Board, password: str
+) -> None:
+    with serve(board, password=password) as url, window(browser) as page:
+        page.goto(url)
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("language", PLURALS)
+def test_nothing_has_to_be_scrolled_sideways_at_any_width(
+    browser: Browser, url: str, board: Board, language: str
+) -> None:
+    board.publish(changed())
+    with window(browser, locale=LOCALES[language]) as page:
+        page.goto(url)
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        for width in (320, 480, 600, 768, 900, 1024, 1400, 1920):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert fits(page), width
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_finger_hits_what_it_aims_at(
+    browser: Browser, url: str, board: Board, width: int
+) -> None:
+    board.publish(replace(busy(), undo=SetMode(Mode.HELD)))
+    with window(browser, width=width) as page:
+        page.goto(url)
+        for button in page.locator("main button, summary").all():
+            box = button.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) >= 44, button.inner_text()
+
+
+def test_names_of_thousands_of_letters_and_markup_do_no_harm(
+    browser: Browser, url: str, board: Board
+) -> None:
+    names = ["<img src=x onerror=alert(1)>", "x" * 3000, "\u202egnp.exe", 'a" onclick="alert(1)']
+    board.publish(
+        replace(
+            busy(),
+            queues={name: Queue(name, is_paused=False, active=1) for name in names},
+            order=tuple(names),
+            reasons=dict.fromkeys(names, Reason.RUNNING),
+        )
+    )
+    with window(browser, width=360) as page:
+        page.on("dialog", lambda _: pytest.fail("a script of a queue's name was run"))
+        page.goto(url)
+        expect(
+            page.get_by_role("heading", name="<img src=x onerror=alert(1)>").first
+        ).to_be_visible()
+        page.get_by_role("button", name="Hold").first.click()
+        expect(page.locator("#toast")).to_contain_text("Immich finishes the 1 running job")
+        assert board.take() == [SetQueue(names[0], Wish.HELD)]
+        assert fits(page)
+
+
+# Freshness
+
+
+def test_the_page_follows_what_happens(here: Page, board: Board) -> None:
+    expect(here.locator("#headline")).to_contain_text("Generating thumbnails")
+    board.publish(idle())
+    expect(here.locator("#headline")).to_have_text("Nothing to do")
+    expect(here).to_have_title(re.compile("^Nothing to do . Immich Jobs$"))
+    expect(here.locator("#spoken")).to_have_text("Nothing to do")
+
+
+def test_a_fresh_look_leaves_the_focus_and_what_is_open_alone(here: Page, board: Board) -> None:
+    here.get_by_text("6 queues that the daemon leaves alone").click()
+    button = here.locator('[data-key="ocr"]').get_by_role("button", name="Run next")
+    button.focus()
+    board.publish(idle())
+    look_again(here)
+    expect(here.locator("#headline")).to_have_text("Nothing to do")
+    expect(button).to_be_focused()
+    expect(here.locator("details.apart")).to_have_attribute("open", "")
+    board.publish(troubled())
+    look_again(here)
+    expect(here.get_by_role("heading", name="Immich does not answer")).to_be_visible()
+    expect(button).to_be_focused()
+
+
+def test_queues_come_and_go(here: Page, board: Board) -> None:
+    status = busy()
+    fewer = tuple(name for name in status.order if name not in {"sidecar", "smartSearch"})
+    board.publish(replace(status, order=fewer))
+    look_again(here)
+    expect(here.locator('ol [data-key="smartSearch"]')).to_have_count(0)
+    expect(here.locator("ol.list > li")).to_have_count(11)
+    board.publish(replace(status, order=tuple(reversed(status.order))))
+    look_again(here)
+    expect(here.locator("ol.list > li")).to_have_count(13)
+    expect(here.locator("ol.list > li").first).to_have_attribute("data-key", "integrityCheck")
+
+
+def test_when_the_daemon_does_not_answer_the_page_says_so_and_finds_it_again(
+    browser: Browser, board: Board
+) -> None:
+    with window(browser) as page:
+        with serve(board, gateway=GATEWAY) as url:
+            page.goto(url)
+        look_again(page)
+        expect(page.get_by_role("alert")).to_have_text(
+            "The daemon does not answer. Trying again ..."
+        )
+        page.route("**/now", lambda route: route.fulfill(body=fragment(board)))
+        look_again(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def fragment(board: Board) -> str:
+    with serve(board, gateway=GATEWAY) as url:
+        return requests.get(f"{url}now", timeout=90).text
+
+
+def test_times_are_those_of_the_readers_clock(here: Page, board: Board) -> None:
+    board.publish(troubled())
+    look_again(here)
+    since = here.locator(".trouble time").first
+    expect(since).to_have_attribute("datetime", "2026-11-25T09:40:05Z")
+    expect(since).to_have_text(re.compile("15:10"))
+
+
+def test_without_a_script_everything_can_be_read(browser: Browser, url: str) -> None:
+    with window(browser, java_script_enabled=False) as page:
+        page.goto(url)
+        expect(page.locator("#headline")).to_contain_text("Generating thumbnails")
+        expect(page.locator("main button").first).to_be_hidden()
+        expect(page.get_by_text("The controls need JavaScript.")).to_be_visible()
+        page.get_by_text("As a table").click()
+        expect(page.get_by_role("table")).to_be_visible()
+
+
+# Asking
+
+
+def test_a_click_says_at_once_what_will_happen_and_can_be_undone(here: Page, board: Board) -> None:
+    here.locator('[data-key="thumbnailGeneration"]').get_by_role("button", name="Hold").click()
+    toast = here.locator("#toast")
+    expect(toast).to_contain_text("Immich finishes the 3 running jobs of Thumbnail generation")
+    assert board.take() == [SetQueue("thumbnailGeneration", Wish.HELD)]
+    toast.get_by_role("button", name="Undo").click()
+    expect(toast).to_contain_text("Thumbnail generation runs in its turn again.")
+    assert board.take() == [SetQueue("thumbnailGeneration", Wish.AUTOMATIC)]
+    toast.get_by_role("button", name="Close").click()
+    expect(toast).to_be_empty()
+
+
+def test_two_quick_steps_are_two_steps(here: Page, board: Board) -> None:
+    # In one go: between two clicks from out here the page could look at the daemon.
+    more = here.get_by_role("button", name="One more")
+    more.evaluate(
+        """button => {
+          const send = window.fetch;
+          let open = 0;
+          window.most = 0;
+          window.fetch = async (url, options) => {
+            const isAsking = options.method === "POST";
+            window.most = Math.max(window.most, (open += isAsking));
+            const answer = await send(url, options);
+            open -= isAsking;
+            return answer;
+          };
+          button.click();
+          button.click();
+        }"""
+    )
+    expect(here.locator("#toast")).to_contain_text("at most 4 queues")
+    assert board.take() == [SetLimit(3), SetLimit(4)]
+    # Two at once could overtake each other.
+    assert here.evaluate("window.most") == 1
+
+
+def test_the_limit_ends_where_it_makes_no_sense(here: Page, board: Board) -> None:
+    board.publish(replace(busy(), limit=1))
+    look_again(here)
+    fewer = here.get_by_role("button", name="One fewer")
+    expect(fewer).to_have_attribute("aria-disabled", "true")
+    fewer.click(force=True)
+    here.get_by_role("button", name="One more").click()
+    expect(here.locator("#toast")).to_contain_text("at most 2 queues")
+    assert board.take() == [SetLimit(2)]
+
+
+def test_a_refusal_is_told(here: Page, board: Board) -> None:
+    board.publish(busy())
+    hold = here.locator('ol [data-key="ocr"]').get_by_role("button", name="Hold")
+    # In one go: the next look at the daemon would put the row right.
+    hold.evaluate(
+        """button => {
+          button.closest("[data-key]").dataset.key = "notifications";
+          button.click();
+        }"""
+    )
+    expect(here.locator("#toast")).to_contain_text("The daemon leaves Notifications alone")
+    assert board.take() == []
+
+
+def test_all_can_be_done_by_keyboard(here: Page, board: Board) -> None:
+    """From the top, with the tab key alone: past the link that skips, to the modes and on."""
+    names = []
+    for _ in range(8):
+        here.keyboard.press("Tab")
+        names.append(
+            here.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel")
+        )
+        outline = here.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+    assert names == [
+        "Skip to the queues",
+        "Automatic",
+        "Everything open",
+        "Everything held",
+        "One fewer",
+        "One more",
+        "Back to 1, the setting",
+        names[7],
+    ]
+    here.keyboard.press("Shift+Tab")
+    here.keyboard.press("Enter")
+    expect(here.locator("#toast")).to_contain_text("The setting holds again")
+    assert board.take() == [SetLimit(None)]
+
+
+def test_a_picture_says_its_word_to_a_mouse(here: Page) -> None:
+    button = here.locator('[data-key="ocr"] [data-wish="next"]')
+    button.hover()
+    expect(button).to_have_attribute("title", "Run next")
+    bar = here.locator(".slots rect").first
+    bar.hover(force=True)
+    told = re.compile(r"^Metadata extraction: \d+:\d+ . \d+:\d+$")
+    expect(bar.locator("title")).to_have_text(told)
+
+
+def test_the_screen_reader_gets_names_states_and_numbers(here: Page) -> None:
+    queue = here.locator('ol [data-key="facialRecognition"]')
+    group = queue.get_by_role("group", name="Facial recognition")
+    expect(group.get_by_role("button", name="Hold")).to_have_attribute("aria-pressed", "true")
+    expect(here.get_by_role("progressbar", name="Progress of the whole backlog")).to_be_visible()
+    assert [line for line in row(here, "facialRecognition").split("\n") if line][:4] == [
+        "Facial recognition",
+        "You hold it; nothing starts in it.",
+        "Held",
+        "Waiting",
+    ]
+
+
+# Signing in
+
+
+def test_signing_in_unlocks_the_controls(browser: Browser, board: Board) -> None:
+    credentials = {"username": "anybody", "password": "the-password"}
+    with (
+        serve(board, password="the-password") as url,
+        window(browser, http_credentials=credentials) as page,
+    ):
+        page.goto(url)
+        expect(page.locator("main button")).to_have_count(0)
+        page.get_by_role("link", name="Sign in").click()
+        page.get_by_role("button", name="Everything held").click()
+        expect(page.locator("#toast")).to_contain_text("Immich finishes the 5 running jobs")
+        assert board.take() == [SetMode(Mode.HELD)]
+        page.reload()
+        expect(page.get_by_role("button", name="Everything held")).to_be_visible()
