@@ -14,13 +14,19 @@ from benchmark.plain import EVERY, Plain
 from benchmark.record import MANAGED, Record, Span
 from benchmark.workloads import Arrival, Workload
 from immich_job_daemon.base.clock import StopRequested
-from immich_job_daemon.config.schema import OnExit
 from immich_job_daemon.daemon.loop import Daemon
+from immich_job_daemon.model.settings import OnExit
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulator.worlds.virtual import (
+    Changes,
+    VirtualDaemonClock,
+    VirtualLedger,
+    VirtualServer,
+    settings,
+)
 
 # Median and 95th percentile of a look's response time in seconds (seen on Immich 3.1.0).
 _IDLE: Final = (0.006, 0.010)
@@ -30,7 +36,7 @@ _AT_95_PERCENT: Final = 1.645
 """Where the normal distribution has 95 % below it."""
 
 
-class Scene:
+class Scenario:
     """One run of a workload: a fresh server, what comes when, and a record of it all.
 
     Args:
@@ -46,7 +52,7 @@ class Scene:
         self.engine = Engine(seed=seed)
         self.limit = limit
         self.record = Record(self.engine, limit)
-        self.alarm = VirtualAlarm(self.engine, self.is_over)
+        self.alarm = VirtualDaemonClock(self.engine, self.is_over)
         self.on_arrival: list[Callable[[], None]] = [self.record.notice]
         self._arrivals = arrivals
         self._left = len(arrivals)
@@ -111,7 +117,7 @@ class Contender:
 
     key: str
     title: str
-    run: Callable[[Scene], None]
+    run: Callable[[Scenario], None]
     has_limit: bool = True
 
 
@@ -120,34 +126,34 @@ def measure(contender: Contender, workload: Workload, limit: int) -> Outcome:
     runs = []
     for seed, arrivals in enumerate(workload.runs):
         most = limit if contender.has_limit else len(MANAGED)
-        scene = Scene(arrivals, most, seed=seed, quiet=workload.quiet)
-        contender.run(scene)
-        runs.append(scene.seen())
+        scenario = Scenario(arrivals, most, seed=seed, quiet=workload.quiet)
+        contender.run(scenario)
+        runs.append(scenario.seen())
     return Outcome(tuple(runs))
 
 
-def _plain(scene: Scene, every: float = EVERY) -> None:
+def _plain(scenario: Scenario, every: float = EVERY) -> None:
     with suppress(StopRequested):
         # The shell daemon speaks the jobs API, which lets it pause every queue.
-        Plain(scene.server("jobs"), scene.alarm, scene.limit, every=every).run()
+        Plain(scenario.server("jobs"), scenario.alarm, scenario.limit, every=every).run()
 
 
-def run_daemon(scene: Scene, **changes: Unpack[Changes]) -> None:
+def run_daemon(scenario: Scenario, **changes: Unpack[Changes]) -> None:
     """Let this daemon run the queues until the scene is over, with these settings changed."""
     # The end is not measured.
-    limited = settings(max_concurrent_jobs=scene.limit, on_exit=OnExit.KEEP)
+    limited = settings(max_concurrent_jobs=scenario.limit, on_exit=OnExit.KEEP)
     chosen = replace(limited, **changes)
-    Daemon(chosen, scene.server("queues"), VirtualLedger(), scene.alarm).run()
+    Daemon(chosen, scenario.server("queues"), VirtualLedger(), scenario.alarm).run()
 
 
-def _ideal(scene: Scene) -> None:
-    scene.on_arrival.append(Ideal(scene.engine, scene.limit).notice)
-    _alone(scene)
+def _ideal(scenario: Scenario) -> None:
+    scenario.on_arrival.append(Ideal(scenario.engine, scenario.limit).notice)
+    _alone(scenario)
 
 
-def _alone(scene: Scene) -> None:
-    while not scene.is_over() and (when := scene.engine.next_event()) is not None:
-        scene.engine.advance(when)
+def _alone(scenario: Scenario) -> None:
+    while not scenario.is_over() and (when := scenario.engine.next_event()) is not None:
+        scenario.engine.advance(when)
 
 
 PLAIN: Final = Contender("plain", "Shell daemon, every 10 s", _plain)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from benchmark.contenders import Scene
+from benchmark.contenders import Scenario
 from benchmark.outcome import Outcome
 from benchmark.workloads import Arrival, Workload
 from immich_job_daemon.daemon.loop import Daemon
@@ -68,7 +68,7 @@ def measure(workload: Workload, limit: int, outcome: Outcome) -> Iterator[Halves
         outcome: what the daemon made of the same workload: it tells when half-time is.
     """
     ledger = VirtualLedger()
-    _watch(Scene(smaller(workload.runs[0]), limit, seed=_BEFORE), ledger)
+    _watch(Scenario(smaller(workload.runs[0]), limit, seed=_BEFORE), ledger)
     for text in (None, ledger.text):
         runs = []
         for seed, (arrivals, run) in enumerate(zip(workload.runs, outcome.runs, strict=True)):
@@ -77,7 +77,7 @@ def measure(workload: Workload, limit: int, outcome: Outcome) -> Iterator[Halves
             known = tuple(arrival for arrival in arrivals if arrival.time <= half)
             kept = VirtualLedger()
             kept.text = text
-            runs.append(_half(Scene(known, limit, seed=seed), kept, arrivals[0].time, half))
+            runs.append(_half(Scenario(known, limit, seed=seed), kept, arrivals[0].time, half))
         yield Halves(workload, limit, text is None, tuple(runs))
 
 
@@ -102,9 +102,9 @@ def smaller(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     )
 
 
-def _half(scene: Scene, ledger: VirtualLedger, start: float, half: float) -> Half:
-    told = _watch(scene, ledger)
-    end = scene.record.last_end
+def _half(scenario: Scenario, ledger: VirtualLedger, start: float, half: float) -> Half:
+    told = _watch(scenario, ledger)
+    end = scenario.record.last_end
     at, seconds = next((at, whole) for at, whole in reversed(told) if at <= half)
     known = sum(
         later - max(at, start)
@@ -118,13 +118,13 @@ def _half(scene: Scene, ledger: VirtualLedger, start: float, half: float) -> Hal
     )
 
 
-def _watch(scene: Scene, ledger: VirtualLedger) -> list[tuple[float, float | None]]:
+def _watch(scenario: Scenario, ledger: VirtualLedger) -> list[tuple[float, float | None]]:
     """Let a daemon run through the scene; return when it told what of the whole backlog."""
     told: list[tuple[float, float | None]] = []
 
     def publish(status: Status) -> None:
-        told.append((scene.engine.now, status.forecast.whole))
+        told.append((scenario.engine.now, status.forecast.total))
 
-    chosen = settings(max_concurrent_jobs=scene.limit)
-    Daemon(chosen, scene.server("queues"), ledger, scene.alarm, publish=publish).run()
+    chosen = settings(max_concurrent_jobs=scenario.limit)
+    Daemon(chosen, scenario.server("queues"), ledger, scenario.alarm, publish=publish).run()
     return told

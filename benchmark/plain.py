@@ -20,10 +20,10 @@ the rest of another, 83 to 90 s with its default of 10 s, 17.5 to 17.9 s with a 
 """
 
 
-class Server(Protocol):
+class ImmichServer(Protocol):
     """What it needs of an Immich server."""
 
-    def look(self) -> Snapshot:
+    def fetch_queues(self) -> Snapshot:
         """Return every queue as it is now."""
         ...
 
@@ -57,7 +57,7 @@ class Plain:
 
     def __init__(
         self,
-        server: Server,
+        server: ImmichServer,
         clock: Clock,
         limit: int,
         *,
@@ -79,7 +79,7 @@ class Plain:
 
     def round(self) -> None:
         """Look, choose, and send what differs from what was sent before."""
-        queues = by_priority(self._server.look(), PRIORITY)
+        queues = by_priority(self._server.fetch_queues(), PRIORITY)
         self._clock.wait(self._takes)
         chosen = [queue.name for queue in queues if queue.is_busy]
         chosen = chosen or [queue.name for queue in queues if queue.backlog]

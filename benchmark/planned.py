@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from benchmark.contenders import DAEMON, Contender, Scene, run_daemon
+from benchmark.contenders import DAEMON, Contender, Scenario, run_daemon
 from benchmark.expectation import Expectation
 from benchmark.outcome import Outcome, Run, percentile
 from benchmark.table import Table, number
@@ -89,9 +89,9 @@ def _turns(contender: Contender, indexed: int, run: int) -> Run:
     shift = run * EVERY / 7
     photos = (Arrival(SETTLED + shift + (n + 0.5) * EVERY, photos=1) for n in range(count))
     backlog = Arrival(SETTLED, reindexed=indexed, queues=(INDEXED,))
-    scene = Scene((backlog, *photos), 1, seed=run)
-    contender.run(scene)
-    return scene.seen()
+    scenario = Scenario((backlog, *photos), 1, seed=run)
+    contender.run(scenario)
+    return scenario.seen()
 
 
 class _Starts:
@@ -134,9 +134,9 @@ def _local(moment: float) -> datetime:
 
 def _night(videos: int) -> Night:
     backlog = Arrival(SETTLED, reindexed=videos, queues=(CONVERTED,))
-    scene = Scene((backlog,), 1, seed=0)
-    starts = _Starts(scene.engine)
-    run_daemon(scene, schedule=(NIGHT,))
+    scenario = Scenario((backlog,), 1, seed=0)
+    starts = _Starts(scenario.engine)
+    run_daemon(scenario, schedule=(NIGHT,))
     return Night(
         videos=videos,
         outside=starts.outside(),

@@ -17,7 +17,7 @@ from typing import Final
 from benchmark import crowd
 from benchmark.crowd import CrowdCost
 from benchmark.page_cost import PageCost
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
@@ -145,7 +145,7 @@ class _Watched(Api):
 
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
+    ) -> Response:
         """Answer, and note the time of a look."""
         if method == "GET" and path in _LISTS:
             self.looks.append(monotonic())

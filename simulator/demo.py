@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from immich_job_daemon.base.clock import Alarm, StopRequested
+from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.model.queue import PROTECTED
 from simulator.immich import KEY, simulated_immich
@@ -164,7 +164,7 @@ def _line(engine: Engine, limit: int) -> str:
 
 def _keep(server: SimulatedServer, ports: _Ports) -> None:
     # A signal just before a plain sleep would be heard only after it.
-    with suppress(StopRequested), Alarm() as alarm:
+    with suppress(StopRequested), SystemClock() as alarm:
         print(
             f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and "
             f"the daemon. End both with Ctrl-C.\n{ports.told()}",

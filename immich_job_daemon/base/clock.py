@@ -1,18 +1,21 @@
 """Waiting that can be cut short: by a wish, and by SIGTERM and SIGINT, for an answer as well."""
 
 import contextlib
+import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import wait
-from datetime import datetime
+from datetime import datetime, tzinfo
 from types import FrameType
 from typing import Final, Protocol, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from immich_job_daemon.base.worker import Errands
-from immich_job_daemon.base.zone import local_zone
+from dateutil import tz
+
+from immich_job_daemon.base.worker import Worker
 
 MOST_HEARD: Final = 4096
 """Bytes that are taken off the line at once: each stands for a wish, a signal or an answer."""
@@ -47,7 +50,7 @@ class Clock(Protocol):
         """
         ...
 
-    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+    def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
         """Do what may take long, a request for instance; return what it returns.
 
         Args:
@@ -62,7 +65,7 @@ class Clock(Protocol):
         ...
 
 
-class Alarm:
+class SystemClock:
     """The real clock. As a context manager it turns SIGTERM and SIGINT into StopRequested.
 
     A signal only leaves a mark. The exception is raised by ``wait`` and ``interruptibly`` when
@@ -85,12 +88,12 @@ class Alarm:
         self._ears = [ear]
         self._mouth.settimeout(0)
         self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-        self._errands = Errands(self._ring)
+        self._errands = Worker(self._ring)
         self._errands.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._errands.end()
+        self._errands.shut_down()
         signal.set_wakeup_fd(self._wakeup_before)
         self._mouth.close()
         while self._ears:
@@ -127,10 +130,10 @@ class Alarm:
         self._is_wished = True
         self._ring()
 
-    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+    def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
         """Return what the work returns, or raise what it raises, or else StopRequested."""
         self._heed()
-        answer = self._errands.ask(work)
+        answer = self._errands.submit(work)
         try:
             while not (answer.done() or self._is_asked):
                 self._listen(None)
@@ -138,7 +141,7 @@ class Alarm:
             # An answer that is there counts, also if somebody has asked to stop meanwhile.
             if answer.done():
                 return answer.result()
-            self._errands.leave()
+            self._errands.abandon()
             raise StopRequested
         finally:
             # An exception knows this frame: it must not know the exception.
@@ -160,3 +163,25 @@ class Alarm:
         # A full line wakes as well, and one that is closed has nobody left to wake.
         with contextlib.suppress(OSError):
             self._mouth.send(b"\0")
+
+
+def local_zone(environment: Mapping[str, str] = os.environ) -> tzinfo:
+    """Return the zone, with all its changes of the clock.
+
+    >>> str(local_zone({"TZ": "Europe/Berlin"}))
+    'Europe/Berlin'
+    """
+    name = environment.get("TZ", "").removeprefix(":")
+    try:
+        return ZoneInfo(name) if name else tz.tzlocal()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return _without_a_table(name)
+
+
+def _without_a_table(name: str) -> tzinfo:
+    """Return a zone such as CET-1CEST, which the C library knows, or that of a file."""
+    try:
+        return tz.gettz(name) or tz.tzlocal()
+    except (ValueError, OSError):
+        # As the C library does with a name that is none.
+        return tz.tzlocal()

@@ -4,9 +4,6 @@ A message says what happened, to what, and what to do next. None ever holds the 
 """
 
 from collections.abc import Iterable
-from typing import Final
-
-_LONGEST: Final = 200
 
 
 class ImmichError(Exception):
@@ -52,14 +49,3 @@ class UnexpectedError(ImmichError):
 
     Also a pause or a resume whose answer does not show the queue paused or resumed.
     """
-
-
-def one_line(text: str, *, longest: int = _LONGEST) -> str:
-    r"""Return a text of someone else's so that it can stand in a message: printable and short.
-
-    >>> one_line("Bad\tgateway\r\n", longest=9)
-    'Bad ga...'
-    """
-    start = text[: 2 * longest]  # it may be as long as a whole answer
-    line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
-    return line if len(line) <= longest and start == text else f"{line[: longest - 3]}..."

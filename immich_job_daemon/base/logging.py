@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, TextIO
 
 from immich_job_daemon.base.redaction import redactor
+from immich_job_daemon.base.text import one_line
 
 TRACE: Final = 5
 NOTICE: Final = 25
@@ -49,20 +50,6 @@ def set_up(
     logger.setLevel(LEVELS[level])
     logger.propagate = False
     return logger
-
-
-def one_line(text: str) -> str:
-    r"""Return the text with everything escaped that is not plainly seen on one line.
-
-    >>> print(one_line("no\n[19:07:31] INFO: all is well \x1b[2K"))
-    no\n[19:07:31] INFO: all is well \x1b[2K
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 class _Lines(logging.StreamHandler[TextIO]):

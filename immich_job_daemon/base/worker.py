@@ -14,17 +14,17 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def is_awaited() -> bool:
+def is_call_awaited() -> bool:
     """Return whether somebody still waits for what this thread does.
 
     Who is about to send something asks, for what nobody waits for must not happen any more. In a
     thread that runs no errands the answer is yes.
     """
     thread = current_thread()
-    return not isinstance(thread, Errands) or not thread.is_left
+    return not isinstance(thread, Worker) or not thread.is_abandoned
 
 
-class Errands(Thread):
+class Worker(Thread):
     """A thread that runs one errand after the other.
 
     Args:
@@ -37,11 +37,11 @@ class Errands(Thread):
     def __init__(self, done: Callable[[], None] = lambda: None) -> None:
         # Daemonic: what nobody waits for must not keep the process alive.
         super().__init__(name="errands", daemon=True)
-        self.is_left = False
+        self.is_abandoned = False
         self._done = done
         self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-    def ask(self, errand: Callable[[], _T]) -> Future[_T]:
+    def submit(self, errand: Callable[[], _T]) -> Future[_T]:
         """Ask for an errand; return where its result or its exception will be."""
         future: Future[_T] = Future()
 
@@ -54,11 +54,11 @@ class Errands(Thread):
         self._asked.put(run)
         return future
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Wait for nothing any more: an errand under way sends nothing from now on."""
-        self.is_left = True
+        self.is_abandoned = True
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """End the thread, after the errand that is under way."""
         self._asked.put(None)
 

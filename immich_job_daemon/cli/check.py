@@ -7,16 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
+from immich_job_daemon.base.clock import local_zone
 from immich_job_daemon.base.errors import ImmichError
-from immich_job_daemon.base.zone import local_zone
-from immich_job_daemon.config.schema import Settings
-from immich_job_daemon.config.warnings import inconsistencies, unknown
-from immich_job_daemon.immich.apis import JOBS, QUEUES, Dialect
-from immich_job_daemon.immich.client import Immich
+from immich_job_daemon.config.warnings import conflicting_settings, unknown_queues
+from immich_job_daemon.immich.apis import APIS, JOBS_API, QueueApi
+from immich_job_daemon.immich.client import ImmichClient
 from immich_job_daemon.model.queue import Queue, Snapshot, by_priority
+from immich_job_daemon.model.settings import Settings
 
 
-def check(settings: Settings, immich: Immich, out: TextIO) -> bool:
+def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
     """Write down, line by line, what the daemon would find.
 
     Args:
@@ -47,18 +47,18 @@ def check(settings: Settings, immich: Immich, out: TextIO) -> bool:
         zone = local_zone()
         out.write(f"Local time   {datetime.now(zone):%a %H:%M}, zone {zone}\n")
     began = time.monotonic()
-    snapshot = immich.look()
+    snapshot = immich.fetch_queues()
     took = time.monotonic() - began
     out.write(f"Looking      takes {took * 1000:.0f} ms\n\n")
     out.writelines(f"{line}\n" for line in _table(snapshot, settings))
-    warnings = [*inconsistencies(settings), *unknown(settings, frozenset(snapshot))]
+    warnings = [*conflicting_settings(settings), *unknown_queues(settings, frozenset(snapshot))]
     out.writelines(f"\n{warning}\n" for warning in warnings)
     verdict = "The daemon can do its work." if is_kept else "The daemon would run without a ledger."
     out.write(f"\n{verdict}\n")
     return is_kept
 
 
-def _told(immich: Immich) -> frozenset[str] | None:
+def _told(immich: ImmichClient) -> frozenset[str] | None:
     """Return the key's permissions if Immich tells them though it could not be worked with."""
     try:
         return immich.permissions()
@@ -67,11 +67,11 @@ def _told(immich: Immich) -> frozenset[str] | None:
 
 
 def _permissions(permissions: frozenset[str] | None, out: TextIO) -> None:
-    lines = (f"{dialect.name:<12} {_may(permissions, dialect)}\n" for dialect in (QUEUES, JOBS))
+    lines = (f"{dialect.name:<12} {_may(permissions, dialect)}\n" for dialect in APIS)
     out.writelines(lines)
 
 
-def _may(permissions: frozenset[str] | None, dialect: Dialect) -> str:
+def _may(permissions: frozenset[str] | None, dialect: QueueApi) -> str:
     needed = (dialect.read, dialect.write)
     if permissions is None:
         return f"needs {' and '.join(needed)}; which of them the key has, Immich does not tell"
@@ -87,13 +87,13 @@ def _may(permissions: frozenset[str] | None, dialect: Dialect) -> str:
 
 def _may_scan(permissions: frozenset[str] | None) -> str:
     if permissions is None:
-        return f"needs {JOBS.write}; whether the key has it, Immich does not tell"
-    if JOBS.write in JOBS.missing(permissions):
+        return f"needs {JOBS_API.write}; whether the key has it, Immich does not tell"
+    if JOBS_API.write in JOBS_API.missing(permissions):
         return (
-            f"the key lacks {JOBS.write}: without it SCAN has no effect, and all else works. In "
+            f"the key lacks {JOBS_API.write}: without it SCAN has no effect, and all else works. In "
             "Immich, under user icon > Account Settings > API Keys, give it to the key"
         )
-    return f"the key has {JOBS.write}"
+    return f"the key has {JOBS_API.write}"
 
 
 def _data_dir(folder: Path, out: TextIO) -> bool:

@@ -15,20 +15,20 @@ from functools import partial
 from typing import IO, Final
 
 from immich_job_daemon import __version__
-from immich_job_daemon.base.clock import Alarm, StopRequested
+from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.base.logging import NOTICE, set_up
-from immich_job_daemon.config.schema import Settings, SettingsError, read_options, read_settings
+from immich_job_daemon.config.schema import SettingsError, read_options, read_settings
 from immich_job_daemon.daemon import find_server
-from immich_job_daemon.daemon.dry_run import OnlyRead, Rehearsal
-from immich_job_daemon.daemon.ledger import Kept, Ledger
-from immich_job_daemon.daemon.loop import SLACK, Daemon, taken_up
-from immich_job_daemon.immich.client import Immich
-from immich_job_daemon.immich.server import Server
+from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
+from immich_job_daemon.daemon.ledger import Ledger, StateStore
+from immich_job_daemon.daemon.loop import LIVENESS_SLACK, Daemon, load_state
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.client import ImmichClient, ImmichServer
 from immich_job_daemon.immich.transport import HttpTransport
-from immich_job_daemon.scheduler.state import Memory
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.model.settings import Settings
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 
 OK: Final = 0
 FAILED: Final = 1
@@ -110,8 +110,8 @@ def _stdin() -> IO[bytes] | None:
     return open(0, "rb", buffering=0, closefd=False) if sys.stdin else None
 
 
-def _immich(settings: Settings) -> Immich:
-    return Immich(HttpTransport(settings.immich_url, settings.api_key.reveal()))
+def _immich(settings: Settings) -> ImmichClient:
+    return ImmichClient(HttpTransport(settings.immich_url, settings.api_key.reveal()))
 
 
 def _found(settings: Settings) -> Settings:
@@ -128,9 +128,9 @@ def _ended(error: ImmichError) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     # Signals count from here on: a container may be stopped while it is still starting.
-    with Alarm() as alarm:
+    with SystemClock() as alarm:
         try:
-            settings = alarm.interruptibly(partial(_settings, given))
+            settings = alarm.run_interruptibly(partial(_settings, given))
         except StopRequested:
             log.info("Stopped.")
             return OK
@@ -147,50 +147,50 @@ def _run(given: argparse.Namespace) -> int:
                 "DRY_RUN is set: all is decided and shown as if it were so, and nothing is sent to "
                 "Immich.",
             )
-        due = alarm.monotonic() + SLACK
-        before = Status(settings.max_concurrent_jobs, due=due, is_rehearsal=settings.dry_run)
-        board = Board(before, alarm.wake)
-        with _serving(board, settings), _linked(board, settings):
-            return _run_seen(settings, alarm, board)
+        due = alarm.monotonic() + LIVENESS_SLACK
+        before = Status(settings.max_concurrent_jobs, due=due, is_dry_run=settings.dry_run)
+        hub = StatusHub(before, alarm.wake)
+        with _serving(hub, settings), _linked(hub, settings):
+            return _run_seen(settings, alarm, hub)
 
 
-def _serving(board: Board, settings: Settings) -> AbstractContextManager[object]:
+def _serving(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
     """Return the context in which the board can be seen at the ports, if any are wanted."""
     if not settings.status_port and not settings.ui_port:
         return nullcontext()
     from immich_job_daemon.web.serving import serving  # noqa: PLC0415 - it takes a while to load
 
     is_add_on = "SUPERVISOR_TOKEN" in os.environ
-    return serving(board, settings, behind_ingress=is_add_on)
+    return serving(hub, settings, behind_ingress=is_add_on)
 
 
-def _linked(board: Board, settings: Settings) -> AbstractContextManager[object]:
+def _linked(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
     """Return the context in which Home Assistant sees the board, if there may be a broker."""
     token = os.environ.get("SUPERVISOR_TOKEN", "")
     if settings.mqtt_url is None and not token:
         return nullcontext()
     from immich_job_daemon.mqtt.serving import linked  # noqa: PLC0415 - the same
 
-    return linked(board, settings, token)
+    return linked(hub, settings, token)
 
 
-def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
+def _run_seen(settings: Settings, alarm: SystemClock, hub: StatusHub) -> int:
     """Find Immich and run its queues, with everything shown on the board."""
     ledger = _ledger(settings)
-    memory = taken_up(ledger, settings)
-    board.publish(replace(board.status, instance=memory.instance))
+    state = load_state(ledger, settings)
+    hub.publish(replace(hub.status, instance=state.instance))
 
     def tell(text: str, delay: float) -> None:
-        before = board.status.problem
+        before = hub.status.problem
         since = alarm.time() if before is None else before.since
-        problem = Problem(Trouble.SEARCHING, text, since)
-        due = alarm.monotonic() + delay + SLACK
-        board.publish(replace(board.status, problem=problem, due=due))
+        problem = Problem(ProblemKind.SEARCHING, text, since)
+        due = alarm.monotonic() + delay + LIVENESS_SLACK
+        hub.publish(replace(hub.status, problem=problem, due=due))
 
     try:
         url = settings.immich_url or find_server.wait_for(settings.data_dir, alarm, tell=tell)
     except StopRequested:
-        _release_unfound(settings, alarm, ledger, memory)
+        _release_unfound(settings, alarm, ledger, state)
         log.info("Stopped.")
         return OK
     immich = _immich(replace(settings, immich_url=url))
@@ -200,9 +200,9 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
             _server(settings, immich),
             ledger,
             alarm,
-            publish=board.publish,
-            wishes=board.take,
-            memory=memory,
+            publish=hub.publish,
+            take_changes=hub.take_changes,
+            state=state,
         ).run()
     except ImmichError as error:
         return _ended(error)
@@ -212,24 +212,26 @@ def _run_seen(settings: Settings, alarm: Alarm, board: Board) -> int:
     return OK
 
 
-def _ledger(settings: Settings) -> Kept:
+def _ledger(settings: Settings) -> StateStore:
     """Return the ledger of a daemon: with DRY_RUN nothing is written there."""
     ledger = Ledger(settings.data_dir)
-    return OnlyRead(ledger) if settings.dry_run else ledger
+    return ReadOnlyStore(ledger) if settings.dry_run else ledger
 
 
-def _server(settings: Settings, immich: Immich) -> Server:
+def _server(settings: Settings, immich: ImmichClient) -> ImmichServer:
     """Return the server of a daemon: with DRY_RUN nothing is changed there."""
-    return Rehearsal(immich) if settings.dry_run else immich
+    return DryRunServer(immich) if settings.dry_run else immich
 
 
-def _release_unfound(settings: Settings, alarm: Alarm, ledger: Kept, memory: Memory) -> None:
+def _release_unfound(
+    settings: Settings, alarm: SystemClock, ledger: StateStore, state: DaemonState
+) -> None:
     """Resume what an earlier run left held, though Immich was not found: the last place may do."""
     if settings.dry_run:
         return
-    url = find_server.recall(settings.data_dir) or find_server.PLACES[0]
+    url = find_server.recall(settings.data_dir) or find_server.USUAL_ADDRESSES[0]
     with closing(_immich(replace(settings, immich_url=url))) as immich:
-        Daemon(settings, immich, ledger, alarm, memory=memory).stop()
+        Daemon(settings, immich, ledger, alarm, state=state).stop()
 
 
 def _check(given: argparse.Namespace) -> int:

@@ -1,16 +1,18 @@
 """The command ``release``: resume what a dead or removed daemon left paused."""
 
+from dataclasses import replace
 from typing import Final, TextIO
 
-from immich_job_daemon.daemon.ledger import Kept
-from immich_job_daemon.immich.client import Immich
-from immich_job_daemon.scheduler.state import Memory, after_release
+from immich_job_daemon.daemon.ledger import StateStore
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.client import ImmichClient
+from immich_job_daemon.scheduler.state import after_release
 
 WITHIN: Final = 15.0
 """Seconds for all of it: unlike at the daemon's own end, nobody is about to kill us."""
 
 
-def release(immich: Immich, ledger: Kept, out: TextIO, *, every: bool) -> bool:
+def release(immich: ImmichClient, ledger: StateStore, out: TextIO, *, every: bool) -> bool:
     """Resume the queues that the ledger says are held, or every paused one.
 
     Args:
@@ -26,17 +28,18 @@ def release(immich: Immich, ledger: Kept, out: TextIO, *, every: bool) -> bool:
         ImmichError: nothing could be asked for at all.
     """
     kept = ledger.load()
-    memory = kept or Memory()
-    snapshot = immich.look()
+    state = (kept or DaemonState()).scheduler
+    snapshot = immich.fetch_queues()
     paused = {name for name, queue in snapshot.items() if queue.is_paused}
-    names = sorted(paused if every else paused & memory.held)
+    names = sorted(paused if every else paused & state.paused_by_daemon)
     results = immich.resume_all(names, within=WITHIN)
     failed = {name: error for name, error in results.items() if error is not None}
     out.writelines(f"{name}: {failed.get(name) or 'resumed'}\n" for name in names)
     released = frozenset(snapshot) - paused | (frozenset(names) - failed.keys())
     if kept is not None:
         # Without one none is begun: there is nothing to remember.
-        ledger.save(after_release(memory, released | (memory.held - snapshot.keys()), now=0.0))
+        gone = state.paused_by_daemon - snapshot.keys()
+        ledger.save(replace(kept, scheduler=after_release(state, released | gone, now=0.0)))
     if failed:
         out.write("Some queues may still be paused: try again.\n")
         return False

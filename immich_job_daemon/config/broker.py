@@ -6,42 +6,19 @@ Broker(host='192.168.1.5', port=1883, username='ha', password=Secret(hidden), is
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import voluptuous as vol
 
 from immich_job_daemon.base.redaction import Secret
+from immich_job_daemon.model.settings import Broker
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 """Where a broker listens if nothing else is said, by the scheme of its address."""
 
 LONGEST: Final = 2048
 _LARGEST_PORT: Final = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """A broker, and who the daemon is there.
-
-    Attributes:
-        host: its name or IP address.
-        port: where it listens.
-        username: empty: nobody in particular.
-        password: belongs to the username.
-        is_encrypted: whether it speaks TLS; its certificate is verified then.
-    """
-
-    host: str
-    port: int
-    username: str = ""
-    password: Secret = field(default_factory=lambda: Secret(""))
-    is_encrypted: bool = False
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 def broker_or_nothing(value: object) -> Broker | None:

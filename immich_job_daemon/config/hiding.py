@@ -7,6 +7,7 @@ from typing import Final
 from immich_job_daemon.base.redaction import redactor
 from immich_job_daemon.config import parsers
 from immich_job_daemon.config.broker import passwords_in
+from immich_job_daemon.model.settings import MIN_PASSWORD_LENGTH
 
 SECRETS: Final = frozenset({"API_KEY", "UI_PASSWORD", "MQTT_URL"})
 """The settings whose values are never shown."""
@@ -21,14 +22,12 @@ class Hiding:
             return [text.strip() for text in texts if not parsers.is_unset(text)]
 
         # What is too short to be a password may stand anywhere by chance.
-        passwords = (
-            text for text in given("UI_PASSWORD") if len(text) >= parsers.SHORTEST_PASSWORD
-        )
+        passwords = (text for text in given("UI_PASSWORD") if len(text) >= MIN_PASSWORD_LENGTH)
         of_broker = (
             password
             for address in given("MQTT_URL")
             for password in passwords_in(address)
-            if len(password) >= parsers.SHORTEST_PASSWORD
+            if len(password) >= MIN_PASSWORD_LENGTH
         )
         self._secrets = {
             "holds the API key": redactor(*given("API_KEY")),

@@ -15,8 +15,10 @@ import tempora
 import voluptuous as vol
 
 from immich_job_daemon.base.redaction import Secret
+from immich_job_daemon.base.text import one_line
+from immich_job_daemon.model.queue import is_queue_name
+from immich_job_daemon.model.settings import MIN_PASSWORD_LENGTH
 
-SHORTEST_PASSWORD: Final = 8
 _LARGEST_PORT: Final = 65535
 _LONGEST_NUMBER: Final = 64
 _LONGEST_ADDRESS: Final = 2048
@@ -26,7 +28,6 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]+(\.0+)?")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _DURATION: Final = re.compile(r"([0-9]+(\.[0-9]+)? ?[a-zA-Z]+(, ?| )?)+(?<![, ])")
 _BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-_QUEUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ItemsInvalid(vol.Invalid):
@@ -52,8 +53,7 @@ def show(value: object) -> str:
     >>> print(show("two\nlines"))
     'two\nlines'
     """
-    written = _written(value)
-    return written if len(written) <= _SHOWN else f"{written[: _SHOWN - 3]}..."
+    return one_line(_written(value), longest=_SHOWN)
 
 
 def texts_in(value: object) -> Iterator[str]:
@@ -201,7 +201,7 @@ def queue_names(value: object) -> tuple[str, ...]:
     names: list[str] = []
     wrong: list[object] = []
     for item in _items(value):
-        if isinstance(item, str) and _QUEUE.fullmatch(item.strip()):
+        if isinstance(item, str) and is_queue_name(item.strip()):
             names.append(item.strip())
         else:
             wrong.append(item)
@@ -254,7 +254,7 @@ def password_or_nothing(value: object) -> Secret:
     password = text(value)
     if not password.isprintable():
         raise vol.Invalid("holds a line break or another character that cannot be seen")
-    if 0 < len(password) < SHORTEST_PASSWORD:
+    if 0 < len(password) < MIN_PASSWORD_LENGTH:
         raise vol.Invalid("is too short")
     return Secret(password)
 

@@ -12,7 +12,7 @@ from typing import Final
 import voluptuous as vol
 
 from immich_job_daemon.config import parsers
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import DAILY, DAYS, Window
 
 ALL: Final = "all"

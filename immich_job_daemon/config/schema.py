@@ -1,6 +1,5 @@
 """The settings: what there is, where the values come from, and how an error in one reads."""
 
-import enum
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,34 +9,12 @@ from typing import IO, Any, Final
 import voluptuous as vol
 
 from immich_job_daemon.base.logging import LEVELS
-from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.config import parsers, schedule_parser
-from immich_job_daemon.config.broker import Broker, broker_or_nothing
+from immich_job_daemon.config.broker import broker_or_nothing
 from immich_job_daemon.config.hiding import SECRETS, Hiding
-from immich_job_daemon.config.warnings import inconsistencies
+from immich_job_daemon.config.warnings import conflicting_settings
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
-from immich_job_daemon.model.scan import Scan
-from immich_job_daemon.model.windows import Window
-
-__all__ = [
-    "SCHEMA",
-    "SETTINGS",
-    "OnExit",
-    "Secret",
-    "Setting",
-    "Settings",
-    "SettingsError",
-    "read_options",
-    "read_settings",
-]
-
-
-class OnExit(enum.Enum):
-    """What becomes of the held queues when the daemon stops."""
-
-    RELEASE = "release"
-    KEEP = "keep"
-
+from immich_job_daemon.model.settings import MIN_PASSWORD_LENGTH, OnExit, Settings
 
 SCHEMA: Final = vol.Schema(
     {
@@ -125,7 +102,7 @@ SCHEMA: Final = vol.Schema(
         vol.Optional(
             "UI_PASSWORD",
             default="",
-            description=f"{parsers.SHORTEST_PASSWORD} characters or more, or nothing: the page "
+            description=f"{MIN_PASSWORD_LENGTH} characters or more, or nothing: the page "
             "only shows",
         ): parsers.password_or_nothing,
         vol.Optional(
@@ -162,46 +139,6 @@ SETTINGS: Final = {
 
 _LISTS: Final = frozenset({"QUEUE_PRIORITY", "PROTECTED_QUEUES", "SCHEDULE", "EXCLUSIVE"})
 _LARGEST: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the daemon is asked to do, read and checked.
-
-    ``poll_interval`` is in seconds. An empty ``immich_url`` says: look for it. A port that is 0
-    is not opened. Without a ``ui_password`` nobody can change anything on the page. Without
-    an ``mqtt_url`` the daemon is in Home Assistant only where the Supervisor knows a broker.
-    """
-
-    immich_url: str
-    api_key: Secret
-    max_concurrent_jobs: int
-    poll_interval: float
-    queue_priority: tuple[str, ...]
-    protected_queues: frozenset[str]
-    unrestricted_below: int
-    schedule: tuple[Window, ...]
-    exclusive: tuple[frozenset[str], ...]
-    yield_after: float | None
-    max_wait: float | None
-    pause_above_load: float | None
-    scan: Scan | None
-    dry_run: bool
-    on_exit: OnExit
-    log_level: str
-    status_port: int
-    ui_port: int
-    ui_password: Secret
-    mqtt_url: Broker | None
-    data_dir: Path
-
-    @property
-    def secrets(self) -> list[str]:
-        """What must never be written anywhere."""
-        broker = self.mqtt_url.password.reveal() if self.mqtt_url else ""
-        # A broker's password may be a word that stands anywhere by chance.
-        told = [broker] if len(broker) >= parsers.SHORTEST_PASSWORD else []
-        return [self.api_key.reveal(), self.ui_password.reveal(), *told]
 
 
 class SettingsError(Exception):
@@ -244,7 +181,7 @@ def read_settings(
         f"QUEUE_PRIORITY: {name} is in PROTECTED_QUEUES too, which wins, ignored" for name in both
     ]
     unordered = without_effect if "QUEUE_PRIORITY" in given else []
-    return settings, [*unknown, *unordered, *inconsistencies(settings)]
+    return settings, [*unknown, *unordered, *conflicting_settings(settings)]
 
 
 def read_options(source: str, stdin: IO[bytes] | None) -> dict[str, object]:

@@ -1,36 +1,11 @@
 """Settings that are valid each for itself and make no sense together, or with this Immich."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
-from immich_job_daemon.model.windows import Window
-
-
-class Planned(Protocol):
-    """The settings that name queues."""
-
-    @property
-    def queue_priority(self) -> tuple[str, ...]:
-        """See Settings."""
-        ...
-
-    @property
-    def protected_queues(self) -> frozenset[str]:
-        """See Settings."""
-        ...
-
-    @property
-    def schedule(self) -> tuple[Window, ...]:
-        """See Settings."""
-        ...
-
-    @property
-    def exclusive(self) -> tuple[frozenset[str], ...]:
-        """See Settings."""
-        ...
+from immich_job_daemon.model.settings import Settings
 
 
-def inconsistencies(settings: Planned) -> Iterator[str]:
+def conflicting_settings(settings: Settings) -> Iterator[str]:
     """Yield a warning, one line each, for what has no effect beside another setting."""
     protected = settings.protected_queues
     scheduled = {name for window in settings.schedule for name in window.queues or ()}
@@ -47,7 +22,7 @@ def inconsistencies(settings: Planned) -> Iterator[str]:
             )
 
 
-def unknown(settings: Planned, names: frozenset[str]) -> Iterator[str]:
+def unknown_queues(settings: Settings, names: frozenset[str]) -> Iterator[str]:
     """Yield a warning, one line each, for every queue that is named and that Immich has not.
 
     Args:

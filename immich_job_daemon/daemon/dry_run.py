@@ -1,7 +1,8 @@
-"""DRY_RUN: everything is decided and shown, and no command is sent.
+"""DRY_RUN: the daemon decides and shows everything, and sends no command.
 
-What is decided next depends on what came of the commands before. So they are carried out in
-pretence: whether a queue is paused is what the daemon would have made of it, all else is real.
+Each decision depends on the responses to the commands before it. So the commands are simulated:
+whether a queue is paused is what the daemon's commands would have made of it; everything else is
+what Immich reports.
 """
 
 import logging
@@ -9,85 +10,85 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from immich_job_daemon.base.errors import ImmichError
-from immich_job_daemon.daemon.ledger import Kept
-from immich_job_daemon.immich.server import Connected, Server
+from immich_job_daemon.daemon.ledger import StateStore
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.client import Connection, ImmichServer
 from immich_job_daemon.model.queue import Queue, Snapshot
-from immich_job_daemon.scheduler.state import Memory
 
 log = logging.getLogger(__name__)
 
 
-class Rehearsal:
-    """A server that is looked at and not touched.
+class DryRunServer:
+    """A server that is polled but never changed.
 
     Args:
         server: the real one.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ImmichServer) -> None:
         self._server = server
-        self._seen: dict[str, Queue] = {}
+        self._polled: dict[str, Queue] = {}
         self._paused: dict[str, bool] = {}
 
-    def connect(self) -> Connected:
-        """Find out how to speak to the server."""
+    def connect(self) -> Connection:
+        """Connect to the real server."""
         return self._server.connect()
 
-    def tell_version(self) -> str:
+    def fetch_version(self) -> str:
         """Return Immich's version."""
-        return self._server.tell_version()
+        return self._server.fetch_version()
 
-    def look(self) -> Snapshot:
-        """Return every queue, paused or open as the daemon would have made it."""
-        self._seen = dict(self._server.look())
-        return {name: self._pretended(name) for name in self._seen}
+    def fetch_queues(self) -> Snapshot:
+        """Return every queue, paused or open as the simulated commands left it."""
+        self._polled = dict(self._server.fetch_queues())
+        return {name: self._simulated(name) for name in self._polled}
 
     def pause(self, name: str) -> Queue:
-        """Pretend to pause a queue."""
+        """Simulate pausing a queue."""
         self._paused[name] = True
-        return self._pretended(name)
+        return self._simulated(name)
 
     def resume(self, name: str) -> Queue:
-        """Pretend to resume a queue."""
+        """Simulate resuming a queue."""
         self._paused[name] = False
-        return self._pretended(name)
+        return self._simulated(name)
 
     def start(self, name: str) -> Queue:
-        """Pretend to let a queue look for what is missing: nothing is."""
-        return self._pretended(name)
+        """Simulate a scan that finds nothing."""
+        return self._simulated(name)
 
     def resume_all(
         self, names: Iterable[str], *, within: float
     ) -> Mapping[str, ImmichError | None]:
-        """Pretend to resume queues."""
+        """Simulate resuming queues."""
         del within
         return dict.fromkeys(names)
 
-    def _pretended(self, name: str) -> Queue:
-        queue = self._seen[name]
+    def _simulated(self, name: str) -> Queue:
+        queue = self._polled[name]
         return replace(queue, is_paused=self._paused.get(name, queue.is_paused))
 
 
-class OnlyRead:
-    """A ledger from which is read and into which nothing is written.
+class ReadOnlyStore:
+    """A store that is only read: the next real run must not take a simulated state for true.
 
     Args:
-        ledger: the real one.
+        store: the real one.
     """
 
-    def __init__(self, ledger: Kept) -> None:
-        self._ledger = ledger
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
 
-    def load(self) -> Memory | None:
-        """Return what was kept, and say what an earlier run left paused."""
-        memory = self._ledger.load()
-        if memory is not None and memory.held:
+    def load(self) -> DaemonState | None:
+        """Return the saved state; log which queues the previous run left paused."""
+        state = self._store.load()
+        if state is not None and state.scheduler.paused_by_daemon:
             log.warning(
-                "An earlier run left paused, and a rehearsal resumes nothing: %s. To resume them, "
-                "run the command `release`.",
-                ", ".join(sorted(memory.held)),
+                "An earlier run left these queues paused, and a dry run resumes nothing: %s. To "
+                "resume them, run the command `release`.",
+                ", ".join(sorted(state.scheduler.paused_by_daemon)),
             )
-        return memory
+        return state
 
-    def save(self, memory: Memory) -> None:
-        """Keep nothing: what is pretended must not be taken for true by the next run."""
+    def save(self, state: DaemonState) -> None:
+        """Save nothing."""

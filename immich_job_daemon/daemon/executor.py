@@ -1,4 +1,4 @@
-"""Commands on their way to Immich: each is sent once, and its answer is taken in."""
+"""Sends the commands of a decision and works their responses into the snapshot and the state."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,74 +14,80 @@ from immich_job_daemon.base.errors import (
     RefusedError,
     UnreachableError,
 )
-from immich_job_daemon.daemon.status_builder import Recorder
+from immich_job_daemon.daemon.status_builder import StatusBuilder
+from immich_job_daemon.immich.client import ImmichServer
 from immich_job_daemon.immich.responses import NoSuchApiError
-from immich_job_daemon.immich.server import Server
 from immich_job_daemon.model.queue import Queue, Snapshot
-from immich_job_daemon.scheduler import state
-from immich_job_daemon.scheduler.decision import Action, Command
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.model.reason import Action
+from immich_job_daemon.scheduler.decision import Command
+from immich_job_daemon.scheduler.state import (
+    SchedulerState,
+    after_refused_pause,
+    after_refused_start,
+    after_unconfirmed_pause,
+    after_unsent,
+)
 
-ANSWER_WITHIN: Final = 0.5
-"""Seconds that Immich gets to answer a command that is under way when the daemon is to stop.
+RESPONSE_GRACE: Final = 0.5
+"""Seconds that Immich gets to answer a command that is in flight when the daemon is stopped.
 
-A pause whose answer nobody waits for could take effect after the queue was resumed for the end. In
-this time nearly every answer is there (in the median after 6 ms, seen on Immich 3.1.0).
+A pause whose response is not awaited could take effect after the final resume of its queue. Within
+this time nearly every response arrives (median 6 ms, measured on Immich 3.1.0).
 """
 
 log = logging.getLogger(__name__)
 
 
-class Sending:
-    """The commands of one decision.
+class Executor:
+    """Sends the commands of one decision.
 
     Args:
         server: the Immich server.
         clock: the time.
-        recorder: takes note of each answer and of each failure.
-        snapshot: what the decision was made on.
-        memory: what is remembered with it.
-        answered: called after each answer with the present time.
+        status_builder: counts responses and failures.
+        snapshot: what the decision was based on.
+        state: the state that the decision returned.
+        answered: called after each response with the current time.
 
     Attributes:
-        snapshot: the same with the answers so far in it.
-        memory: the same with what the answers mean; it holds where ``send`` was interrupted too.
-        failure: what went wrong first, None if nothing did that keeps the round from being well.
+        snapshot: the snapshot with the responses so far in it.
+        state: the state with what the responses mean; valid also if ``execute`` was interrupted.
+        failure: the first error, None if there was none.
     """
 
-    def __init__(  # noqa: PLR0913 - what a command is sent with, and what it is sent for
+    def __init__(  # noqa: PLR0913 - what sends a command, and what its response goes into
         self,
-        server: Server,
+        server: ImmichServer,
         clock: Clock,
-        recorder: Recorder,
+        status_builder: StatusBuilder,
         *,
         snapshot: Snapshot,
-        memory: Memory,
+        state: SchedulerState,
         answered: Callable[[float], None],
     ) -> None:
         self._server = server
         self._clock = clock
-        self._recorder = recorder
+        self._status_builder = status_builder
         self._answered = answered
         self.snapshot = snapshot
-        self.memory = memory
+        self.state = state
         self.failure: ImmichError | None = None
 
-    def send(self, commands: Sequence[Command]) -> None:
-        """Send the commands in their order.
+    def execute(self, commands: Sequence[Command]) -> None:
+        """Send the commands in order.
 
-        One that fails does not keep the others from being sent: they do not build on it, and what
-        was to be resumed keeps its slot. After no answer at all nothing more is sent.
+        If one fails, the rest are still sent: they do not depend on it, and a queue that was to be
+        resumed keeps its slot. If Immich does not answer at all, nothing more is sent.
 
         Raises:
-            StopRequested: the daemon is to end; nothing more is sent.
+            StopRequested: the daemon is stopping; nothing more is sent.
         """
         for sent, command in enumerate(commands, start=1):
             try:
-                queue = self._act(command)
+                queue = self._send(command)
             except UnreachableError as error:
                 unsent = [command.queue for command in commands[sent:]]
-                self.memory = state.after_unsent(self.memory, unsent, self.snapshot)
+                self.state = after_unsent(self.state, unsent, self.snapshot)
                 self._failed(error)
                 return
             except ImmichError as error:
@@ -93,33 +99,31 @@ class Sending:
         self.failure = self.failure or error
 
     def _refused(self, command: Command, error: ImmichError) -> None:
-        """Take note of what Immich says instead of doing what it was asked for."""
-        is_no = isinstance(error, RefusedError | PermissionMissingError | NoSuchApiError)
-        if is_no and command.action is Action.START:
-            self._not_started(command.queue, error)
+        is_refusal = isinstance(error, RefusedError | PermissionMissingError | NoSuchApiError)
+        if is_refusal and command.action is Action.START:
+            self._scan_refused(command.queue, error)
         elif isinstance(error, RefusedError) and command.action is Action.PAUSE:
             log.warning("Immich refuses to pause %s, so it is left alone: %s", command.queue, error)
-            self.memory = state.after_refusal(self.memory, command.queue)
+            self.state = after_refused_pause(self.state, command.queue)
         else:
             self._failed(error)
 
-    def _not_started(self, name: str, error: ImmichError) -> None:
-        """Take note that a queue does not look for what is missing."""
+    def _scan_refused(self, name: str, error: ImmichError) -> None:
         is_running = isinstance(error, AlreadyRunningError)
         if isinstance(error, PermissionMissingError | NoSuchApiError):
-            log.warning("SCAN has no effect: %s. All else works without.", error)
-            self.memory = replace(self.memory, cannot_scan=True)
+            log.warning("SCAN has no effect: %s. Everything else works without it.", error)
+            self.state = replace(self.state, cannot_scan=True)
         elif not is_running:
-            log.warning("%s is not asked to look for what is missing: %s", name, error)
-        self.memory = state.after_refused_start(self.memory, name, is_running=is_running)
+            log.warning("%s is not scanned for missing files: %s", name, error)
+        self.state = after_refused_start(self.state, name, is_running=is_running)
         if is_running:
-            # Who says that something runs knows better than the look before.
+            # This response is newer than the poll, which saw nothing running.
             queue = replace(self.snapshot[name], active=1)
             self.snapshot = {**self.snapshot, name: queue}
 
-    def _act(self, command: Command) -> Queue:
-        """Send one command and return the answer; a pause without one may still take effect."""
-        act = {
+    def _send(self, command: Command) -> Queue:
+        """Send one command and return the queue as the response shows it."""
+        send = {
             Action.PAUSE: self._server.pause,
             Action.RESUME: self._server.resume,
             Action.START: self._server.start,
@@ -128,17 +132,19 @@ class Sending:
         log.log(level, "%s %s", command.action, command.queue)
         began = self._clock.monotonic()
         try:
-            queue = self._clock.interruptibly(partial(act, command.queue), grace=ANSWER_WITHIN)
+            queue = self._clock.run_interruptibly(
+                partial(send, command.queue), grace=RESPONSE_GRACE
+            )
         except (ImmichError, StopRequested) as error:
             if isinstance(error, ImmichError):
-                self._recorder.failed(error)
+                self._status_builder.failed(error)
             if command.action is Action.PAUSE and not isinstance(error, RefusedError):
-                self.memory = state.after_unclear_pause(
-                    self.memory, command.queue, self._clock.monotonic()
-                )
+                # Without a response the pause may still take effect.
+                now = self._clock.monotonic()
+                self.state = after_unconfirmed_pause(self.state, command.queue, now)
             raise
         now = self._clock.monotonic()
         has_work = queue.backlog > 0 or queue.is_busy
-        self._recorder.answered(command.action, now - began, now, has_work=has_work)
+        self._status_builder.answered(command.action, now - began, now, has_work=has_work)
         self._answered(now)
         return queue

@@ -19,7 +19,7 @@ from immich_job_daemon.base.errors import NotImmichError, UnreachableError
 from immich_job_daemon.config import parsers
 from immich_job_daemon.immich.transport import HttpTransport
 
-PLACES: Final = (
+USUAL_ADDRESSES: Final = (
     "http://127.0.0.1:2283",
     "http://db21ed7f-immich:8080",
     "http://db21ed7f-immich-noml:8080",
@@ -35,7 +35,7 @@ PLACES: Final = (
 variants; the machine below Home Assistant as its add-ons see it; Immich's own name in its
 docker-compose file."""
 
-NAME_OF_FILE: Final = "server.json"
+FILE_NAME: Final = "server.json"
 MOST_BYTES: Final = 4096
 ASK_FOR: Final = 2.0
 """Seconds that one place gets to answer: all of them are on the same machine or next to it."""
@@ -47,7 +47,7 @@ _REMEMBERED: Final = vol.Schema({vol.Required("url"): parsers.address}, extra=vo
 log = logging.getLogger(__name__)
 
 
-def answers_pong(url: str) -> bool:
+def is_immich(url: str) -> bool:
     """Return whether Immich answers at this address; nothing else is told apart."""
     transport = HttpTransport(url, "", connect_timeout=ASK_FOR, read_timeout=ASK_FOR)
     try:
@@ -63,8 +63,8 @@ def answers_pong(url: str) -> bool:
 def find(
     folder: Path,
     *,
-    places: Iterable[str] = PLACES,
-    is_immich: Callable[[str], bool] = answers_pong,
+    places: Iterable[str] = USUAL_ADDRESSES,
+    is_immich: Callable[[str], bool] = is_immich,
 ) -> str:
     """Return the address of the first place at which Immich answers, and remember it.
 
@@ -112,7 +112,7 @@ def wait_for(
     delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
     while True:
         try:
-            return clock.interruptibly(partial(look, folder))
+            return clock.run_interruptibly(partial(look, folder))
         except NotImmichError as error:
             delay = next(delays)
             log.warning("%s. Trying again in %d s.", error, delay)
@@ -123,7 +123,7 @@ def wait_for(
 def recall(folder: Path) -> str | None:
     """Return the address that answered the last time, None if that is not known."""
     try:
-        with (folder / NAME_OF_FILE).open("rb") as file:
+        with (folder / FILE_NAME).open("rb") as file:
             found = _REMEMBERED(json.loads(file.read(MOST_BYTES)))
     except (OSError, ValueError, RecursionError, vol.Invalid):
         # It is only a shortcut: without it all the places are asked.
@@ -132,10 +132,10 @@ def recall(folder: Path) -> str | None:
 
 
 def _remember(folder: Path, url: str) -> None:
-    new = folder / f"{NAME_OF_FILE}.new"
+    new = folder / f"{FILE_NAME}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         new.write_text(json.dumps({"url": url}))
-        new.replace(folder / NAME_OF_FILE)
+        new.replace(folder / FILE_NAME)
     except OSError as error:
         log.debug("Where Immich is cannot be remembered (%s).", error.strerror or error)

@@ -1,20 +1,22 @@
-"""The ledger: the little that must survive the daemon, in one file of DATA_DIR.
+"""The ledger: the state that survives the daemon, as one JSON file in DATA_DIR.
 
-It says which queues the daemon holds paused, which somebody else paused, who has the slots,
-whether the limit is on, what a person asks for, and how fast queues are drained. It is written
-before a pause is sent, so that a crash at any point leaves no queue paused that nobody answers for.
+It is written before a pause is sent, so that after a crash at any point the next run knows every
+queue that the daemon may have paused.
 """
 
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import voluptuous as vol
 
-from immich_job_daemon.forecast import estimate
-from immich_job_daemon.forecast.estimate import Rates
+from immich_job_daemon.base.files import write_atomically
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.forecast import storage
+from immich_job_daemon.forecast.rates import Rates
 from immich_job_daemon.model.controls import (
     Change,
     ChangeError,
@@ -24,12 +26,20 @@ from immich_job_daemon.model.controls import (
     as_json,
     read_change,
 )
-from immich_job_daemon.model.scan import Progress
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.scheduler.scan import ScanProgress
+from immich_job_daemon.scheduler.state import SchedulerState
 
-NAME_OF_FILE: Final = "ledger.json"
-VERSION: Final = 1
-MOST_BYTES: Final = 1 << 20
+FILE_NAME: Final = "ledger.json"
+VERSION: Final = 2
+MAX_BYTES: Final = 1 << 20
+
+_RENAMED_IN_VERSION_2: Final = {
+    "held": "paused_by_daemon",
+    "held_by_person": "held_by_user",
+    "unsure": "unconfirmed_pauses",
+    "configured": "configured_limit",
+}
+"""Fields of version 1, which 0.1.0 wrote, by the names that they have now."""
 
 
 def _change(found: object) -> Change:
@@ -46,9 +56,9 @@ def _limit(found: object) -> int | None:
 
 def _rates(found: object) -> Rates:
     try:
-        return estimate.from_json(found)
+        return storage.from_json(found)
     except ValueError:
-        # They are learned again: no reason to forget what the daemon holds.
+        # They are learned again. Losing them is no reason to lose the paused queues as well.
         return Rates()
 
 
@@ -56,19 +66,19 @@ _NAMES = [vol.All(str, vol.Length(min=1))]
 _SCHEMA = vol.Schema(
     {
         vol.Required("version"): vol.All(int, VERSION),
-        vol.Required("held"): _NAMES,
+        vol.Required("paused_by_daemon"): _NAMES,
         vol.Required("paused_by_others"): _NAMES,
         vol.Required("slots"): _NAMES,
         vol.Required("is_limited"): bool,
-        # The first version had none of these, and was written after the first look only.
+        # The first ledgers had none of the following, and were written after the first poll only.
         vol.Optional("taken_over", default=True): bool,
-        vol.Optional("unsure", default=list): _NAMES,
+        vol.Optional("unconfirmed_pauses", default=list): _NAMES,
         vol.Optional("wanted", default=list): _NAMES,
         vol.Optional("mode", default=str(Mode.AUTOMATIC)): vol.Coerce(Mode),
         vol.Optional("limit", default=None): _limit,
         vol.Optional("instance", default=""): vol.All(str, vol.Match(r"\A[0-9a-f]{0,32}\Z")),
-        vol.Optional("configured", default=0): vol.All(int, vol.Range(min=0)),
-        vol.Optional("held_by_person", default=list): _NAMES,
+        vol.Optional("configured_limit", default=0): vol.All(int, vol.Range(min=0)),
+        vol.Optional("held_by_user", default=list): _NAMES,
         vol.Optional("undo", default=None): vol.Maybe(_change),
         vol.Optional("rates", default=dict): _rates,
         vol.Optional("scan", default=dict): {
@@ -83,174 +93,170 @@ _SCHEMA = vol.Schema(
 log = logging.getLogger(__name__)
 
 
-class Kept(Protocol):
-    """Somewhere a memory is kept."""
+class StateStore(Protocol):
+    """Where the state survives a restart."""
 
-    def load(self) -> Memory | None:
-        """Return what was kept, or None if nothing (that can be read) was."""
+    def load(self) -> DaemonState | None:
+        """Return the saved state, or None if there is none that can be read."""
         ...
 
-    def save(self, memory: Memory) -> None:
-        """Keep the memory. Never raises: the daemon works on without, and says so."""
+    def save(self, state: DaemonState) -> None:
+        """Save the state. Never raises: the daemon logs a failure and works on without."""
         ...
 
 
-def encode(memory: Memory) -> str:
-    """Return the part of the memory that survives, as the text of a ledger file."""
-    rates = estimate.to_json(memory.rates)
-    return json.dumps({**essence(memory), "rates": rates}, indent=1)
+def encode(state: DaemonState) -> str:
+    """Return the text of a ledger file with the state in it."""
+    return json.dumps({**durable_fields(state), "rates": storage.to_json(state.rates)}, indent=1)
 
 
-def essence(memory: Memory) -> dict[str, object]:
-    """Return what makes it worth to write the memory again: all that survives but the rates.
+def durable_fields(state: DaemonState) -> dict[str, object]:
+    """Return all fields of a ledger but the rates.
 
-    They change with every look, and are written along with the rest.
+    A change in one of them is worth a write. The rates change with every poll, so they are only
+    written along.
     """
-    controls = memory.controls
+    scheduler = state.scheduler
+    controls = scheduler.controls
     return {
         "version": VERSION,
-        "taken_over": memory.taken_over,
-        "held": sorted(memory.held),
-        "paused_by_others": sorted(memory.paused_by_others),
-        "slots": memory.slots,
-        "is_limited": memory.is_limited,
-        "unsure": sorted(memory.unsure),
-        "wanted": sorted(memory.wanted),
+        "taken_over": scheduler.taken_over,
+        "paused_by_daemon": sorted(scheduler.paused_by_daemon),
+        "paused_by_others": sorted(scheduler.paused_by_others),
+        "slots": scheduler.slots,
+        "is_limited": scheduler.is_limited,
+        "unconfirmed_pauses": sorted(scheduler.unconfirmed_pauses),
+        "wanted": sorted(scheduler.wanted),
         "mode": str(controls.mode),
         "limit": controls.limit,
-        "instance": memory.instance,
-        "configured": memory.configured,
-        "held_by_person": sorted(controls.held),
-        "undo": None if memory.undo is None else as_json(memory.undo),
+        "instance": state.instance,
+        "configured_limit": state.configured_limit,
+        "held_by_user": sorted(controls.held_by_user),
+        "undo": None if state.undo is None else as_json(state.undo),
         "scan": {
-            "began": memory.scan.began,
-            "asked": sorted(memory.scan.asked),
-            "latest": memory.scan.latest,
+            "began": scheduler.scan.began,
+            "asked": sorted(scheduler.scan.asked),
+            "latest": scheduler.scan.latest,
         },
     }
 
 
-def decode(text: str) -> Memory:
-    """Return the memory that a ledger file's text stands for.
+def decode(text: str) -> DaemonState:
+    """Return the state in the text of a ledger file.
 
     Raises:
-        ValueError: the text is no ledger of this version.
+        ValueError: the text is no ledger of a known version.
 
-    >>> decode(encode(Memory(held=frozenset({"ocr"}), slots=("library",)))).slots
-    ('library',)
+    >>> state = DaemonState(SchedulerState(paused_by_daemon=frozenset({"ocr"})))
+    >>> sorted(decode(encode(state)).scheduler.paused_by_daemon)
+    ['ocr']
     """
     try:
-        kept = _SCHEMA(json.loads(text))
+        fields = _SCHEMA(_upgraded(json.loads(text)))
     except (vol.Invalid, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return Memory(
-        taken_over=kept["taken_over"],
-        is_limited=kept["is_limited"],
-        held=frozenset(kept["held"]),
-        paused_by_others=frozenset(kept["paused_by_others"]),
-        slots=tuple(dict.fromkeys(kept["slots"])),
-        # When each of them was asked for, an earlier run's clock would have to tell.
-        unsure=dict.fromkeys(kept["unsure"], 0.0),
-        wanted=frozenset(kept["wanted"]),
-        controls=Controls(kept["mode"], kept["limit"], frozenset(kept["held_by_person"])),
-        instance=kept["instance"],
-        configured=kept["configured"],
-        undo=kept["undo"],
-        rates=kept["rates"],
-        scan=Progress(
-            kept["scan"]["began"], frozenset(kept["scan"]["asked"]), kept["scan"]["latest"]
-        ),
+    scan = fields["scan"]
+    scheduler = SchedulerState(
+        taken_over=fields["taken_over"],
+        is_limited=fields["is_limited"],
+        paused_by_daemon=frozenset(fields["paused_by_daemon"]),
+        paused_by_others=frozenset(fields["paused_by_others"]),
+        slots=tuple(dict.fromkeys(fields["slots"])),
+        # The times were those of the previous run's clock; `restored` sets new ones.
+        unconfirmed_pauses=dict.fromkeys(fields["unconfirmed_pauses"], 0.0),
+        wanted=frozenset(fields["wanted"]),
+        controls=Controls(fields["mode"], fields["limit"], frozenset(fields["held_by_user"])),
+        scan=ScanProgress(scan["began"], frozenset(scan["asked"]), scan["latest"]),
+    )
+    return DaemonState(
+        scheduler=scheduler,
+        instance=fields["instance"],
+        configured_limit=fields["configured_limit"],
+        undo=fields["undo"],
+        rates=fields["rates"],
     )
 
 
-def _state_of(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_ino, found.st_mtime_ns, found.st_size
+def _upgraded(found: object) -> object:
+    """Return the fields of a ledger with the names of the current version."""
+    if not isinstance(found, Mapping) or found.get("version") != 1:
+        return found
+    fields: dict[str, Any] = {
+        _RENAMED_IN_VERSION_2.get(name) or name: value for name, value in found.items()
+    }
+    undo = fields.get("undo")
+    if isinstance(undo, Mapping) and "wish" in undo:
+        fields["undo"] = {"queue": undo.get("queue"), "override": undo["wish"]}
+    return {**fields, "version": VERSION}
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells one written file from another."""
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class Ledger:
-    """The ledger as a file.
+    """The ledger file.
 
     Args:
-        folder: DATA_DIR; made if it does not exist.
+        folder: DATA_DIR; created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME_OF_FILE
+        self.path = folder / FILE_NAME
         self._written: tuple[dict[str, object], tuple[int, ...]] | None = None
-        self._complaint: str | None = None
+        self._last_error: str | None = None
 
-    def load(self) -> Memory | None:
-        """Return the memory that was kept, or None where there is none.
+    def load(self) -> DaemonState | None:
+        """Return the saved state, or None if there is none.
 
-        A file that is no ledger is kept beside under another name, with an error line.
+        A file that cannot be understood is kept under another name, and the log says so.
         """
         try:
             with self.path.open("rb") as file:
-                text = file.read(MOST_BYTES).decode()
-            memory = decode(text)
+                text = file.read(MAX_BYTES).decode()
+            state = decode(text)
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self._put_aside(error)
+            self._set_aside(error)
             return None
         except OSError as error:
             log.error(
-                "The ledger %s cannot be read (%s): every paused queue is taken for the daemon's "
-                "own. Check DATA_DIR and its permissions.",
+                "The ledger %s cannot be read (%s), so every paused queue counts as paused by the "
+                "daemon. Check DATA_DIR and its permissions.",
                 self.path,
                 error.strerror or error,
             )
             return None
-        self._written = essence(memory), self._state()
-        return memory
+        self._written = durable_fields(state), self._file_identity()
+        return state
 
-    def save(self, memory: Memory) -> None:
-        """Write the memory, whole or not at all, if what survives of it has changed.
-
-        The rates change with every look: they are written along with the rest, not for themselves.
-        """
-        new = essence(memory)
+    def save(self, state: DaemonState) -> None:
+        """Write the state if any of its durable fields has changed. Never raises."""
+        fields = durable_fields(state)
         try:
-            # The command `release` may have written it meanwhile.
-            if self._written == (new, self._state()):
+            # The command `release` may have written the file meanwhile.
+            if self._written == (fields, self._file_identity()):
                 return
-            self._written = new, self._replace(encode(memory))
+            status = write_atomically(self.path, encode(state))
+            self._written = fields, _identity(status)
         except OSError as error:
-            # It may have failed after the rename: what the file says is not known now.
+            # It may have failed after the rename, so the file's content is unknown now.
             self._written = None
-            self._complain(error)
+            self._report(error)
         else:
-            if self._complaint is not None:
+            if self._last_error is not None:
                 log.info("The ledger %s can be written again.", self.path)
-            self._complaint = None
+            self._last_error = None
 
-    def _state(self) -> tuple[int, ...]:
-        """Return what tells one written file from another; nothing where there is none."""
+    def _file_identity(self) -> tuple[int, ...]:
         try:
-            return _state_of(self.path.stat())
+            return _identity(self.path.stat())
         except FileNotFoundError:
             return ()
 
-    def _replace(self, text: str) -> tuple[int, ...]:
-        """Write the file and return its state, as it was written: it may be gone at once."""
-        folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            state = _state_of(os.fstat(file.fileno()))
-        temporary.replace(self.path)
-        # The rename itself is on the disk only when the folder is.
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        return state
-
-    def _put_aside(self, error: ValueError) -> None:
+    def _set_aside(self, error: ValueError) -> None:
         aside = self.path.with_suffix(".bad")
         number = 1
         while aside.exists():
@@ -260,23 +266,24 @@ class Ledger:
             self.path.replace(aside)
             kept = f"It is kept as {aside}."
         except OSError as failure:
-            kept = f"It could not be kept aside ({failure.strerror or failure})."
+            kept = f"It could not be renamed ({failure.strerror or failure})."
         log.error(
-            "The ledger %s cannot be understood (%s). %s Every paused queue is taken for the "
-            "daemon's own, as at its first start: pause again what should stay paused.",
+            "The ledger %s cannot be understood (%s). %s Every paused queue counts as paused by "
+            "the daemon, as at its first start: pause again what should stay paused.",
             self.path,
             error,
             kept,
         )
 
-    def _complain(self, error: OSError) -> None:
-        complaint = error.strerror or str(error)
-        if complaint != self._complaint:
+    def _report(self, error: OSError) -> None:
+        """Log a failed write, once as long as the reason stays the same."""
+        reason = error.strerror or str(error)
+        if reason != self._last_error:
             log.error(
-                "The ledger %s cannot be written (%s): the daemon works on, but after a crash it "
-                "will not know what it holds paused. Make room, or check DATA_DIR and its "
-                "permissions.",
+                "The ledger %s cannot be written (%s). The daemon keeps working, but after a crash "
+                "it will not know which queues it has paused. Free some space, or check DATA_DIR "
+                "and its permissions.",
                 self.path,
-                complaint,
+                reason,
             )
-        self._complaint = complaint
+        self._last_error = reason

@@ -1,8 +1,8 @@
-"""How busy the machine is, and whether that is too much. Pure but for ``measured``.
+"""How busy the machine is, and whether that is too busy. Pure but for ``load_per_core``.
 
-The measure is the one-minute load average for each processor core. It is smoothed once more, and
-what was too much is so until it is well below: else what the daemon itself lets run would make it
-flap.
+The measure is the one-minute load average per processor core, smoothed once more. A load that was
+too high counts as too high until it is well below the limit; otherwise the jobs that the daemon
+itself starts would make it switch back and forth.
 
 >>> busy = observe(Load(), 4.0, limit=1.5, now=0.0)
 >>> busy.is_high, observe(busy, 1.4, limit=1.5, now=300.0).is_high
@@ -18,19 +18,19 @@ from typing import Final
 import psutil
 
 SMOOTHING: Final = 30.0
-"""Seconds after which a third of an old value is left in the smoothed one."""
-BACK_AT: Final = 0.8
-"""The share of the limit at which it is no longer too much."""
+"""Seconds after which an old value still weighs a third."""
+RELEASE_SHARE: Final = 0.8
+"""The share of the limit below which a high load counts as normal again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What was measured so far.
+    """The load measured so far.
 
     Attributes:
-        level: the smoothed load for each core, None before the first measure.
-        at: when that was.
-        is_high: whether it is too much.
+        level: the smoothed load per core, None before the first measurement.
+        at: the time of the last measurement.
+        is_high: whether it is too high.
     """
 
     level: float | None = None
@@ -39,21 +39,21 @@ class Load:
 
 
 def observe(load: Load, measured: float, *, limit: float, now: float) -> Load:
-    """Return the load after one more measure.
+    """Return the load after one more measurement.
 
     Args:
-        load: what was measured before.
-        measured: the load for each core.
+        load: the load before it.
+        measured: the load per core.
         limit: PAUSE_ABOVE_LOAD.
-        now: the time, seconds of the caller's clock.
+        now: the time in seconds of the caller's clock.
     """
     if load.level is None:
         level = measured
     else:
         level = measured + (load.level - measured) * exp(-max(0.0, now - load.at) / SMOOTHING)
-    return Load(level, now, level > (limit * BACK_AT if load.is_high else limit))
+    return Load(level, now, level > (limit * RELEASE_SHARE if load.is_high else limit))
 
 
-def measured() -> float:
-    """Return the one-minute load average of this machine for each of its cores."""
+def load_per_core() -> float:
+    """Return the one-minute load average of this machine per core."""
     return psutil.getloadavg()[0] / (psutil.cpu_count() or 1)

@@ -1,4 +1,8 @@
-"""The loop: look, decide, remember, act, publish, wait. One thread, and one for its requests."""
+"""The main loop: poll, decide, save, send, publish, wait.
+
+It runs in the main thread. A worker thread makes the requests, so that a signal can end the wait
+for one.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -11,106 +15,106 @@ from tempora.timing import BackoffDelay
 from immich_job_daemon.base.clock import Clock, StopRequested
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, PermissionMissingError
 from immich_job_daemon.base.logging import NOTICE
-from immich_job_daemon.config.schema import OnExit, Settings
-from immich_job_daemon.config.warnings import unknown
+from immich_job_daemon.config.warnings import unknown_queues
 from immich_job_daemon.daemon import load, polling
-from immich_job_daemon.daemon.executor import Sending
-from immich_job_daemon.daemon.ledger import Kept
-from immich_job_daemon.daemon.status_builder import Recorder
-from immich_job_daemon.immich.server import Server
-from immich_job_daemon.model.controls import Change, in_words
+from immich_job_daemon.daemon.executor import Executor
+from immich_job_daemon.daemon.ledger import StateStore
+from immich_job_daemon.daemon.state import DaemonState, apply_change, apply_configured_limit
+from immich_job_daemon.daemon.status_builder import StatusBuilder
+from immich_job_daemon.immich.client import ImmichServer
+from immich_job_daemon.model.controls import Change, describe
 from immich_job_daemon.model.queue import Snapshot
-from immich_job_daemon.scheduler import state
+from immich_job_daemon.model.reason import WORKING, Reason
+from immich_job_daemon.model.settings import OnExit, Settings
 from immich_job_daemon.scheduler.decide import decide
-from immich_job_daemon.scheduler.decision import Circumstances, Command, Decision, Reason
-from immich_job_daemon.scheduler.state import Memory
-from immich_job_daemon.status.status import Status, changes
+from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
+from immich_job_daemon.scheduler.state import SchedulerState, after_failure, after_release, restored
+from immich_job_daemon.status.log_lines import log_lines
+from immich_job_daemon.status.status import Status
 
 RELEASE_WITHIN: Final = 4.0
-"""Seconds for resuming all held queues at the end: with what else a stop takes, below 5."""
+"""Seconds for resuming all paused queues at the end, so that the whole stop takes less than 5."""
 
-MOST_DECISIONS: Final = 6
-"""Decisions in one round; what is left to do then is done after the next look."""
+MAX_DECISIONS_PER_ROUND: Final = 6
+"""Decisions in one round. Whatever is left to do then waits for the next poll."""
 
 INSTANCE_BYTES: Final = 4
-"""How much chance tells one daemon from another: enough for those in one house."""
+"""Random bytes that identify a daemon: enough to tell apart those in one home."""
 
 LONGEST_RETRY: Final = 60.0
-"""Seconds between two tries, at most, while Immich does not answer."""
+"""Longest delay in seconds between two tries while Immich does not answer."""
 
-SLACK: Final = 90.0
-"""Seconds in which the loop shows a sign of life, whatever Immich does, beside those it waits.
+LIVENESS_SLACK: Final = 90.0
+"""Seconds that a round may take, whatever Immich does, before the daemon counts as stuck.
 
-A request that hangs takes 15 s with its connection, and the same again where it is sent anew.
+A request that hangs takes 15 s with its connection, and the same again if it is sent anew.
 """
-
-WORKING: Final = (Reason.RUNNING, Reason.DRAINING, Reason.UNRESTRICTED)
 
 log = logging.getLogger(__name__)
 
 
-def taken_up(ledger: Kept, settings: Settings) -> Memory:
-    """Return what an earlier run left in the ledger.
+def load_state(store: StateStore, settings: Settings) -> DaemonState:
+    """Return the state that the previous run left in the store.
 
-    At the first start a daemon gets its name, and that is kept at once: under a new one at each
-    start it would leave a device behind in Home Assistant each time.
+    At the very first start the daemon gets its identity, which is saved at once: with a new one at
+    each start it would leave a device behind in Home Assistant each time.
     """
-    kept = ledger.load() or Memory()
+    kept = store.load() or DaemonState()
     instance = kept.instance or token_hex(INSTANCE_BYTES)
-    memory = state.under(replace(kept, instance=instance), settings.max_concurrent_jobs)
+    state = apply_configured_limit(replace(kept, instance=instance), settings.max_concurrent_jobs)
     if not kept.instance:
-        ledger.save(memory)
-    return memory
+        store.save(state)
+    return state
 
 
 class Daemon:
-    """Runs the queues of one Immich server until it is asked to stop.
+    """Runs the queues of one Immich server until it is stopped.
 
     Args:
-        settings: what the user wants.
+        settings: the user's settings.
         server: the Immich server.
-        ledger: where the memory survives.
+        store: where the state survives a restart.
         clock: the time, and how to wait.
-        publish: called with each new picture of now.
-        wishes: returns what people have asked for since it was called last.
-        measure: returns the machine's load for each of its cores.
-        memory: what ``taken_up`` returned, where that was needed before the daemon; else it is
-            asked for at the start.
+        publish: called with each new status.
+        take_changes: returns the changes that users have made since the last call.
+        measure_load: returns the machine's load average per core.
+        state: what ``load_state`` returned, if the caller needed it earlier; otherwise it is
+            loaded at the start.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one of the things that the loop stands between
+    def __init__(  # noqa: PLR0913 - each is one of the things that the loop connects
         self,
         settings: Settings,
-        server: Server,
-        ledger: Kept,
+        server: ImmichServer,
+        store: StateStore,
         clock: Clock,
         *,
         publish: Callable[[Status], None] = lambda _: None,
-        wishes: Callable[[], Iterable[Change]] = tuple,
-        measure: Callable[[], float] = load.measured,
-        memory: Memory | None = None,
+        take_changes: Callable[[], Iterable[Change]] = tuple,
+        measure_load: Callable[[], float] = load.load_per_core,
+        state: DaemonState | None = None,
     ) -> None:
         self.settings = settings
         self.server = server
-        self.ledger = ledger
+        self.store = store
         self.clock = clock
         self.publish = publish
-        self.wishes = wishes
-        self.measure = measure
-        self.memory = memory or Memory()
-        self.pace = polling.Pace()
-        self.recorder = Recorder(settings)
+        self.take_changes = take_changes
+        self.measure_load = measure_load
+        self.state = state or DaemonState()
+        self.poll_stats = polling.PollStats()
+        self.status_builder = StatusBuilder(settings)
         self._failing_since: float | None = None
         self._retry = BackoffDelay(1, factor=2, limit=min(settings.poll_interval, LONGEST_RETRY))
 
     def run(self) -> None:
-        """Connect and run rounds until the clock raises StopRequested, then release.
+        """Connect, run rounds until the clock raises StopRequested, then resume the queues.
 
         Raises:
-            KeyRejectedError, PermissionMissingError: at the start, when nothing can be done.
+            KeyRejectedError, PermissionMissingError: at the start, where waiting would not help.
         """
         try:
-            self.take_up()
+            self.load_state()
             self.connect()
             while True:
                 self.clock.wait(self.round())
@@ -121,208 +125,231 @@ class Daemon:
 
     @property
     def status(self) -> Status:
-        """The latest picture."""
-        return self.recorder.status
+        """The latest status."""
+        return self.status_builder.status
 
-    def take_up(self) -> None:
-        """Take up what an earlier run left in the ledger, unless that was done before."""
-        if not self.memory.instance:
-            self.memory = taken_up(self.ledger, self.settings)
-        self.recorder.status = replace(self.status, instance=self.memory.instance)
+    def load_state(self) -> None:
+        """Load the state of the previous run, unless the constructor got it."""
+        if not self.state.instance:
+            self.state = load_state(self.store, self.settings)
+        self.status_builder.status = replace(self.status, instance=self.state.instance)
 
     def connect(self) -> None:
         """Wait until Immich answers, however long that takes.
 
         Raises:
-            KeyRejectedError, PermissionMissingError: Immich answers, and waiting will not help.
+            KeyRejectedError, PermissionMissingError: Immich answers, and waiting would not help.
         """
         delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
         while True:
             try:
-                connection = self.clock.interruptibly(self.server.connect)
+                connection = self.clock.run_interruptibly(self.server.connect)
             except (KeyRejectedError, PermissionMissingError):
                 raise
             except ImmichError as error:
                 delay = next(delays)
                 log.warning("%s. Trying again in %d s.", error, delay)
-                self._publish(self._trouble(error, self.status), delay)
+                self._publish(self._with_problem(error, self.status), delay)
                 self.clock.wait(delay)
-                self._take_wishes()
+                self._apply_changes()
             else:
                 log.info("Connected to %s.", connection)
                 self._publish(replace(self.status, server=connection.version), 0)
                 return
 
     def round(self) -> float:
-        """Look, decide, act, publish; return the seconds until the next round."""
-        self._take_wishes()
+        """Poll, decide, send, publish; return the seconds until the next round."""
+        self._apply_changes()
         began = self.clock.monotonic()
         try:
-            snapshot = self.clock.interruptibly(self.server.look)
+            snapshot = self.clock.run_interruptibly(self.server.fetch_queues)
         except ImmichError as error:
-            self.recorder.failed(error)
+            self.status_builder.failed(error)
             return self._failed(error, self.status)
         now = self.clock.monotonic()
         took = now - began
-        self._measure(now)
-        if self.pace.cost is None:
-            self.memory = state.restored(self.memory, snapshot, now)
-            for warning in unknown(self.settings, frozenset(snapshot)):
+        self._measure_load(now)
+        if self.poll_stats.cost is None:
+            self._update_scheduler(restored(self.state.scheduler, snapshot, now))
+            for warning in unknown_queues(self.settings, frozenset(snapshot)):
                 log.warning("%s", warning)
-        rates = self.recorder.looked(self.memory.rates, snapshot, took, now)
-        self.memory = replace(self.memory, rates=rates)
+        rates = self.status_builder.polled(self.state.rates, snapshot, took, now)
+        self.state = replace(self.state, rates=rates)
+        snapshot, decision, failure, now = self._act(snapshot, now)
+        self.store.save(self.state)
+        wait = self._next_poll(snapshot, decision, took, now)
+        status = self.status_builder.build(
+            snapshot,
+            decision,
+            self.state,
+            now=now,
+            time=self.clock.time(),
+            local=self._conditions().local,
+        )
+        if failure is not None:
+            return self._failed(failure, status)
+        self._succeeded(status, wait, now)
+        return wait
+
+    def stop(self) -> None:
+        """Resume or keep the paused queues, as ON_EXIT says."""
+        paused = sorted(self.state.scheduler.paused_by_daemon)
+        if not paused:
+            return
+        if self.settings.on_exit is OnExit.KEEP:
+            log.log(NOTICE, "Kept paused, as ON_EXIT=keep says: %s.", ", ".join(paused))
+            return
+        results = self.server.resume_all(paused, within=RELEASE_WITHIN)
+        released = frozenset(name for name, error in results.items() if error is None)
+        now = self.clock.monotonic()
+        self._update_scheduler(after_release(self.state.scheduler, released, now))
+        self.store.save(self.state)
+        if released:
+            log.info("Resumed: %s.", ", ".join(sorted(released)))
+        # A queue that Immich no longer has blocks nothing, but stays in the ledger: it may return.
+        known = self.status.queues
+        gone = self.state.scheduler.paused_by_daemon - known.keys() if known else set()
+        left = [name for name in paused if name not in released and name not in gone]
+        if left:
+            log.error(
+                "Not resumed, so these may stay paused: %s (%s). The next start resumes them; to "
+                "do it earlier, run the command `release`.",
+                ", ".join(left),
+                results.get(left[0]) or "no answer in time",
+            )
+
+    def _act(
+        self, snapshot: Snapshot, now: float
+    ) -> tuple[Snapshot, Decision, ImmichError | None, float]:
+        """Decide and send until nothing is left to do.
+
+        Each decision sees the responses to the commands before it, so a resume never relies on a
+        pause that did not take effect.
+
+        Returns:
+            the snapshot with all responses in it, the last decision, the first error if there was
+            one, and the time of the last response.
+        """
         failure = None
-        for _ in range(MOST_DECISIONS):
-            decision = decide(snapshot, self.memory, self.settings, now, self._around())
-            self._remember(decision)
+        for _ in range(MAX_DECISIONS_PER_ROUND):
+            scheduler = self.state.scheduler
+            decision = decide(snapshot, scheduler, self.settings, now, self._conditions())
+            self._save_before_sending(decision)
             if not decision.commands:
                 break
             snapshot, failure = self._send(decision.commands, snapshot)
             now = self.clock.monotonic()
             if failure is not None:
                 break
-        self.ledger.save(self.memory)
-        wait = self._pace(snapshot, decision, took, now)
-        status = self.recorder.picture(
-            snapshot,
-            decision,
-            self.memory,
-            now=now,
-            time=self.clock.time(),
-            local=self._around().local,
-        )
-        if failure is not None:
-            return self._failed(failure, status)
-        self._well(status, wait, now)
-        return wait
+        return snapshot, decision, failure, now
 
-    def stop(self) -> None:
-        """Do what ON_EXIT says with the queues that are held."""
-        held = sorted(self.memory.held)
-        if not held:
-            return
-        if self.settings.on_exit is OnExit.KEEP:
-            log.log(NOTICE, "Kept paused, as ON_EXIT=keep says: %s.", ", ".join(held))
-            return
-        results = self.server.resume_all(held, within=RELEASE_WITHIN)
-        released = frozenset(name for name, error in results.items() if error is None)
-        self.memory = state.after_release(self.memory, released, self.clock.monotonic())
-        self.ledger.save(self.memory)
-        if released:
-            log.info("Resumed: %s.", ", ".join(sorted(released)))
-        # One that Immich no longer has is in nobody's way, but kept: it might come back.
-        gone = self.memory.held - self.status.queues.keys() if self.status.queues else set()
-        left = [name for name in held if name not in released and name not in gone]
-        if left:
-            log.error(
-                "Not resumed, so it may stay paused: %s (%s). The next start takes that up again; "
-                "to resume it before, run the command `release`.",
-                ", ".join(left),
-                results.get(left[0]) or "no answer in time",
-            )
+    def _apply_changes(self) -> None:
+        """Apply the changes that users have made; the next decision follows them."""
+        changes = list(self.take_changes())
+        for change in changes:
+            log.info("Changed by a user: %s.", describe(change))
+            self.state = apply_change(self.state, change)
+        if changes:
+            self.store.save(self.state)
 
-    def _take_wishes(self) -> None:
-        """Do what people have asked for since the last time: it holds from the next decision on."""
-        asked = False
-        for change in self.wishes():
-            asked = True
-            log.info("Asked for: %s.", in_words(change))
-            self.memory = state.after_change(self.memory, change)
-        if asked:
-            self.ledger.save(self.memory)
-
-    def _measure(self, now: float) -> None:
-        """Look how busy the machine is, where that matters."""
+    def _measure_load(self, now: float) -> None:
         limit = self.settings.pause_above_load
         if limit is not None:
-            seen = load.observe(self.memory.load, self.measure(), limit=limit, now=now)
-            self.memory = replace(self.memory, load=seen)
+            measured = load.observe(self.state.load, self.measure_load(), limit=limit, now=now)
+            self.state = replace(self.state, load=measured)
 
-    def _around(self) -> Circumstances:
-        keeps_hours = self.settings.schedule or self.settings.scan
-        return Circumstances(
-            local=self.clock.local() if keeps_hours else None, is_loaded=self.memory.load.is_high
+    def _conditions(self) -> Conditions:
+        needs_local = self.settings.schedule or self.settings.scan
+        return Conditions(
+            local=self.clock.local() if needs_local else None, is_loaded=self.state.load.is_high
         )
 
-    def _remember(self, decision: Decision) -> None:
-        """Keep the decision's memory; on the disk too if a queue is about to be paused or asked."""
-        grows = not decision.memory.held <= self.memory.held
-        is_asked = decision.memory.scan != self.memory.scan
-        self.memory = decision.memory
-        if grows or is_asked:
-            self.ledger.save(self.memory)
+    def _update_scheduler(self, scheduler: SchedulerState) -> None:
+        self.state = replace(self.state, scheduler=scheduler)
+
+    def _save_before_sending(self, decision: Decision) -> None:
+        """Take over the decision's state; write it first if it pauses a queue or starts a scan.
+
+        A crash after the command was sent must find it in the ledger.
+        """
+        before = self.state.scheduler
+        is_pausing = not decision.state.paused_by_daemon <= before.paused_by_daemon
+        is_scanning = decision.state.scan != before.scan
+        self._update_scheduler(decision.state)
+        if is_pausing or is_scanning:
+            self.store.save(self.state)
 
     def _send(
         self, commands: Sequence[Command], snapshot: Snapshot
     ) -> tuple[Snapshot, ImmichError | None]:
-        """Send the commands; return the snapshot with the answers in it, and what went wrong."""
-        sending = Sending(
+        """Send the commands; return the snapshot with the responses, and the first error."""
+        executor = Executor(
             self.server,
             self.clock,
-            self.recorder,
+            self.status_builder,
             snapshot=snapshot,
-            memory=self.memory,
+            state=self.state.scheduler,
             answered=self._answered,
         )
         try:
-            sending.send(commands)
+            executor.execute(commands)
         finally:
-            # What is on its way when the daemon is stopped counts too.
-            self.memory = sending.memory
-        return sending.snapshot, sending.failure
+            # Also what was in flight when the daemon was stopped.
+            self._update_scheduler(executor.state)
+        return executor.snapshot, executor.failure
 
     def _answered(self, now: float) -> None:
-        if now > self.status.due - SLACK / 2:
-            # A slow server and many commands: the round is long, but it goes on.
+        if now > self.status.due - LIVENESS_SLACK / 2:
+            # Many commands and a slow server: the round takes long, but the loop is alive.
             self._publish(self.status, 0)
 
     @property
     def _limit(self) -> int:
-        return self.memory.controls.limit or self.settings.max_concurrent_jobs
+        return self.state.scheduler.controls.limit or self.settings.max_concurrent_jobs
 
-    def _pace(self, snapshot: Snapshot, decision: Decision, took: float, now: float) -> float:
+    def _next_poll(self, snapshot: Snapshot, decision: Decision, took: float, now: float) -> float:
         working = [
             snapshot[name]
             for name, reason in decision.reasons.items()
             if reason in WORKING and snapshot[name].pending
         ]
-        is_open = Reason.UNRESTRICTED in decision.reasons.values()
-        self.pace = polling.observe(
-            self.pace, working, is_pending=bool(working), took=took, now=now
+        is_unlimited = Reason.UNRESTRICTED in decision.reasons.values()
+        self.poll_stats = polling.observe(
+            self.poll_stats, working, is_pending=bool(working), took=took, now=now
         )
-        return polling.next_look(
-            self.pace,
+        return polling.next_poll(
+            self.poll_stats,
             # Without a limit, too, new work must be noticed: it may bring the limit back.
-            is_spare=is_open or len(working) < self._limit,
+            is_slot_free=is_unlimited or len(working) < self._limit,
             poll_interval=self.settings.poll_interval,
             now=now,
-            wake=decision.wake,
-            yields=self.settings.yield_after is not None,
-            is_first=bool(self.memory.yielded),
+            wake_at=decision.wake_at,
+            may_yield=self.settings.yield_after is not None,
+            is_yielding=bool(self.state.scheduler.yielded),
         )
 
     def _failed(self, error: ImmichError, status: Status) -> float:
-        """Say what went wrong, once; return the seconds until the next try.
+        """Report an error, once; return the seconds until the next try.
 
         Args:
             error: what went wrong.
-            status: what is known all the same.
+            status: what is known in spite of it.
         """
-        self.memory = state.after_failure(self.memory)
+        self._update_scheduler(after_failure(self.state.scheduler))
         delay = float(next(self._retry))
         if self._failing_since is None:
             self._failing_since = self.clock.monotonic()
         before = self.status.problem
         level = logging.DEBUG if before and str(error) == before.text else logging.WARNING
         log.log(level, "%s. Nothing is changed meanwhile; the next try is in %.0f s.", error, delay)
-        self._publish(self._trouble(error, status), delay)
+        self._publish(self._with_problem(error, status), delay)
         return delay
 
-    def _trouble(self, error: ImmichError, status: Status) -> Status:
+    def _with_problem(self, error: ImmichError, status: Status) -> Status:
         now, time = self.clock.monotonic(), self.clock.time()
-        return self.recorder.trouble(error, status, self.memory, now=now, time=time)
+        return self.status_builder.with_problem(error, status, self.state, now=now, time=time)
 
-    def _well(self, status: Status, wait: float, now: float) -> None:
+    def _succeeded(self, status: Status, wait: float, now: float) -> None:
         if self._failing_since is not None:
             log.log(NOTICE, "All is well again after %.0f s.", now - self._failing_since)
             self._failing_since = None
@@ -334,16 +361,16 @@ class Daemon:
         self._publish(status, wait)
 
     def _version(self) -> str | None:
-        """Return Immich's version: it may have been away to become another."""
+        """Return Immich's version, which an update may have changed while Immich was away."""
         try:
-            return self.clock.interruptibly(self.server.tell_version)
+            return self.clock.run_interruptibly(self.server.fetch_version)
         except ImmichError:
             return self.status.server
 
     def _publish(self, status: Status, wait: float) -> None:
-        """Show a picture; the next one comes after ``wait`` seconds, or somewhat later."""
-        status = replace(status, due=self.clock.monotonic() + wait + SLACK)
-        for text, is_detail in changes(self.status, status):
-            log.log(logging.DEBUG if is_detail else logging.INFO, "%s", text)
-        self.recorder.status = status
+        """Publish a status; the next one follows after about ``wait`` seconds."""
+        status = replace(status, due=self.clock.monotonic() + wait + LIVENESS_SLACK)
+        for line in log_lines(self.status, status):
+            log.log(logging.DEBUG if line.is_detail else logging.INFO, "%s", line.text)
+        self.status_builder.status = status
         self.publish(status)

@@ -1,4 +1,4 @@
-"""Makes the published picture of what the loop sees and does. No I/O and no clock of its own."""
+"""Builds the published status from what the loop sees and does. No I/O and no clock of its own."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,184 +13,186 @@ from immich_job_daemon.base.errors import (
     RefusedError,
     UnreachableError,
 )
-from immich_job_daemon.daemon.forecast_service import Outlook
-from immich_job_daemon.forecast import estimate
-from immich_job_daemon.forecast.estimate import Rates
-from immich_job_daemon.model.conflict import Doing
+from immich_job_daemon.daemon.forecast_service import ForecastService
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.forecast import rates
+from immich_job_daemon.forecast.rates import Rates
+from immich_job_daemon.model.conflict import Interference
 from immich_job_daemon.model.queue import Snapshot, by_priority
-from immich_job_daemon.scheduler.decision import Action, Decision, Limits
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.model.reason import MAY_START, WORKING, Action
+from immich_job_daemon.model.settings import Settings
+from immich_job_daemon.scheduler.decision import Decision
 from immich_job_daemon.status import history
-from immich_job_daemon.status.counters import Tally
-from immich_job_daemon.status.status import AT_WORK, MAY_START, Problem, Status, Trouble
+from immich_job_daemon.status.counters import Counters
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 
-_TROUBLES: Final[Mapping[type[ImmichError], Trouble]] = {
-    UnreachableError: Trouble.UNREACHABLE,
-    NotImmichError: Trouble.NOT_IMMICH,
-    KeyRejectedError: Trouble.KEY_REJECTED,
-    PermissionMissingError: Trouble.PERMISSION_MISSING,
-    RefusedError: Trouble.REFUSED,
+_KINDS: Final[Mapping[type[ImmichError], ProblemKind]] = {
+    UnreachableError: ProblemKind.UNREACHABLE,
+    NotImmichError: ProblemKind.NOT_IMMICH,
+    KeyRejectedError: ProblemKind.KEY_REJECTED,
+    PermissionMissingError: ProblemKind.PERMISSION_MISSING,
+    RefusedError: ProblemKind.REFUSED,
 }
 
 
-def trouble_of(error: ImmichError) -> Trouble:
-    """Return what kind of problem an error is."""
-    found = (trouble for kind, trouble in _TROUBLES.items() if isinstance(error, kind))
-    return next(found, Trouble.UNEXPECTED)
+def kind_of(error: ImmichError) -> ProblemKind:
+    """Return the kind of problem that an error is."""
+    found = (kind for error_type, kind in _KINDS.items() if isinstance(error, error_type))
+    return next(found, ProblemKind.UNEXPECTED)
 
 
 def _is_well(status: Status) -> bool:
-    return status.problem is None or status.problem.trouble is Trouble.CONTESTED
+    return status.problem is None or status.problem.kind is ProblemKind.CONTESTED
 
 
-class Recorder:
-    """Keeps what the pictures are made of beside the memory.
+class StatusBuilder:
+    """Builds each status from the one before it.
 
     Args:
-        settings: the limit, the order, and the hours of queues.
+        settings: the limit, the priority and the windows.
     """
 
-    def __init__(self, settings: Limits) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._priority = settings.queue_priority
         self._limit = settings.max_concurrent_jobs
-        self._outlook = Outlook(settings)
-        self._looked_at: float | None = None
+        self._forecasts = ForecastService(settings)
+        self._polled_at: float | None = None
         self._drained = 0
         self.status = Status(self._limit)
-        self.tally = Tally()
+        self.counters = Counters()
 
-    def looked(self, rates: Rates, snapshot: Snapshot, took: float, now: float) -> Rates:
-        """Take note of a look; return the rates with what it tells about them.
+    def polled(self, before: Rates, snapshot: Snapshot, took: float, now: float) -> Rates:
+        """Count a poll; return the rates with what it shows.
 
         Args:
-            rates: what was measured before.
-            snapshot: what the look saw.
+            before: the rates measured so far.
+            snapshot: what the poll returned.
             took: its response time in seconds.
-            now: when the answer was there.
+            now: the time of the response.
         """
-        self.tally = self.tally.answered(took)
-        before = self.status
-        was_well = before.updated is not None and _is_well(before)
-        working = {queue.name for queue in before.running} if was_well else set()
+        self.counters = self.counters.answered(took)
+        status = self.status
+        was_well = status.updated is not None and _is_well(status)
+        working = {queue.name for queue in status.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
-
-        free = [
+        free_to_run = [
             name
-            for name, reason in before.reasons.items()
+            for name, reason in status.reasons.items()
             if was_well
             and reason in MAY_START
             and name in snapshot
             and not snapshot[name].is_paused
         ]
-        return estimate.observe(rates, snapshot, free, now)
+        return rates.observe(before, snapshot, free_to_run, now)
 
     def answered(self, action: Action, took: float, now: float, *, has_work: bool) -> None:
-        """Take note of a command that was carried out.
+        """Count a command that Immich carried out.
 
         Args:
-            action: what was asked for.
-            took: seconds until the answer.
-            now: when the answer was there.
-            has_work: whether the queue has something to do now.
+            action: the command.
+            took: seconds until the response.
+            now: the time of the response.
+            has_work: whether the queue has jobs to do.
         """
-        self.tally = self.tally.answered(took).commanded(str(action))
-        if action is Action.RESUME and has_work and self._drained and self._looked_at is not None:
+        self.counters = self.counters.answered(took).commanded(str(action))
+        if action is Action.RESUME and has_work and self._drained and self._polled_at is not None:
             self._drained -= 1
-            self.tally = self.tally.handed_over(now - self._looked_at)
+            self.counters = self.counters.handed_over(now - self._polled_at)
 
     def failed(self, error: ImmichError) -> None:
-        """Take note of a request that failed."""
-        self.tally = self.tally.failed(str(trouble_of(error)))
+        """Count a request that failed."""
+        self.counters = self.counters.failed(str(kind_of(error)))
 
-    def picture(  # noqa: PLR0913 - what was decided, and the three times of it
+    def build(  # noqa: PLR0913 - the decision, and three kinds of time
         self,
         snapshot: Snapshot,
         decision: Decision,
-        memory: Memory,
+        state: DaemonState,
         *,
         now: float,
         time: float,
         local: datetime | None = None,
     ) -> Status:
-        """Return the picture after a round in which nothing failed.
+        """Return the status after a round without an error.
 
         Args:
-            snapshot: every queue, as the last answers showed it.
-            decision: the last one on it.
-            memory: what is remembered after it.
-            now: the present time of the daemon's clock.
-            time: the same in seconds since 1970.
-            local: the time of the wall clock, where hours are kept.
+            snapshot: every queue, as the last responses showed it.
+            decision: the last decision of the round.
+            state: the state after it.
+            now: the daemon's clock.
+            time: the same moment in seconds since 1970.
+            local: the same as local time, None if no setting needs it.
         """
-        self._looked_at = now
+        self._polled_at = now
         order = tuple(queue.name for queue in by_priority(snapshot, self._priority))
         reasons = decision.reasons
         status = replace(
-            self._at(memory),
+            self._with_state(self.status, state),
             updated=now,
             updated_at=time,
             queues=snapshot,
             order=order,
             reasons=reasons,
-            opens=decision.opens,
-            problem=self._contest(decision.contested, time),
-            forecast=self._outlook.forecast(snapshot, order, reasons, memory, local, now),
+            opens_at=decision.opens_at,
+            problem=self._conflict(decision.conflicts, time),
+            forecast=self._forecasts.forecast(snapshot, order, reasons, state, local, now),
         )
         running = [
-            name for name in order if reasons.get(name) in AT_WORK and snapshot[name].pending
+            name for name in order if reasons.get(name) in WORKING and snapshot[name].pending
         ]
         seen = history.observe(status.history, running=running, pending=status.pending, now=now)
         return replace(status, history=seen)
 
-    def _contest(self, contested: Mapping[str, Doing], time: float) -> Problem | None:
-        if not contested:
-            return None
-        what = " and ".join(
-            f"{doing} {', '.join(sorted(name for name in contested if contested[name] is doing))}"
-            for doing in Doing
-            if doing in contested.values()
-        )
-        return Problem(
-            Trouble.CONTESTED,
-            f"Something else keeps {what}: another tool or a person works against this daemon. "
-            "End that, or add the queue to PROTECTED_QUEUES; until then at most one command a "
-            "minute is sent for it",
-            self._since(Trouble.CONTESTED, time),
-        )
-
-    def _since(self, trouble: Trouble, time: float) -> float:
-        """Return since when there is trouble of this kind: for longer, where it was seen before."""
-        before = self.status.problem
-        return before.since if before is not None and before.trouble is trouble else time
-
-    def trouble(
-        self, error: ImmichError, status: Status, memory: Memory, *, now: float, time: float
+    def with_problem(
+        self, error: ImmichError, status: Status, state: DaemonState, *, now: float, time: float
     ) -> Status:
-        """Return the picture while something is wrong.
+        """Return ``status`` with an error in it.
 
         Args:
             error: what went wrong.
-            status: what is known all the same.
-            memory: what is remembered.
-            now: the present time of the daemon's clock.
-            time: the same in seconds since 1970.
+            status: what is known in spite of it.
+            state: the daemon's state.
+            now: the daemon's clock.
+            time: the same moment in seconds since 1970.
         """
-        trouble = trouble_of(error)
-        # Who has a slot meanwhile, and what is left to do, nobody knows.
+        kind = kind_of(error)
+        # Without an answer it is unknown which queues run and how many jobs are left.
         seen = history.observe(status.history, running=(), pending=None, now=now)
         return replace(
-            self._at(memory, status),
-            problem=Problem(trouble, str(error), self._since(trouble, time)),
+            self._with_state(status, state),
+            problem=Problem(kind, str(error), self._since(kind, time)),
             history=seen,
         )
 
-    def _at(self, memory: Memory, status: Status | None = None) -> Status:
+    def _conflict(self, conflicts: Mapping[str, Interference], time: float) -> Problem | None:
+        if not conflicts:
+            return None
+        what = " and ".join(
+            f"{kind} {', '.join(sorted(name for name in conflicts if conflicts[name] is kind))}"
+            for kind in Interference
+            if kind in conflicts.values()
+        )
+        return Problem(
+            ProblemKind.CONTESTED,
+            f"Something else keeps {what}: another tool or a person works against this daemon. "
+            "Stop that, or add the queue to PROTECTED_QUEUES; until then at most one command a "
+            "minute is sent for it",
+            self._since(ProblemKind.CONTESTED, time),
+        )
+
+    def _since(self, kind: ProblemKind, time: float) -> float:
+        """Return when the problem began: earlier, if the last status had it already."""
+        before = self.status.problem
+        return before.since if before is not None and before.kind is kind else time
+
+    def _with_state(self, status: Status, state: DaemonState) -> Status:
+        controls = state.scheduler.controls
         return replace(
-            status or self.status,
-            limit=memory.controls.limit or self._limit,
-            controls=memory.controls,
-            next=memory.wanted,
-            undo=memory.undo,
-            rates=memory.rates,
-            tally=self.tally,
+            status,
+            limit=controls.limit or self._limit,
+            controls=controls,
+            wanted=state.scheduler.wanted,
+            undo=state.undo,
+            rates=state.rates,
+            counters=self.counters,
         )

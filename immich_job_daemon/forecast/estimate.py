@@ -9,13 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from immich_job_daemon.forecast.rates import Rate, Rates, observe
-from immich_job_daemon.forecast.simulation import Course
-from immich_job_daemon.forecast.storage import from_json, to_json
-from immich_job_daemon.model.constraints import ALWAYS, Plan
+from immich_job_daemon.forecast.constraints import UNCONSTRAINED, Constraints
+from immich_job_daemon.forecast.rates import Rates
+from immich_job_daemon.forecast.simulation import Simulation
 from immich_job_daemon.model.queue import Snapshot
-
-__all__ = ["Forecast", "Rate", "Rates", "forecast", "from_json", "observe", "to_json"]
 
 UNSURE: Final = 0.4
 """How far best and worst may lie apart, as a share of the estimate: it errs by half of that."""
@@ -29,11 +26,11 @@ class Forecast:
 
     Attributes:
         queues: of each queue with something pending.
-        whole: of everything that the daemon may let run; None also if that is no queue at all.
+        total: of everything that the daemon may let run; None also if that is no queue at all.
     """
 
     queues: Mapping[str, float | None] = field(default_factory=dict)
-    whole: float | None = None
+    total: float | None = None
 
 
 def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, and who may run
@@ -42,7 +39,7 @@ def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, an
     running: Sequence[str],
     waiting: Sequence[str],
     limit: int,
-    plan: Plan = ALWAYS,
+    constraints: Constraints = UNCONSTRAINED,
 ) -> Forecast:
     """Return when everything will be done if nothing more comes from outside.
 
@@ -54,14 +51,14 @@ def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, an
             first; also those that have none now, for jobs of others lead to jobs in them. A
             queue that is in neither of the two is held, and so are the jobs that come to it.
         limit: how many may run at once.
-        plan: the hours of queues, and which of them exclude each other.
+        constraints: the windows of queues, and which of them exclude each other.
     """
     names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
     pending = [name for name in names if snapshot[name].pending]
     if not pending:
-        return Forecast(whole=0.0 if names else None)
+        return Forecast(total=0.0 if names else None)
     best, worst = (
-        Course(snapshot, rates, names, set(running), limit, plan, at_worst=at_worst)
+        Simulation(snapshot, rates, names, set(running), limit, constraints, at_worst=at_worst)
         for at_worst in (False, True)
     )
     return Forecast(

@@ -20,7 +20,7 @@ class Part:
         self.leads_to = leads_to
 
 
-class ImaginedQueue:
+class ForecastQueue:
     """A queue in an imagined course; times in seconds from now.
 
     Attributes:
@@ -57,7 +57,7 @@ class ImaginedQueue:
         self.takes = paces[0] if paces else 0.0
         self.parts: list[Part] = []
         self.left = 0.0
-        self.waits_for: list[ImaginedQueue] = []
+        self.waits_for: list[ForecastQueue] = []
         self.has_slot = False
         self.starts = 0.0
         self.ended = 0.0
@@ -108,6 +108,6 @@ class ImaginedQueue:
 class Lead(NamedTuple):
     """So many jobs in a queue follow each job of a batch, and what these lead to."""
 
-    queue: ImaginedQueue
+    queue: ForecastQueue
     jobs: float
     then: "Sequence[Lead]"

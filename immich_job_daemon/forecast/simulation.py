@@ -11,10 +11,10 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from immich_job_daemon.forecast import pipeline
-from immich_job_daemon.forecast.imagined_queue import ImaginedQueue, Lead, Part
+from immich_job_daemon.forecast.constraints import UNCONSTRAINED, Constraints
+from immich_job_daemon.forecast.imagined_queue import ForecastQueue, Lead, Part
 from immich_job_daemon.forecast.pipeline import CRUMB, DOWNSTREAM, SOURCES, WAITS_FOR, Batch
 from immich_job_daemon.forecast.rates import FASTEST, MOST_BESIDE, Rates, job_takes
-from immich_job_daemon.model.constraints import ALWAYS, Plan
 from immich_job_daemon.model.queue import Snapshot
 
 HANDOVER: Final = 0.3
@@ -27,7 +27,7 @@ SHARE_OF_PAST: Final = 0.25
 """How long a step is, at most, while one queue feeds another, as a share of the time before."""
 
 
-class Course:
+class Simulation:
     """What will happen, imagined from now to the end, at best or at worst.
 
     Args:
@@ -48,17 +48,17 @@ class Course:
         names: Sequence[str],
         running: AbstractSet[str],
         limit: int,
-        plan: Plan = ALWAYS,
+        constraints: Constraints = UNCONSTRAINED,
         *,
         at_worst: bool,
     ) -> None:
         self._rates = rates
         self._names = names
         self._limit = limit
-        self._plan = plan
+        self._constraints = constraints
         self._end = 1 if at_worst else 0
         self._leads: dict[tuple[str, str], tuple[Lead, ...]] = {}
-        self._queues: dict[str, ImaginedQueue] = {}
+        self._queues: dict[str, ForecastQueue] = {}
         for name in names:
             if snapshot[name].pending:
                 queue = self._queue(name)
@@ -85,14 +85,14 @@ class Course:
 
     # What there is, and what it leads to.
 
-    def _queue(self, name: str) -> ImaginedQueue:
+    def _queue(self, name: str) -> ForecastQueue:
         if name not in self._queues:
             takes = job_takes(self._rates, name)
             paces = [max(span[self._end], 1 / FASTEST) for span in takes or ()]
-            self._queues[name] = ImaginedQueue(name, paces or None)
+            self._queues[name] = ForecastQueue(name, paces or None)
         return self._queues[name]
 
-    def _fill(self, queue: ImaginedQueue, pending: int) -> None:
+    def _fill(self, queue: ForecastQueue, pending: int) -> None:
         batches = self._rates.batches.get(queue.name, {})
         for way, batch, left in pipeline.parts(batches, pending):
             queue.parts.append(Part(way, left, self._leads_of(queue.name, way, batch)))
@@ -120,7 +120,7 @@ class Course:
         now = 0.0
         for _ in range(MOST_STEPS):
             for queue in self._ranked:
-                queue.has_slot = queue.has_slot and self._plan.is_open(queue.name, now)
+                queue.has_slot = queue.has_slot and self._constraints.is_open(queue.name, now)
             working, fed = self._at_work()
             # Each time at least one queue gets or loses a slot; it does not go round in circles.
             for _ in self._ranked:
@@ -128,7 +128,7 @@ class Course:
                     break
                 working, fed = self._at_work()
             if not any(queue.left for queue in working):
-                edge = self._plan.next_edge(now) if self._is_closed_out(now) else None
+                edge = self._constraints.next_edge(now) if self._is_closed_out(now) else None
                 if edge is None:
                     break
                 now = edge
@@ -139,16 +139,18 @@ class Course:
     def _is_closed_out(self, now: float) -> bool:
         """Whether a queue could go on if it were not for the hour."""
         waiting = (q for q in self._ranked if q.left and q.paces is not None)
-        return any(not self._plan.is_open(queue.name, now) for queue in waiting)
+        return any(not self._constraints.is_open(queue.name, now) for queue in waiting)
 
-    def _at_work(self) -> tuple[list[ImaginedQueue], AbstractSet[ImaginedQueue]]:
+    def _at_work(self) -> tuple[list[ForecastQueue], AbstractSet[ForecastQueue]]:
         """Return the queues that work, and those to which jobs come meanwhile."""
         working = [queue for queue in self._downstream if queue.works]
         return working, self._fed(working)
 
-    def _pass_slots_on(self, fed: AbstractSet[ImaginedQueue], now: float) -> bool:
+    def _pass_slots_on(self, fed: AbstractSet[ForecastQueue], now: float) -> bool:
         """Let who is drained give its slot to the first that waits; return whether any did."""
-        rest = [q for q in self._ranked if not q.has_slot and self._plan.is_open(q.name, now)]
+        rest = [
+            q for q in self._ranked if not q.has_slot and self._constraints.is_open(q.name, now)
+        ]
         waiting = self._without_rivals([queue for queue in rest if queue.left], len(rest))
         slots = [queue for queue in self._ranked if queue.has_slot]
         keep = [queue for queue in slots if queue.left or queue in fed]
@@ -169,19 +171,19 @@ class Course:
             queue.is_unknown |= is_stuck and now > 0 and queue.left > 0
         return bool(chosen) or not all(queue.has_slot for queue in slots)
 
-    def _without_rivals(self, waiting: Sequence[ImaginedQueue], free: int) -> list[ImaginedQueue]:
+    def _without_rivals(self, waiting: Sequence[ForecastQueue], free: int) -> list[ForecastQueue]:
         """Return those that get the free slots: the first ones, but no two that exclude others."""
-        chosen: list[ImaginedQueue] = []
+        chosen: list[ForecastQueue] = []
         have = {queue.name for queue in self._ranked if queue.has_slot}
         for queue in waiting:
-            if len(chosen) < free and not self._plan.rivals(queue.name) & have:
+            if len(chosen) < free and not self._constraints.rivals(queue.name) & have:
                 chosen.append(queue)
                 have.add(queue.name)
         return chosen
 
-    def _fed(self, working: Sequence[ImaginedQueue]) -> AbstractSet[ImaginedQueue]:
+    def _fed(self, working: Sequence[ForecastQueue]) -> AbstractSet[ForecastQueue]:
         """Return the queues to which jobs come while these work."""
-        found: set[ImaginedQueue] = set()
+        found: set[ForecastQueue] = set()
         left = [lead for queue in working if queue.parts for lead in queue.parts[0].leads_to]
         while left:
             lead = left.pop()
@@ -192,7 +194,7 @@ class Course:
         return found
 
     def _step(
-        self, working: Sequence[ImaginedQueue], fed: AbstractSet[ImaginedQueue], now: float
+        self, working: Sequence[ForecastQueue], fed: AbstractSet[ForecastQueue], now: float
     ) -> float:
         """Let the working queues work until something changes; return for how long."""
         busy = sum(queue.left * queue.takes >= HANDOVER for queue in working)
@@ -200,7 +202,7 @@ class Course:
         for queue in working:
             queue.takes = queue.paces[beside] if queue.paces else 0.0
         step = self._until_change(working, fed, now)
-        edge = self._plan.next_edge(now)
+        edge = self._constraints.next_edge(now)
         step = step if edge is None else min(step, edge - now)
         budgets = [(step - max(0.0, queue.starts - now)) / queue.takes for queue in working]
         # Twice, for what comes to a queue from one behind it.
@@ -214,7 +216,7 @@ class Course:
         return step
 
     def _until_change(
-        self, working: Sequence[ImaginedQueue], fed: AbstractSet[ImaginedQueue], now: float
+        self, working: Sequence[ForecastQueue], fed: AbstractSet[ForecastQueue], now: float
     ) -> float:
         """Return for how many seconds the working queues work without a change that matters."""
         grain = max(HANDOVER, SHARE_OF_PAST * now)

@@ -8,10 +8,8 @@ import voluptuous as vol
 
 from immich_job_daemon.forecast.pipeline import Batch, Seen, Span
 from immich_job_daemon.forecast.rates import MOST_BESIDE, Rate, Rates
-from immich_job_daemon.model.controls import LONGEST_NAME
+from immich_job_daemon.model.queue import MAX_QUEUES, is_queue_name
 
-MOST_QUEUES: Final = 64
-"""Queues of which something is kept; Immich 3.1.0 has 19."""
 MOST_OF_A_QUEUE: Final = 16
 """Batches of a queue, and queues that they lead to."""
 LARGEST: Final = 1e9
@@ -21,8 +19,8 @@ _Key = TypeVar("_Key")
 
 
 def _name(value: object) -> str:
-    if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable():
-        return value
+    if is_queue_name(value):
+        return str(value)
     raise vol.Invalid("is no name of a queue")
 
 
@@ -77,13 +75,13 @@ _BATCH: Final = vol.Schema(
 )
 _SCHEMA: Final = vol.Schema(
     {
-        vol.Optional("queues", default=dict): _few(MOST_QUEUES, {_name: _rate}),
+        vol.Optional("queues", default=dict): _few(MAX_QUEUES, {_name: _rate}),
         vol.Optional("beside", default=dict): _few(
-            MOST_QUEUES, {_name: _few(MOST_BESIDE + 1, {_others: _rate})}
+            MAX_QUEUES, {_name: _few(MOST_BESIDE + 1, {_others: _rate})}
         ),
-        vol.Optional("at_most", default=dict): _few(MOST_QUEUES, {_name: _positive}),
+        vol.Optional("at_most", default=dict): _few(MAX_QUEUES, {_name: _positive}),
         vol.Optional("batches", default=dict): _few(
-            MOST_QUEUES,
+            MAX_QUEUES,
             {_name: _few(MOST_OF_A_QUEUE, {_name: lambda value: Batch(**_BATCH(value))})},
         ),
     }
@@ -100,14 +98,14 @@ def to_json(rates: Rates) -> dict[str, Any]:
         "queues": _rates(rates.queues),
         "beside": {
             name: {str(others): rate for others, rate in _rates(beside).items()}
-            for name, beside in islice(rates.beside.items(), MOST_QUEUES)
+            for name, beside in islice(rates.beside.items(), MAX_QUEUES)
         },
         "at_most": {
-            name: _short(seconds) for name, seconds in islice(rates.at_most.items(), MOST_QUEUES)
+            name: _short(seconds) for name, seconds in islice(rates.at_most.items(), MAX_QUEUES)
         },
         "batches": {
             name: {way: _batch(batch) for way, batch in batches.items()}
-            for name, batches in islice(rates.batches.items(), MOST_QUEUES)
+            for name, batches in islice(rates.batches.items(), MAX_QUEUES)
         },
     }
 
@@ -126,7 +124,7 @@ def from_json(found: object) -> Rates:
 
 def _rates(rates: Mapping[_Key, Rate]) -> dict[_Key, list[float]]:
     measured = ((name, rate) for name, rate in rates.items() if rate.jobs > 0 and rate.seconds > 0)
-    return {name: _pair(rate.jobs, rate.seconds) for name, rate in islice(measured, MOST_QUEUES)}
+    return {name: _pair(rate.jobs, rate.seconds) for name, rate in islice(measured, MAX_QUEUES)}
 
 
 def _batch(batch: Batch) -> dict[str, Any]:

@@ -12,18 +12,18 @@ from urllib.parse import quote
 
 import voluptuous as vol
 
-from immich_job_daemon.base.errors import UnexpectedError, one_line
-from immich_job_daemon.model.queue import Queue, Snapshot
+from immich_job_daemon.base.errors import UnexpectedError
+from immich_job_daemon.base.text import one_line
+from immich_job_daemon.model.queue import MAX_QUEUES, Queue, Snapshot, is_queue_name
 
 _T = TypeVar("_T")
 
 _COUNTS: Final = ("active", "waiting", "paused", "delayed", "failed")
-MOST_QUEUES: Final = 200
-"""Queues of one Immich; Immich 3.1.0 has 19. Each may become a file's line and a thread."""
 _MOST_PERMISSIONS: Final = 1000
-_LONGEST_NAME: Final = 100
 _LARGEST_COUNT: Final = 2**53
-_LONGEST_QUOTE: Final = 60
+LONGEST_QUOTE: Final = 200
+"""Characters of a message of Immich's that an error quotes."""
+_LONGEST_VALUE: Final = 60
 
 
 def _count(value: object) -> int:
@@ -39,23 +39,15 @@ def _flag(value: object) -> bool:
 
 
 def _name(value: object) -> str:
-    """Accept any name that is safe in a path, a log line and a file, known or not."""
-    if (
-        isinstance(value, str)
-        and 0 < len(value) <= _LONGEST_NAME
-        and value.isprintable()
-        and value == value.strip()
-        and not value.startswith(".")
-        and not {"/", "\\"} & set(value)
-    ):
-        return value
+    if is_queue_name(value):
+        return str(value)
     raise vol.Invalid(f"expected the name of a queue, got {_quoted(value)}")
 
 
 def _quoted(value: object) -> str:
     """Show a value of Immich's in a message: short, printable, on one line."""
     if isinstance(value, str | int | float | None):
-        return one_line(ascii(value), longest=_LONGEST_QUOTE)
+        return one_line(ascii(value), longest=_LONGEST_VALUE)
     return "a list" if isinstance(value, list) else "an object"
 
 
@@ -87,7 +79,7 @@ _QUEUE: Final = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
-_QUEUES: Final = vol.Schema(vol.All(list, vol.Length(min=1, max=MOST_QUEUES), [_QUEUE]))
+_QUEUES: Final = vol.Schema(vol.All(list, vol.Length(min=1, max=MAX_QUEUES), [_QUEUE]))
 
 _JOB: Final = vol.Schema(
     {
@@ -97,7 +89,7 @@ _JOB: Final = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
-_JOBS: Final = vol.Schema(vol.All(dict, vol.Length(min=1, max=MOST_QUEUES), {str: _JOB}))
+_JOBS: Final = vol.Schema(vol.All(dict, vol.Length(min=1, max=MAX_QUEUES), {str: _JOB}))
 
 _VERSION: Final = vol.Schema(
     {vol.Required(part): _count for part in ("major", "minor", "patch")}, extra=vol.REMOVE_EXTRA
@@ -110,7 +102,7 @@ _KEY: Final = vol.Schema({vol.Required("permissions"): _PERMISSIONS}, extra=vol.
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class QueueApi:
     """One API of Immich: where it is, what it needs, how it says what.
 
     Attributes:
@@ -134,7 +126,7 @@ class Dialect:
     def path_of(self, name: str) -> str:
         """Return the path of the named queue.
 
-        >>> JOBS.path_of("face detection")
+        >>> JOBS_API.path_of("face detection")
         '/api/jobs/face%20detection'
         """
         return f"{self.path}/{quote(name, safe='')}"
@@ -142,7 +134,7 @@ class Dialect:
     def body(self, *, paused: bool) -> bytes:
         """Return the JSON that pauses a queue or resumes it.
 
-        >>> QUEUES.body(paused=True), JOBS.body(paused=False)
+        >>> QUEUES_API.body(paused=True), JOBS_API.body(paused=False)
         (b'{"isPaused": true}', b'{"command": "resume"}')
         """
         return json.dumps(self.change(paused)).encode()
@@ -173,9 +165,9 @@ class Dialect:
     def missing(self, permissions: frozenset[str] | None) -> frozenset[str]:
         """Return what a key with these permissions lacks; nothing where they are not known.
 
-        >>> sorted(QUEUES.missing(frozenset({"queue.read"})))
+        >>> sorted(QUEUES_API.missing(frozenset({"queue.read"})))
         ['queue.update']
-        >>> QUEUES.missing(frozenset({"all"})), QUEUES.missing(None)
+        >>> QUEUES_API.missing(frozenset({"all"})), QUEUES_API.missing(None)
         (frozenset(), frozenset())
         """
         if permissions is None or "all" in permissions:
@@ -215,7 +207,7 @@ def parse_message(body: bytes) -> str | None:
     message = data.get("message") if isinstance(data, dict) else None
     if isinstance(message, list):  # a list in the older versions
         message = "; ".join(part for part in message if isinstance(part, str))
-    return one_line(message) if isinstance(message, str) else None
+    return one_line(message.strip(), longest=LONGEST_QUOTE) if isinstance(message, str) else None
 
 
 def _from_queue(data: Mapping[str, Any]) -> Queue:
@@ -233,7 +225,7 @@ def _one_queue(name: str, data: object) -> Queue:
     return queue
 
 
-QUEUES: Final = Dialect(
+QUEUES_API: Final = QueueApi(
     name="queues API",
     path="/api/queues",
     read="queue.read",
@@ -244,7 +236,7 @@ QUEUES: Final = Dialect(
 )
 """The API of Immich 2.4 and later."""
 
-JOBS: Final = Dialect(
+JOBS_API: Final = QueueApi(
     name="jobs API",
     path="/api/jobs",
     read="job.read",
@@ -254,6 +246,9 @@ JOBS: Final = Dialect(
     read_one=lambda name, data: _from_job(name, _JOB(data)),
 )
 """The API of every version of Immich, deprecated since 2.4."""
+
+APIS: Final = (QUEUES_API, JOBS_API)
+"""Every known API, the preferred one first. A new API of Immich is one more entry."""
 
 
 START: Final = json.dumps({"command": "start", "force": False}).encode()

@@ -6,13 +6,13 @@ what to do next.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from immich_job_daemon.base.errors import (
     ImmichError,
@@ -23,17 +23,16 @@ from immich_job_daemon.base.errors import (
     UnreachableError,
 )
 from immich_job_daemon.immich.apis import (
-    JOBS,
-    MOST_QUEUES,
-    QUEUES,
+    APIS,
+    JOBS_API,
     START,
-    Dialect,
+    QueueApi,
     parse_permissions,
     parse_version,
 )
 from immich_job_daemon.immich.responses import NoSuchApiError, body_of, lacking, not_immich
 from immich_job_daemon.immich.transport import Transport
-from immich_job_daemon.model.queue import Queue, Snapshot
+from immich_job_daemon.model.queue import MAX_QUEUES, Queue, Snapshot
 
 _T = TypeVar("_T")
 
@@ -61,7 +60,41 @@ class Connection:
         return f"Immich {self.version}, through its {self.api}"
 
 
-class Immich:
+class ImmichServer(Protocol):
+    """What the loop needs of an Immich server; every method may raise an ImmichError."""
+
+    def connect(self) -> Connection:
+        """Find out how to speak to the server."""
+        ...
+
+    def fetch_version(self) -> str:
+        """Return Immich's version, such as 3.1.0."""
+        ...
+
+    def fetch_queues(self) -> Snapshot:
+        """Return every queue as it is now."""
+        ...
+
+    def pause(self, name: str) -> Queue:
+        """Pause a queue and return it as it is after that."""
+        ...
+
+    def resume(self, name: str) -> Queue:
+        """Resume a queue and return it as it is after that."""
+        ...
+
+    def start(self, name: str) -> Queue:
+        """Let a queue look for what is missing and return it as it is after that."""
+        ...
+
+    def resume_all(
+        self, names: Iterable[str], *, within: float
+    ) -> Mapping[str, ImmichError | None]:
+        """Resume all these queues within so many seconds; None for each that is seen open."""
+        ...
+
+
+class ImmichClient:
     """One Immich server. `connect` is the thorough way to begin; the rest works without it too.
 
     Args:
@@ -72,7 +105,7 @@ class Immich:
     def __init__(self, transport: Transport, *, log: logging.Logger = _LOG) -> None:
         self._transport = transport
         self._log = log
-        self._dialect: Dialect | None = None
+        self._dialect: QueueApi | None = None
         self._names: set[str] = set()
         self._told: set[str] = set()
         self._telling = Lock()
@@ -99,7 +132,7 @@ class Immich:
             PermissionMissingError: neither API can be used; names what the better one lacks.
             UnexpectedError: Immich answers, but neither API as it should.
         """
-        version = self.tell_version()
+        version = self.fetch_version()
         permissions = self.permissions()
         self._told.clear()
         self._dialect = self._choose(permissions)
@@ -117,7 +150,7 @@ class Immich:
             return None
         return parse_permissions(body)
 
-    def look(self) -> Snapshot:
+    def fetch_queues(self) -> Snapshot:
         """Return every queue as it is now, in Immich's order.
 
         Raises:
@@ -125,9 +158,9 @@ class Immich:
         """
         snapshot = self._ask(partial(_look, self._transport), self._known())
         # What is held is remembered by name: names without an end would fill every memory.
-        if len(self._names | snapshot.keys()) > MOST_QUEUES:
+        if len(self._names | snapshot.keys()) > MAX_QUEUES:
             raise UnexpectedError(
-                f"Immich has named more than {MOST_QUEUES} different queues since the daemon's "
+                f"Immich has named more than {MAX_QUEUES} different queues since the daemon's "
                 "start, which none has: look what answers at IMMICH_URL, and start the daemon again"
             )
         self._names |= snapshot.keys()
@@ -165,8 +198,8 @@ class Immich:
                 not be done twice, it is not sent again.
         """
         # Over a connection of its own: on a kept one it would be sent again when that was closed.
-        with closing(self._transport.another()) as transport:
-            return JOBS.parse_one(name, _send(transport, "PUT", JOBS.path_of(name), START))
+        with closing(self._transport.new_connection()) as transport:
+            return JOBS_API.parse_one(name, _send(transport, "PUT", JOBS_API.path_of(name), START))
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
         """Resume queues all at the same time, each over a connection of its own.
@@ -193,7 +226,7 @@ class Immich:
             # Daemonic, so that a server that hangs cannot keep the process alive.
             Thread(
                 target=self._resume,
-                args=(self._transport.another(), name, until, done),
+                args=(self._transport.new_connection(), name, until, done),
                 name=f"resume {name}",
                 daemon=True,
             ).start()
@@ -212,14 +245,14 @@ class Immich:
         until: float,
         done: SimpleQueue[tuple[str, ImmichError | None]],
     ) -> None:
-        def request(dialect: Dialect) -> Queue:
+        def request(dialect: QueueApi) -> Queue:
             left = until - time.monotonic()
             return _change(transport, dialect, name=name, paused=False, timeout=left)
 
         with closing(transport):
             while True:
                 try:
-                    self._ask(request, self._dialect or QUEUES)
+                    self._ask(request, self._dialect or APIS[0])
                 except ImmichError as error:
                     # It is the last chance: what may pass is tried again as long as there is time.
                     may_pass = isinstance(error, UnreachableError | UnexpectedError)
@@ -231,24 +264,27 @@ class Immich:
                     done.put((name, None))
                 return
 
-    def _ask(self, request: Callable[[Dialect], _T], dialect: Dialect) -> _T:
+    def _ask(self, request: Callable[[QueueApi], _T], dialect: QueueApi) -> _T:
         """Make a request in this dialect, or in the other one when its API is lost."""
         try:
             return request(dialect)
         except (PermissionMissingError, NoSuchApiError) as error:
             lost = error
-        other = JOBS if dialect is QUEUES else QUEUES
-        try:
-            result = request(other)
-        except ImmichError:
-            raise lost from None
-        was_in_use = self._dialect is dialect
-        self._dialect = other
-        if was_in_use:
-            self._tell(other, lost)
-        return result
+        for other in APIS:
+            if other is dialect:
+                continue
+            try:
+                result = request(other)
+            except ImmichError:
+                continue
+            was_in_use = self._dialect is dialect
+            self._dialect = other
+            if was_in_use:
+                self._tell(other, lost)
+            return result
+        raise lost
 
-    def _tell(self, chosen: Dialect, reason: ImmichError) -> None:
+    def _tell(self, chosen: QueueApi, reason: ImmichError) -> None:
         # Once each: a key that reads in one dialect and writes in the other goes to and fro.
         with self._telling:
             is_told = chosen.name in self._told
@@ -256,15 +292,15 @@ class Immich:
         if not is_told:
             self._log.warning("Using Immich's %s, the other one fails: %s", chosen.name, reason)
 
-    def _known(self) -> Dialect:
+    def _known(self) -> QueueApi:
         if self._dialect is None:
             self._dialect = self._choose(None)
         return self._dialect
 
-    def _choose(self, permissions: frozenset[str] | None) -> Dialect:
+    def _choose(self, permissions: frozenset[str] | None) -> QueueApi:
         """Return the first dialect that answers and that a key with these permissions may use."""
         failures: list[ImmichError] = []
-        for dialect in (QUEUES, JOBS):
+        for dialect in APIS:
             missing = dialect.missing(permissions)
             try:
                 _look(self._transport, dialect)
@@ -285,11 +321,11 @@ class Immich:
         if there:
             raise there[0]
         raise UnexpectedError(
-            "this Immich has neither of the two APIs for queues: look for a newer version of the "
+            "this Immich has none of the known APIs for queues: look for a newer version of the "
             "daemon"
         )
 
-    def tell_version(self) -> str:
+    def fetch_version(self) -> str:
         """Return Immich's version, such as 3.1.0.
 
         Raises:
@@ -308,12 +344,17 @@ class Immich:
             raise not_immich("it tells no version") from error
 
 
-def _look(transport: Transport, dialect: Dialect) -> Snapshot:
+def _look(transport: Transport, dialect: QueueApi) -> Snapshot:
     return dialect.parse_all(_send(transport, "GET", dialect.path))
 
 
 def _change(
-    transport: Transport, dialect: Dialect, *, name: str, paused: bool, timeout: float | None = None
+    transport: Transport,
+    dialect: QueueApi,
+    *,
+    name: str,
+    paused: bool,
+    timeout: float | None = None,
 ) -> Queue:
     path = dialect.path_of(name)
     body = _send(transport, "PUT", path, dialect.body(paused=paused), timeout=timeout)

@@ -17,10 +17,10 @@ from immich_job_daemon.base.errors import (
     RefusedError,
     UnexpectedError,
     UnreachableError,
-    one_line,
 )
-from immich_job_daemon.immich.apis import Dialect, parse_message
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.base.text import one_line
+from immich_job_daemon.immich.apis import LONGEST_QUOTE, QueueApi, parse_message
+from immich_job_daemon.immich.transport import Response
 
 _KEYS: Final = "user icon > Account Settings > API Keys"
 
@@ -39,7 +39,7 @@ class NoSuchApiError(UnexpectedError):
     """Immich knows no such path (404): this version has another API."""
 
 
-def body_of(answer: Answer, method: str, path: str) -> bytes:
+def body_of(answer: Response, method: str, path: str) -> bytes:
     """Return the body of a good answer to this request.
 
     Raises:
@@ -58,7 +58,7 @@ def not_immich(reason: str) -> NotImmichError:
     )
 
 
-def lacking(missing: Iterable[str], dialect: Dialect) -> PermissionMissingError:
+def lacking(missing: Iterable[str], dialect: QueueApi) -> PermissionMissingError:
     """Return the error for a key that lacks these permissions of those the dialect needs."""
     names = ", ".join(sorted(missing))
     return PermissionMissingError(
@@ -68,7 +68,7 @@ def lacking(missing: Iterable[str], dialect: Dialect) -> PermissionMissingError:
     )
 
 
-def _meaning(answer: Answer, method: str, path: str) -> ImmichError:
+def _meaning(answer: Response, method: str, path: str) -> ImmichError:
     status = answer.status
     message = parse_message(answer.body)
     said = f"{status} {message}" if message else f"{status}"
@@ -76,7 +76,7 @@ def _meaning(answer: Answer, method: str, path: str) -> ImmichError:
         f"Immich answered {method} {path} with {said}: if this goes on, read Immich's log"
     )
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST and answer.location:
-        error = _redirected(one_line(answer.location), path)
+        error = _redirected(one_line(answer.location, longest=LONGEST_QUOTE), path)
     elif status in _GATEWAY:
         error = UnreachableError(
             f"a proxy answers, Immich behind it does not ({said}): see whether Immich runs"
@@ -104,7 +104,7 @@ def _meaning(answer: Answer, method: str, path: str) -> ImmichError:
     return error
 
 
-def _is_page(answer: Answer) -> bool:
+def _is_page(answer: Response) -> bool:
     return answer.content_type.lower().startswith("text/html") or answer.body.lstrip()[:1] == b"<"
 
 

@@ -3,9 +3,11 @@
 import errno
 import http.client
 import io
+import ipaddress
 import os
 import socket
 import time
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -16,11 +18,12 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+from urllib3.util.connection import allowed_gai_family
 
 from immich_job_daemon import __version__
 from immich_job_daemon.base.errors import KeyRejectedError, UnreachableError
 from immich_job_daemon.base.redaction import redactor
-from immich_job_daemon.base.worker import is_awaited
+from immich_job_daemon.base.worker import Worker, is_call_awaited
 from immich_job_daemon.immich.connection_errors import (
     CLOSED,
     INVALID_URL,
@@ -28,7 +31,6 @@ from immich_job_daemon.immich.connection_errors import (
     causes_of,
     explain,
 )
-from immich_job_daemon.immich.dns import addresses
 
 SHORTEST_KEY: Final = 8
 LARGEST_ANSWER: Final = 1024 * 1024
@@ -43,7 +45,7 @@ _FAILURES: Final = (requests.RequestException, HTTPError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back: nothing of it is believed yet."""
 
     status: int
@@ -57,7 +59,7 @@ class Transport(Protocol):
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> Response:
         """Send one request and return the answer, whatever its status.
 
         Args:
@@ -72,7 +74,7 @@ class Transport(Protocol):
         """
         ...
 
-    def another(self) -> "Transport":
+    def new_connection(self) -> "Transport":
         """Return a transport to the same server with a connection of its own, for a thread."""
         ...
 
@@ -114,7 +116,7 @@ class HttpTransport:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._shown!r})"
 
-    def another(self) -> "HttpTransport":
+    def new_connection(self) -> "HttpTransport":
         """Return a transport to the same server with a connection of its own, for a thread."""
         return HttpTransport(
             self._url,
@@ -130,7 +132,7 @@ class HttpTransport:
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> Response:
         """Send one request and return the answer, whatever its status; see `Transport.send`."""
         self._refuse_nonsense()
         seconds = self._read_timeout if timeout is None else timeout
@@ -150,7 +152,7 @@ class HttpTransport:
         # request and its headers along.
         raise UnreachableError(explain(failure, url=self._shown, connect=connect, timeout=seconds))
 
-    def _exchange(self, method: str, path: str, body: bytes | None, until: float) -> Answer:
+    def _exchange(self, method: str, path: str, body: bytes | None, until: float) -> Response:
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -173,7 +175,7 @@ class HttpTransport:
                     raise TooLongError
             self._is_kept = True
             location = response.headers.get("location")
-            return Answer(
+            return Response(
                 status=response.status_code,
                 content_type=self._redact(response.headers.get("content-type", "")),
                 body=self._redact(content.decode("latin-1")).encode("latin-1"),
@@ -246,7 +248,7 @@ class _PlainConnection(HTTPConnection):
 
     def send(self, data: Any) -> None:  # noqa: ANN401 (as http.client passes it)
         """Send a part of a request, unless nobody waits for it: it must not happen any more."""
-        if not is_awaited():
+        if not is_call_awaited():
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
         super().send(data)
 
@@ -307,3 +309,38 @@ def _without_password(url: str) -> str:
     address, _, host = url.rpartition("@")
     scheme, slashes, _ = address.partition("//")
     return scheme + slashes + host if slashes else host
+
+
+def addresses(host: str, *, within: float) -> list[str]:
+    """Return the addresses of a host, the best first; one that is an address is its own.
+
+    Args:
+        host: a name or an address.
+        within: seconds.
+
+    Raises:
+        socket.gaierror: there is none, or (EAI_AGAIN) nobody told in time.
+        UnicodeError: no host can be called so.
+
+    >>> addresses("[::1]", within=1.0)
+    ['::1']
+    """
+    bare = host.strip("[]")
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return _looked_up(bare, within)
+    return [bare]
+
+
+def _looked_up(name: str, within: float) -> list[str]:
+    asked = Worker()
+    asked.start()
+    answer = asked.submit(
+        lambda: socket.getaddrinfo(name, None, allowed_gai_family(), socket.SOCK_STREAM)
+    )
+    asked.shut_down()
+    wait([answer], within)
+    if not answer.done():
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time")
+    return [str(address[0]) for *_, address in answer.result()]

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-WAR: Final = 3
+CONFLICT_THRESHOLD: Final = 3
 """So many contradictions within PEACE are no accident."""
-PEACE: Final = 600.0
+CONFLICT_WINDOW: Final = 600.0
 """Seconds after which a contradiction is forgotten."""
 
 
-class Doing(StrEnum):
+class Interference(StrEnum):
     """What somebody else does to a queue."""
 
     RESUMING = "resuming"
@@ -18,8 +18,8 @@ class Doing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Contradiction:
+class ConflictEvent:
     """One of them: when, in seconds of the daemon's clock, and what."""
 
     at: float
-    doing: Doing
+    doing: Interference

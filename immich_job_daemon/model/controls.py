@@ -5,8 +5,8 @@ makes a change of JSON; the loop carries it out between two rounds (``memory.aft
 
 >>> read_change({"mode": "held"})
 SetMode(mode=<Mode.HELD: 'held'>)
->>> as_json(SetQueue("ocr", Wish.NEXT))
-{'queue': 'ocr', 'wish': 'next'}
+>>> as_json(SetQueue("ocr", Override.NEXT))
+{'queue': 'ocr', 'override': 'next'}
 """
 
 from collections.abc import Container, Mapping
@@ -15,6 +15,8 @@ from enum import StrEnum
 from typing import Final
 
 import voluptuous as vol
+
+from immich_job_daemon.model.queue import is_queue_name
 
 
 class Mode(StrEnum):
@@ -25,7 +27,7 @@ class Mode(StrEnum):
     HELD = "held"
 
 
-class Wish(StrEnum):
+class Override(StrEnum):
     """What a person wants of one queue."""
 
     AUTOMATIC = "automatic"
@@ -40,19 +42,19 @@ class Controls:
     Attributes:
         mode: of all managed queues.
         limit: how many queues may run at once, None for what the settings say.
-        held: the queues in which nothing is to be started.
+        held_by_user: the queues in which nothing is to be started.
     """
 
     mode: Mode = Mode.AUTOMATIC
     limit: int | None = None
-    held: frozenset[str] = field(default_factory=frozenset)
+    held_by_user: frozenset[str] = field(default_factory=frozenset)
 
 
-def wish_of(name: str, controls: Controls, wanted: Container[str]) -> Wish:
+def override_of(name: str, controls: Controls, wanted: Container[str]) -> Override:
     """Return what a person wants of one queue; ``wanted`` are those that are to run next."""
-    if name in controls.held:
-        return Wish.HELD
-    return Wish.NEXT if name in wanted else Wish.AUTOMATIC
+    if name in controls.held_by_user:
+        return Override.HELD
+    return Override.NEXT if name in wanted else Override.AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,33 @@ class SetQueue:
     """Do this with one queue from now on."""
 
     queue: str
-    wish: Wish
+    override: Override
 
 
 Change = SetMode | SetLimit | SetQueue
 
 LARGEST_LIMIT: Final = 1000
-LONGEST_NAME: Final = 64
+
+
+def inverse(
+    change: Change,
+    controls: Controls,
+    wanted: Container[str],
+    paused_by_others: Container[str],
+) -> Change:
+    """Return the change that takes ``change`` back.
+
+    A queue that something else had paused is held again, so that it stays paused as it was.
+    """
+    match change:
+        case SetMode():
+            return SetMode(controls.mode)
+        case SetLimit():
+            return SetLimit(controls.limit)
+        case SetQueue(name) if name in paused_by_others:
+            return SetQueue(name, Override.HELD)
+        case SetQueue(name):
+            return SetQueue(name, override_of(name, controls, wanted))
 
 
 class ChangeError(ValueError):
@@ -97,18 +119,20 @@ def _limit(value: object) -> int | None:
 
 
 def _name(value: object) -> str:
-    if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable():
-        return value
+    if is_queue_name(value):
+        return str(value)
     raise vol.Invalid("is no name of a queue")
 
 
 _MODE: Final = vol.Schema({vol.Required("mode"): vol.Coerce(Mode)})
 _LIMIT: Final = vol.Schema({vol.Required("limit"): _limit})
-_QUEUE: Final = vol.Schema({vol.Required("queue"): _name, vol.Required("wish"): vol.Coerce(Wish)})
+_QUEUE: Final = vol.Schema(
+    {vol.Required("queue"): _name, vol.Required("override"): vol.Coerce(Override)}
+)
 
 EXPECTED: Final = (
     'expected {"mode": "automatic", "open" or "held"}, {"limit": a number from 1, or null} or '
-    '{"queue": a name, "wish": "automatic", "next" or "held"}'
+    '{"queue": a name, "override": "automatic", "next" or "held"}'
 )
 
 
@@ -135,14 +159,14 @@ def as_json(change: Change) -> dict[str, str | int | None]:
             return {"mode": str(mode)}
         case SetLimit(limit):
             return {"limit": limit}
-        case SetQueue(queue, wish):
-            return {"queue": queue, "wish": str(wish)}
+        case SetQueue(queue, override):
+            return {"queue": queue, "override": str(override)}
 
 
-def in_words(change: Change) -> str:
+def describe(change: Change) -> str:
     """Return what a change asks for, as a log line says it.
 
-    >>> in_words(SetQueue("ocr", Wish.NEXT)), in_words(SetLimit(2))
+    >>> describe(SetQueue("ocr", Override.NEXT)), describe(SetLimit(2))
     ('ocr next', 'at most 2 queues at once')
     """
     match change:
@@ -156,5 +180,5 @@ def in_words(change: Change) -> str:
             return "as many queues at once as MAX_CONCURRENT_JOBS says"
         case SetLimit(limit):
             return f"at most {limit} {'queue' if limit == 1 else 'queues'} at once"
-        case SetQueue(queue, wish):
-            return f"{queue} {wish}"
+        case SetQueue(queue, override):
+            return f"{queue} {override}"

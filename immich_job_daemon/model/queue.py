@@ -3,6 +3,7 @@
 The words are Immich's and BullMQ's own. Nothing in here knows of HTTP, of scheduling or of time.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -35,6 +36,34 @@ ENTRY: Final = "metadataExtraction"
 
 Both seen on Immich 3.1.0.
 """
+
+
+MAX_QUEUES: Final = 100
+"""Most queues that an Immich server may have; 3.1.0 has 19. Each costs memory, lines, entities."""
+
+LONGEST_NAME: Final = 64
+_NAME: Final = re.compile(rf"(?!\.)[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}")
+
+
+def is_queue_name(value: object) -> bool:
+    """Whether a value can be the name of a queue, in a URL, an MQTT topic, a file and a log line.
+
+    >>> is_queue_name("thumbnailGeneration"), is_queue_name("two words"), is_queue_name("../x")
+    (True, False, False)
+    """
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def label(name: str) -> str:
+    """Return the name of a queue for people, in English.
+
+    >>> label("thumbnailGeneration"), label("ocr"), label("x-ray_2")
+    ('Thumbnail generation', 'OCR', 'X-ray 2')
+    """
+    if name == "ocr":
+        return "OCR"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).strip().lower()
+    return words[:1].upper() + words[1:] or name
 
 
 @dataclass(frozen=True, slots=True)

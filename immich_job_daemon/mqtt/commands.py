@@ -1,7 +1,7 @@
 """What is asked for over MQTT: a topic and bytes in, a change out. Pure.
 
 >>> read_command(Topics("1a2b3c4d"), "immich_job_daemon/1a2b3c4d/queue/ocr/set", b"run next")
-SetQueue(queue='ocr', wish=<Wish.NEXT: 'next'>)
+SetQueue(queue='ocr', override=<Override.NEXT: 'next'>)
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from immich_job_daemon.model.controls import (
     Change,
     ChangeError,
     Mode,
+    Override,
     SetMode,
     SetQueue,
-    Wish,
     read_change,
 )
 from immich_job_daemon.mqtt.topics import Topics
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Objection, objection
+from immich_job_daemon.status.validation import Rejection, rejection
 
-WISHES: Final = {Wish.AUTOMATIC: "automatic", Wish.NEXT: "run next", Wish.HELD: "held"}
+WISHES: Final = {Override.AUTOMATIC: "automatic", Override.NEXT: "run next", Override.HELD: "held"}
 """What a select of Home Assistant offers for a queue."""
 
 PRESS: Final = "PRESS"
@@ -55,19 +55,19 @@ def read_command(topics: Topics, topic: str, payload: bytes) -> Change:
     name = topics.queue_in(topic)
     if name is None:
         raise RefusedCommandError("nothing can be asked for there")
-    wishes = {words: str(wish) for wish, words in WISHES.items()}
-    change = {"queue": name, "wish": wishes.get(text)}
+    wishes = {words: str(override) for override, words in WISHES.items()}
+    change = {"queue": name, "override": wishes.get(text)}
     return _change(change, f"expected {_choices(wishes)}")
 
 
 def refusal(change: Change, status: Status) -> str | None:
     """Return why a change cannot be made as things stand; None if it can."""
-    match objection(change, status), change:
-        case Objection.MORE_THAN_ALL, _:
+    match rejection(change, status), change:
+        case Rejection.ABOVE_MAXIMUM, _:
             return f"there are only {len(status.managed)} queues"
-        case Objection.NO_SUCH_QUEUE, SetQueue(name):
+        case Rejection.UNKNOWN_QUEUE, SetQueue(name):
             return f"Immich has no queue {name}"
-        case Objection.LEFT_ALONE, SetQueue(name):
+        case Rejection.UNMANAGED_QUEUE, SetQueue(name):
             return f"{name} is left alone: it is protected, or Immich lets nobody pause it"
     return None
 

@@ -13,12 +13,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import errors
 from immich_job_daemon.mqtt.discovery import MOST_BYTES
 from immich_job_daemon.mqtt.publisher import Conversation
 from immich_job_daemon.mqtt.topics import OFFLINE, Topics
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 
 KEEPALIVE: Final = 30
 """Seconds of silence, one and a half times that, after which the broker speaks our last will."""
@@ -44,7 +44,7 @@ class Session:
     Args:
         broker: where to, and as whom.
         protocol: the version of MQTT that is spoken.
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         topics: where this daemon speaks and listens.
         hide: takes secrets out of a text.
     """
@@ -53,7 +53,7 @@ class Session:
         self,
         broker: Broker,
         protocol: MQTTProtocolVersion,
-        board: Board,
+        hub: StatusHub,
         topics: Topics,
         hide: Callable[[str], str] = str,
     ) -> None:
@@ -79,7 +79,7 @@ class Session:
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        self._conversation = Conversation(client, board, topics, hide=hide)
+        self._conversation = Conversation(client, hub, topics, hide=hide)
 
     def talk(self, stopping: Event, let_in: Callable[[Broker], None]) -> str:
         """Connect, and talk until the connection ends or the daemon stops.

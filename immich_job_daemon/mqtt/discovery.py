@@ -11,16 +11,13 @@ from typing import Any, Final
 
 from immich_job_daemon import __version__
 from immich_job_daemon.model.controls import Mode
+from immich_job_daemon.model.queue import MAX_QUEUES, is_queue_name, label
 from immich_job_daemon.mqtt.commands import PRESS, WISHES
-from immich_job_daemon.mqtt.topics import OFFLINE, ONLINE, Topics, is_speakable
-from immich_job_daemon.status.labels import label
-from immich_job_daemon.status.status import State
+from immich_job_daemon.mqtt.topics import OFFLINE, ONLINE, Topics
+from immich_job_daemon.status.status import OverallState
 
 NAME: Final = "Immich Job Daemon"
 ADDRESS: Final = "https://github.com/immich-job-daemon/immich-job-daemon"
-MOST_QUEUES: Final = 100
-"""Queues with entities of their own at most: Immich 3.1.0 has 19 in all."""
-
 MOST_BYTES: Final = 1 << 20
 """The longest message of our own that is read back, or taken from the broker at all."""
 
@@ -35,7 +32,7 @@ _OF_DAEMON: Final[Mapping[str, Component]] = {
         "p": "sensor",
         "name": "State",
         "dev_cla": "enum",
-        "ops": [str(state) for state in State],
+        "ops": [str(state) for state in OverallState],
         "val_tpl": "{{ value_json.state }}",
         "ic": "mdi:tray-full",
     },
@@ -221,7 +218,7 @@ def queues_in(found: Iterable[str]) -> list[str]:
     kinds = "|".join(_OF_QUEUE)
     matches = (re.fullmatch(rf"queue_(.+)_(?:{kinds})", key) for key in found)
     names = dict.fromkeys(match[1] for match in matches if match)
-    return [name for name in names if is_speakable(name)][:MOST_QUEUES]
+    return [name for name in names if is_queue_name(name)][:MAX_QUEUES]
 
 
 def _whole(topics: Topics, key: str, component: Component) -> Component:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from immich_job_daemon.mqtt import commands, discovery, state
 from immich_job_daemon.mqtt.refusals import SPAN, Refusals
 from immich_job_daemon.mqtt.topics import OFFLINE, ONLINE, Topics
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 
 READ_WITHIN: Final = 5
@@ -54,7 +54,7 @@ class Conversation:
 
     Args:
         client: speaks MQTT; it is connected.
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         topics: where this daemon speaks and listens.
         hide: takes secrets out of a text.
         clock: the daemon's.
@@ -63,14 +63,14 @@ class Conversation:
     def __init__(
         self,
         client: Client,
-        board: Board,
+        hub: StatusHub,
         topics: Topics,
         *,
         hide: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._board = board
+        self._hub = hub
         self._topics = topics
         self._hide = hide
         self._clock = clock
@@ -131,8 +131,8 @@ class Conversation:
         if self._unread:
             self._unread -= 1
             return
-        status = self._board.status
-        queues = state.managed(status)[: discovery.MOST_QUEUES] if status.queues else None
+        status = self._hub.status
+        queues = status.managed if status.queues else None
         if queues is None:
             # Immich has not answered yet: whatever it had before is still there, for all we know.
             queues = discovery.queues_in(self._known)
@@ -193,7 +193,7 @@ class Conversation:
             # The broker repeats it at each connection, long after anybody meant it.
             raise commands.RefusedCommandError("it was sent to be retained, which none may be")
         change = commands.read_command(self._topics, topic, payload)
-        if why := commands.refusal(change, self._board.status):
+        if why := commands.refusal(change, self._hub.status):
             raise commands.RefusedCommandError(why)
-        if not self._board.ask(change):
+        if not self._hub.submit(change):
             raise commands.RefusedCommandError("too much is asked for at once")

@@ -15,12 +15,12 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tempora.timing import BackoffDelay
 
 from immich_job_daemon.base.logging import NOTICE
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import errors
 from immich_job_daemon.mqtt.connection import Session
 from immich_job_daemon.mqtt.supervisor import NoBrokerError
 from immich_job_daemon.mqtt.topics import Topics
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 
 TICK: Final = 0.2
 """Seconds in which it is noticed that the daemon has a name."""
@@ -53,15 +53,15 @@ class Link:
 
     Args:
         find: returns the broker; called before each connection, as it may be another by then.
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         hide: takes secrets out of a text.
     """
 
     def __init__(
-        self, find: Callable[[], Broker], board: Board, *, hide: Callable[[str], str] = str
+        self, find: Callable[[], Broker], hub: StatusHub, *, hide: Callable[[str], str] = str
     ) -> None:
         self._find = find
-        self._board = board
+        self._hub = hub
         self._hide = hide
         self._stopping = Event()
         self._protocol = MQTTProtocolVersion.MQTTv5
@@ -80,10 +80,10 @@ class Link:
 
     def _run(self) -> None:
         # The name that the daemon has for ever is known once the ledger was read.
-        while not self._board.status.instance:
+        while not self._hub.status.instance:
             if self._stopping.wait(TICK):
                 return
-        topics = Topics(self._board.status.instance)
+        topics = Topics(self._hub.status.instance)
         delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -104,7 +104,7 @@ class Link:
             )
             return ASK_AGAIN
         try:
-            session = Session(broker, self._protocol, self._board, topics, self._hide)
+            session = Session(broker, self._protocol, self._hub, topics, self._hide)
             why = session.talk(self._stopping, self._connected)
         except Exception as error:  # whatever a broker sends, the thread goes on
             log.debug("The connection to the MQTT broker failed.", exc_info=error)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from immich_job_daemon.base.redaction import redactor
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import supervisor
 from immich_job_daemon.mqtt.service import Link
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 
 
 class Wanted(Protocol):
@@ -30,17 +30,17 @@ class Wanted(Protocol):
 
 @contextmanager
 def linked(
-    board: Board, settings: Wanted, token: str, address: str = supervisor.ADDRESS
+    hub: StatusHub, settings: Wanted, token: str, address: str = supervisor.ADDRESS
 ) -> Iterator[Link]:
     """Show the board to Home Assistant as long as the context lasts.
 
     Args:
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         settings: what the user wants.
         token: SUPERVISOR_TOKEN, for a broker that the settings do not name.
         address: where the Supervisor is.
     """
-    link = Link(_finder(settings, token, address), board, hide=redactor(*settings.secrets))
+    link = Link(_finder(settings, token, address), hub, hide=redactor(*settings.secrets))
     link.start()
     try:
         yield link

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
+from immich_job_daemon.model.queue import label
 from immich_job_daemon.mqtt.commands import WISHES
-from immich_job_daemon.mqtt.topics import is_speakable
-from immich_job_daemon.status.labels import is_stale, label
-from immich_job_daemon.status.status import AWAY, Status
+from immich_job_daemon.status.status import UNREACHABLE, Status
 
 WHOLE: Final = ""
 """Under which name the estimate for everything is found among those for the queues."""
@@ -35,14 +34,9 @@ _MINUTE: Final = 60.0
 _NEAR: Final = 600.0
 
 
-def managed(status: Status) -> list[str]:
-    """Return the queues that can have entities of their own, the first by priority first."""
-    return [name for name in status.managed if is_speakable(name)]
-
-
 def is_immich_there(status: Status, now: float) -> bool:
     """Whether what is known of Immich's queues still holds; ``now`` is the daemon's clock."""
-    return not is_stale(status, now)
+    return not status.is_stale(now)
 
 
 def estimates(status: Status, before: Mapping[str, float]) -> dict[str, float]:
@@ -57,7 +51,7 @@ def estimates(status: Status, before: Mapping[str, float]) -> dict[str, float]:
     """
     if status.updated_at is None:
         return {}
-    left = {**status.forecast.queues, WHOLE: status.forecast.whole if status.pending else None}
+    left = {**status.forecast.queues, WHOLE: status.forecast.total if status.pending else None}
     return {
         name: _steady(status.updated_at, seconds, before.get(name))
         for name, seconds in left.items()
@@ -89,7 +83,7 @@ def shown(
         "state": str(status.state),
         "connected": _answers(status),
         "problem": _problem(status, hide),
-        "rehearsal": status.is_rehearsal,
+        "rehearsal": status.is_dry_run,
         "mode": str(status.controls.mode),
         "limit": min(status.limit, most) if most else status.limit,
         "running": _names(status) if is_known else None,
@@ -98,13 +92,13 @@ def shown(
             "reasons": dict([*map(_pair, status.reasons.items())][:MOST_REASONS]),
             "may_run_again": {
                 name: opens.isoformat(timespec="seconds")
-                for name, opens in islice(status.opens.items(), MOST_REASONS)
+                for name, opens in islice(status.opens_at.items(), MOST_REASONS)
             },
         },
         "pending": status.pending if is_known else None,
         "active": sum(queue.active for queue in found) if is_known else None,
         "failed": sum(queue.failed for queue in found) if is_known else None,
-        "done_at": None if is_stale(status, now) else _time(done.get(WHOLE)),
+        "done_at": None if status.is_stale(now) else _time(done.get(WHOLE)),
         "queues": {name: _queue(name, status, done) for name in queues},
     }
 
@@ -112,7 +106,7 @@ def shown(
 def _answers(status: Status) -> bool:
     if status.problem is None:
         return status.updated is not None
-    return status.problem.trouble not in AWAY
+    return status.problem.kind not in UNREACHABLE
 
 
 def _problem(status: Status, hide: Callable[[str], str]) -> dict[str, str] | None:
@@ -120,7 +114,7 @@ def _problem(status: Status, hide: Callable[[str], str]) -> dict[str, str] | Non
     if problem is None:
         return None
     return {
-        "kind": str(problem.trouble),
+        "kind": str(problem.kind),
         "text": hide(problem.text)[:LONGEST_TEXT],
         "since": datetime.fromtimestamp(problem.since, UTC).isoformat(timespec="seconds"),
     }
@@ -155,7 +149,7 @@ def _queue(name: str, status: Status, done: Mapping[str, float]) -> dict[str, An
         "pending": None if queue is None else queue.pending,
         "failed": None if queue is None else queue.failed,
         "done_at": _time(done.get(name)),
-        "mode": WISHES[status.wish(name)],
+        "mode": WISHES[status.override(name)],
     }
 
 

@@ -9,7 +9,7 @@ import requests
 import voluptuous as vol
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 
 ADDRESS: Final = "http://supervisor"
 WITHIN: Final = (5.0, 10.0)

@@ -5,7 +5,6 @@
 ('immich_job_daemon/1a2b3c4d/state', 'immich_job_daemon/1a2b3c4d/queue/ocr/set')
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +13,6 @@ PREFIX: Final = "homeassistant"
 
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
-
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +90,3 @@ class Topics:
     def commands(self) -> tuple[str, str]:
         """What to subscribe to, to hear everything that is asked for."""
         return f"{self.base}/+/set", self.of_queue("+")
-
-
-def is_speakable(name: str) -> bool:
-    """Whether a queue's name can stand in a topic, and in a key of a discovery message.
-
-    A key with a space makes an entity that Home Assistant cannot remove again.
-
-    >>> is_speakable("ocr"), is_speakable("a/b"), is_speakable("+"), is_speakable("two words")
-    (True, False, False, False)
-    """
-    return _NAME.fullmatch(name) is not None

@@ -8,18 +8,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from immich_job_daemon.model.conflict import PEACE
-from immich_job_daemon.model.constraints import rivals
+from immich_job_daemon.model.conflict import CONFLICT_WINDOW
 from immich_job_daemon.model.controls import Mode
 from immich_job_daemon.model.queue import ENTRY, Queue, Snapshot, by_priority
-from immich_job_daemon.scheduler.decision import Action, Circumstances, Command, Limits, Reason
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.model.reason import Action, Reason
+from immich_job_daemon.model.settings import Settings, rivals
+from immich_job_daemon.scheduler.decision import Command, Conditions
+from immich_job_daemon.scheduler.state import SchedulerState
 
 TURN_EVERY: Final = 600.0
 """Seconds after which a queue is due for a lent slot; turns and looks fill up the 15 minutes."""
 
 
-class Situation:
+class DecisionContext:
     """What a decision is made of. Everything in it is its own, to be changed.
 
     Attributes:
@@ -34,44 +35,46 @@ class Situation:
     def __init__(
         self,
         snapshot: Snapshot,
-        memory: Memory,
-        settings: Limits,
+        state: SchedulerState,
+        settings: Settings,
         now: float,
-        around: Circumstances,
+        conditions: Conditions,
     ) -> None:
         self.snapshot = snapshot
-        self.before = memory
+        self.before = state
         self.settings = settings
-        controls = memory.controls
+        controls = state.controls
         self.limit = controls.limit or settings.max_concurrent_jobs
         self.now = now
-        alone = settings.protected_queues | memory.refused
+        alone = settings.protected_queues | state.unpausable
         self.managed = {
             queue.name: queue
             for queue in by_priority(snapshot, settings.queue_priority)
             if queue.name not in alone
         }
-        self.around = around
-        self.opens = dict[str, datetime]()
+        self.conditions = conditions
+        self.opens_at = dict[str, datetime]()
         self.barred: dict[str, Reason] = {}
         self.lifted: set[str] = set()
-        self.held = set(memory.held)
-        self.others = set(memory.paused_by_others & self.managed.keys())
-        self.slots = [name for name in memory.slots if name in self.managed]
-        self.lent = {name: since for name, since in memory.lent.items() if name in self.managed}
-        self.wanted = set(memory.wanted & self.managed.keys())
-        self.unsure = {name: until for name, until in memory.unsure.items() if until > now}
-        self.turns = {name: memory.turns.get(name, now) for name in self.managed}
-        self.scan = memory.scan
-        self.defied = set(memory.defied & self.managed.keys())
-        lately = {
-            name: tuple(one for one in those if now - one.at < PEACE)
-            for name, those in memory.contradictions.items()
+        self.paused_by_daemon = set(state.paused_by_daemon)
+        self.others = set(state.paused_by_others & self.managed.keys())
+        self.slots = [name for name in state.slots if name in self.managed]
+        self.lent = {name: since for name, since in state.lent.items() if name in self.managed}
+        self.wanted = set(state.wanted & self.managed.keys())
+        self.unconfirmed_pauses = {
+            name: until for name, until in state.unconfirmed_pauses.items() if until > now
         }
-        self.contradictions = {name: those for name, those in lately.items() if those}
-        self.since = dict(memory.since)
-        self.yielded = set(memory.yielded)
-        self.is_limited = memory.is_limited
+        self.last_open = {name: state.last_open.get(name, now) for name in self.managed}
+        self.scan = state.scan
+        self.resumed_by_others = set(state.resumed_by_others & self.managed.keys())
+        lately = {
+            name: tuple(one for one in those if now - one.at < CONFLICT_WINDOW)
+            for name, those in state.conflicts.items()
+        }
+        self.conflicts = {name: those for name, those in lately.items() if those}
+        self.slot_since = dict(state.slot_since)
+        self.yielded = set(state.yielded)
+        self.is_limited = state.is_limited
         self.unrestricted = False
 
     @property
@@ -105,7 +108,7 @@ class Situation:
             for name, queue in self.managed.items()
             if queue.is_paused
             and queue.backlog
-            and name in self.held
+            and name in self.paused_by_daemon
             and name not in self.slots
             and name not in self.barred
         ]
@@ -123,13 +126,13 @@ class Situation:
         if self.settings.max_wait is None:
             return []
         latest = self.now - self.settings.max_wait / 2
-        late = {name: since for name, since in self.waits().items() if since <= latest}
+        late = {name: since for name, since in self.waiting_since().items() if since <= latest}
         return sorted(late, key=late.__getitem__)
 
-    def waits(self) -> dict[str, float]:
+    def waiting_since(self) -> dict[str, float]:
         """Return since when each queue waits that has work, may run and has no slot."""
         return {
-            name: self.before.waits.get(name, self.now)
+            name: self.before.waiting_since.get(name, self.now)
             for name, queue in self.managed.items()
             if queue.backlog and name not in {*self.slots, *self.lent, *self.others, *self.barred}
         }
@@ -152,9 +155,9 @@ class Situation:
         due = [
             name
             for name in self.managed
-            if self.now - self.turns[name] >= TURN_EVERY and self.can_be_lent(name)
+            if self.now - self.last_open[name] >= TURN_EVERY and self.can_be_lent(name)
         ]
-        return sorted(due, key=lambda name: self.turns[name])
+        return sorted(due, key=lambda name: self.last_open[name])
 
     def can_be_lent(self, name: str) -> bool:
         """Whether a spare slot may be lent to this queue."""
@@ -163,7 +166,7 @@ class Situation:
             queue is not None
             and queue.is_paused
             and queue.is_drained
-            and name in self.held
+            and name in self.paused_by_daemon
             and name not in self.slots
             and name not in self.lent
             and name not in self.barred
@@ -172,7 +175,7 @@ class Situation:
     def give_slot(self, name: str) -> None:
         """Give the queue a slot."""
         self.slots.append(name)
-        self.since[name] = self.now
+        self.slot_since[name] = self.now
         self.wanted.discard(name)
 
     def latest_lent(self) -> str:
@@ -183,32 +186,32 @@ class Situation:
 
     # What comes out.
 
-    def memory(self, commands: Iterable[Command]) -> Memory:
+    def state(self, commands: Iterable[Command]) -> SchedulerState:
         """Return what is to be remembered of it."""
         controls = self.before.controls
         return replace(
             self.before,
             taken_over=True,
             is_limited=self.is_limited,
-            held=frozenset(self.held),
+            paused_by_daemon=frozenset(self.paused_by_daemon),
             paused_by_others=frozenset(self.others),
             slots=tuple(self.slots),
             wanted=frozenset(self.wanted),
-            controls=replace(controls, held=controls.held - self.lifted),
+            controls=replace(controls, held_by_user=controls.held_by_user - self.lifted),
             scan=self.scan,
-            defied=frozenset(self.defied),
-            contradictions=self.contradictions,
-            commanded={
-                **self.before.commanded,
+            resumed_by_others=frozenset(self.resumed_by_others),
+            conflicts=self.conflicts,
+            last_commands={
+                **self.before.last_commands,
                 **{command.queue: self.now for command in commands},
             },
             lent=self.lent,
-            since={name: self.since.get(name, self.now) for name in self.slots},
-            yielded=frozenset(self.yielded & {*self.slots, *self.waits()}),
-            waits=self.waits(),
-            turns=self.turns,
-            unsure=self.unsure,
-            was_away=False,
+            slot_since={name: self.slot_since.get(name, self.now) for name in self.slots},
+            yielded=frozenset(self.yielded & {*self.slots, *self.waiting_since()}),
+            waiting_since=self.waiting_since(),
+            last_open=self.last_open,
+            unconfirmed_pauses=self.unconfirmed_pauses,
+            had_failure=False,
         )
 
     def reason(self, queue: Queue, commands: Container[Command]) -> Reason:  # noqa: PLR0911 - one line a reason
@@ -216,8 +219,8 @@ class Situation:
         name = queue.name
         if name in self.settings.protected_queues:
             return Reason.PROTECTED
-        if name in self.before.refused:
-            return Reason.REFUSED
+        if name in self.before.unpausable:
+            return Reason.UNPAUSABLE
         if name in self.others:
             return Reason.PAUSED_BY_OTHERS
         if name in self.barred:

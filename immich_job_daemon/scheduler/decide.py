@@ -76,18 +76,14 @@ from typing import Final
 
 from immich_job_daemon.model.controls import Mode
 from immich_job_daemon.model.queue import ENTRY, Queue, Snapshot
-from immich_job_daemon.model.scan import next_to_ask
+from immich_job_daemon.model.reason import Action
+from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.model.windows import next_edge
-from immich_job_daemon.scheduler.attribution import TRUCE, Recognition
+from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF, Attribution
 from immich_job_daemon.scheduler.context import TURN_EVERY
-from immich_job_daemon.scheduler.decision import (
-    Action,
-    Circumstances,
-    Command,
-    Decision,
-    Limits,
-)
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
+from immich_job_daemon.scheduler.scan import next_to_ask
+from immich_job_daemon.scheduler.state import SchedulerState
 
 TURN: Final = 2.0
 """Seconds a turn lasts: BullMQ's workers take a job within milliseconds of a resume."""
@@ -99,10 +95,10 @@ YIELDS_AGAIN: Final = 10.0
 
 def decide(
     snapshot: Snapshot,
-    memory: Memory,
-    settings: Limits,
+    state: SchedulerState,
+    settings: Settings,
     now: float,
-    around: Circumstances = Circumstances(),  # noqa: B008 - it cannot be changed
+    conditions: Conditions = Conditions(),  # noqa: B008 - it cannot be changed
 ) -> Decision:
     """Return what is to be done about the snapshot, and why each queue is as it is.
 
@@ -111,35 +107,35 @@ def decide(
 
     Args:
         snapshot: every queue, as reported by the last look and every answer since.
-        memory: what the last decision returned, and what the answers since did to it.
+        state: what the last decision returned, with the responses since worked in.
         settings: the limits and the order.
         now: seconds of a clock that never goes back.
-        around: the time of the wall clock, and how busy the machine is.
+        conditions: the time of the wall clock, and how busy the machine is.
     """
-    draft = _Draft(snapshot, memory, settings, now, around)
-    draft.bar()
-    draft.recognise()
-    draft.choose_limit()
-    draft.settle()
-    draft.admit()
-    draft.let_others_go_first()
-    draft.take_turns()
+    decider = _Decider(snapshot, state, settings, now, conditions)
+    decider.bar()
+    decider.recognise()
+    decider.choose_limit()
+    decider.settle()
+    decider.admit()
+    decider.let_others_go_first()
+    decider.take_turns()
     commands = (
-        draft.in_peace(draft.pauses())
-        or draft.in_peace([*draft.resumes(), *draft.give_back()])
-        or draft.starts()
+        decider.in_peace(decider.pauses())
+        or decider.in_peace([*decider.resumes(), *decider.give_back()])
+        or decider.starts()
     )
     return Decision(
         commands=tuple(commands),
-        memory=draft.memory(commands),
-        reasons={name: draft.reason(queue, commands) for name, queue in snapshot.items()},
-        opens=draft.opens,
-        contested=draft.contested(),
-        wake=draft.wake(),
+        state=decider.state(commands),
+        reasons={name: decider.reason(queue, commands) for name, queue in snapshot.items()},
+        opens_at=decider.opens_at,
+        conflicts=decider.contested(),
+        wake_at=decider.wake_at(),
     )
 
 
-class _Draft(Recognition):
+class _Decider(Attribution):
     """One decision in the making: the rules, a step each."""
 
     # Whether there is a limit (rules 10 and 11).
@@ -204,7 +200,7 @@ class _Draft(Recognition):
                 if queue.is_drained:
                     # Nothing to be seen in it, but somebody thinks there is: its turn is next.
                     self.wanted.discard(queue.name)
-                    self.turns[queue.name] = self.now - TURN_EVERY
+                    self.last_open[queue.name] = self.now - TURN_EVERY
                 elif len(occupied) < self.limit and not self.rivals(queue.name) & occupied:
                     self.give_slot(queue.name)
         if self.unrestricted:
@@ -233,8 +229,8 @@ class _Draft(Recognition):
 
     def let_others_go_first(self) -> None:
         """Take slots from queues that have had them long enough (rules 17 and 18)."""
-        for name in sorted(self.slots, key=lambda name: self.since.get(name, self.now)):
-            if self.now - self.since.get(name, self.now) >= YIELDS_AGAIN:
+        for name in sorted(self.slots, key=lambda name: self.slot_since.get(name, self.now)):
+            if self.now - self.slot_since.get(name, self.now) >= YIELDS_AGAIN:
                 self.yielded.discard(name)
             free = max(0, self.limit - len({*self.slots, *self.draining()}))
             served = self.startable()[:free]
@@ -245,10 +241,10 @@ class _Draft(Recognition):
 
     def _goes_before(self, other: str, name: str) -> bool:
         """Whether a waiting queue is to have the slot of one that has had it for a while."""
-        had = self.now - self.since.get(name, self.now)
+        had = self.now - self.slot_since.get(name, self.now)
         settings = self.settings
         if settings.max_wait is not None and other in self.overdue():
-            share = settings.max_wait / 2 / max(len(self.waits()), 1)
+            share = settings.max_wait / 2 / max(len(self.waiting_since()), 1)
             return had >= share
         order = list(self.managed)
         if settings.yield_after is None or order.index(other) > order.index(name):
@@ -291,7 +287,7 @@ class _Draft(Recognition):
             and name not in self.lent
             and (name not in self.slots or queue.is_drained)
         ]
-        self.held |= set(names)
+        self.paused_by_daemon |= set(names)
         return [Command(Action.PAUSE, name) for name in names]
 
     def resumes(self) -> list[Command]:
@@ -306,7 +302,7 @@ class _Draft(Recognition):
         rest = self.managed if self.unrestricted else (ENTRY,)
         for name in dict.fromkeys((*self.due(), *rest)):
             if free > 0 and self.can_be_lent(name) and not self.rivals(name) & self.occupied():
-                self.lent[name] = self.turns[name] = self.now
+                self.lent[name] = self.last_open[name] = self.now
                 free -= 1
         occupying = {
             name for name, queue in self.managed.items() if queue.is_busy or not queue.is_paused
@@ -326,10 +322,10 @@ class _Draft(Recognition):
         """Resume what is held but no longer managed, for nobody else would (rule 7)."""
         left = [
             queue
-            for name in sorted(self.held - self.managed.keys())
+            for name in sorted(self.paused_by_daemon - self.managed.keys())
             if (queue := self.snapshot.get(name)) is not None
         ]
-        self.held -= {queue.name for queue in left if not queue.is_paused}
+        self.paused_by_daemon -= {queue.name for queue in left if not queue.is_paused}
         return [Command(Action.RESUME, queue.name) for queue in left if queue.is_paused]
 
     def in_peace(self, commands: list[Command]) -> list[Command]:
@@ -339,18 +335,18 @@ class _Draft(Recognition):
             command
             for command in commands
             if command.queue not in contested
-            or self.now - self.before.commanded.get(command.queue, -inf) >= TRUCE
+            or self.now - self.before.last_commands.get(command.queue, -inf) >= CONFLICT_BACKOFF
         ]
 
     def starts(self) -> list[Command]:
-        scan, local = self.settings.scan, self.around.local
+        scan, local = self.settings.scan, self.conditions.local
         if scan is None or local is None or self.before.cannot_scan:
             return []
         may_start = self.managed.keys() - self.others - self.barred.keys()
         name, self.scan = next_to_ask(scan, self.scan, self.snapshot, may_start, local)
         return [] if name is None else [Command(Action.START, name)]
 
-    def wake(self) -> float | None:
+    def wake_at(self) -> float | None:
         wakes = []
         ends = [since + TURN for name, since in self.lent.items() if name != ENTRY]
         if self.unrestricted:
@@ -359,9 +355,9 @@ class _Draft(Recognition):
             wakes.append(min(ends))
         elif ENTRY in self.lent:
             wakes += [
-                self.turns[name] + TURN_EVERY for name in self.managed if self.can_be_lent(name)
+                self.last_open[name] + TURN_EVERY for name in self.managed if self.can_be_lent(name)
             ]
-        local = self.around.local
+        local = self.conditions.local
         if local is not None:
             scan = self.settings.scan
             windows = [*self.settings.schedule, *([scan.window] if scan else [])]

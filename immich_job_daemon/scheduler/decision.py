@@ -3,66 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import Protocol
 
-from immich_job_daemon.model.conflict import Doing
-from immich_job_daemon.model.scan import Scan
-from immich_job_daemon.model.windows import Window
-from immich_job_daemon.scheduler.state import Memory
-
-
-class Limits(Protocol):
-    """The settings that the scheduler needs."""
-
-    @property
-    def max_concurrent_jobs(self) -> int:
-        """How many managed queues may occupy a slot."""
-        ...
-
-    @property
-    def queue_priority(self) -> tuple[str, ...]:
-        """The names of the queues that come first, best first."""
-        ...
-
-    @property
-    def protected_queues(self) -> frozenset[str]:
-        """The names of the queues that are never touched."""
-        ...
-
-    @property
-    def unrestricted_below(self) -> int:
-        """The number of pending jobs below which there is no limit; 0: there always is one."""
-        ...
-
-    @property
-    def exclusive(self) -> tuple[frozenset[str], ...]:
-        """Groups of queues of which only one runs at a time."""
-        ...
-
-    @property
-    def schedule(self) -> tuple[Window, ...]:
-        """The windows in which the queues that they name run, and not outside of them."""
-        ...
-
-    @property
-    def scan(self) -> Scan | None:
-        """When Immich is asked to look for what is missing; None: never."""
-        ...
-
-    @property
-    def yield_after(self) -> float | None:
-        """Seconds after which a queue lets one of higher priority go first; None: it does not."""
-        ...
-
-    @property
-    def max_wait(self) -> float | None:
-        """Seconds within which every queue with work has its turn; None: as long as it takes."""
-        ...
+from immich_job_daemon.model.conflict import Interference
+from immich_job_daemon.model.reason import Action, Reason
+from immich_job_daemon.scheduler.state import SchedulerState
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class Conditions:
     """What is so around the queues at the time of a decision.
 
     Attributes:
@@ -72,31 +20,6 @@ class Circumstances:
 
     local: datetime | None = None
     is_loaded: bool = False
-
-
-class Action(StrEnum):
-    """What can be asked of Immich for a queue."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    START = "start"
-
-
-class Reason(StrEnum):
-    """Why a queue is in the state it is in."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    WAITING = "waiting for a slot"
-    IDLE = "idle"
-    LENT = "open in its turn"
-    UNRESTRICTED = "unrestricted"
-    HELD = "held by a person"
-    CLOSED = "outside its hours"
-    LOADED = "the machine is busy"
-    PAUSED_BY_OTHERS = "paused by someone else"
-    REFUSED = "cannot be paused"
-    PROTECTED = "protected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +41,8 @@ class Decision:
     """
 
     commands: tuple[Command, ...]
-    memory: Memory
+    state: SchedulerState
     reasons: Mapping[str, Reason]
-    opens: Mapping[str, datetime] = field(default_factory=dict)
-    contested: Mapping[str, Doing] = field(default_factory=dict)
-    wake: float | None = None
+    opens_at: Mapping[str, datetime] = field(default_factory=dict)
+    conflicts: Mapping[str, Interference] = field(default_factory=dict)
+    wake_at: float | None = None

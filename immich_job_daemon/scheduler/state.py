@@ -1,207 +1,181 @@
-"""What the scheduler carries from one decision to the next, and what an answer does to it.
+"""What the scheduler carries from one decision to the next, and how events change it.
 
-A ``Memory`` is never changed: each function here returns a new one. The fields down to ``unsure``
-survive a restart in the ledger, the others are of this run only. Times are the caller's seconds,
-of whatever clock it passes to the scheduler.
+A ``SchedulerState`` is frozen: each function here returns a new one. The fields up to
+``unconfirmed_pauses`` survive a restart in the ledger; the others belong to the current run. Times
+are seconds of the clock that the caller passes to the scheduler.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from immich_job_daemon.daemon.load import Load
-from immich_job_daemon.forecast.estimate import Rates
-from immich_job_daemon.model.conflict import Contradiction
-from immich_job_daemon.model.controls import (
-    Change,
-    Controls,
-    SetLimit,
-    SetMode,
-    SetQueue,
-    Wish,
-    wish_of,
-)
+from immich_job_daemon.model.conflict import ConflictEvent
+from immich_job_daemon.model.controls import Change, Controls, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Snapshot
-from immich_job_daemon.model.scan import Progress
+from immich_job_daemon.scheduler.scan import ScanProgress
 
-UNSURE_FOR: Final = 60.0
-"""Seconds for which a pause whose answer never came may still take effect.
+UNCONFIRMED_FOR: Final = 60.0
+"""Seconds for which a pause without a response may still take effect.
 
-A proxy or a stalled server can carry a request out long after the client has given up. A queue
-found paused within this time was paused by that request, not by a person.
+A proxy or a stalled server can carry out a request long after the client has given up. A queue
+found paused within this time was paused by that request, not by a user.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What is known beside the snapshot.
+class SchedulerState:
+    """What the scheduler knows beside the snapshot.
 
     Attributes:
-        taken_over: whether the paused queues of the first start ever were taken over.
-        is_limited: the limit holds until nothing is pending (rule 10).
-        held: queues that are paused by the daemon, or may be: added before a pause is sent,
-            removed when the queue is seen open again.
+        taken_over: whether the queues that were paused at the very first start were taken over.
+        is_limited: the limit applies until nothing is pending (rule 10).
+        paused_by_daemon: queues that the daemon has paused or is about to pause: added before a
+            pause is sent, removed when the queue is seen open again.
         paused_by_others: managed queues found paused that the daemon did not pause.
-        slots: the queues that have a slot, in the order they got it.
-        wanted: queues that somebody resumed or wants next, and that have no slot yet.
-        controls: what a person asks for on the page or over MQTT.
-        instance: tells this daemon from any other, for ever; empty before the first start.
-        configured: MAX_CONCURRENT_JOBS of the run that kept this, 0 where that is not known.
-        undo: what takes the last change of those back, None if there is nothing to take back.
-        rates: how fast each queue is drained.
-        scan: how far the present scan for what is missing has come.
-        unsure: until when a pause without an answer may still take effect.
-        refused: queues that Immich refuses to pause.
-        lent: queues with a lent slot, and since when.
-        cannot_scan: Immich does not let the daemon ask for a scan.
-        load: how busy the machine is.
-        since: when each of the queues with a slot got it.
-        yielded: the queues that have let others go first since they got their turn.
-        waits: since when each queue waits that has work and may run.
-        defied: queues that are open though the daemon had paused them.
-        contradictions: what others did against the daemon, by queue, the latest ones.
-        commanded: when the last command was sent for each queue.
-        turns: when each queue was last seen open, or first seen at all.
-        was_away: something failed since the last snapshot, so that what it shows may have come
-            about by itself: nobody's wish is read from it.
+        slots: queues that have a slot, in the order they got it.
+        wanted: queues that a user resumed or wants next and that have no slot yet.
+        controls: what users have set on the page or over MQTT.
+        scan: progress of the current scan for missing files.
+        unconfirmed_pauses: until when a pause without a response may still take effect, by queue.
+        unpausable: queues that Immich refuses to pause.
+        lent: queues with a lent slot, and since when they have it.
+        cannot_scan: Immich does not let the daemon start a scan.
+        slot_since: when each queue with a slot got it.
+        yielded: queues that have let others go first since they last got a slot.
+        waiting_since: since when each queue waits that has work and may run.
+        resumed_by_others: queues that are open although the daemon had paused them.
+        conflicts: what others did against the daemon lately, by queue.
+        last_commands: when the last command was sent, by queue.
+        last_open: when each queue was last seen open, or first seen at all.
+        had_failure: a request failed since the last snapshot. What the next snapshot shows may be
+            Immich's own doing, so no user's intention is read from it.
     """
 
     taken_over: bool = False
     is_limited: bool = False
-    held: frozenset[str] = frozenset()
+    paused_by_daemon: frozenset[str] = frozenset()
     paused_by_others: frozenset[str] = frozenset()
     slots: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
     controls: Controls = field(default_factory=Controls)
-    instance: str = ""
-    configured: int = 0
-    undo: Change | None = None
-    rates: Rates = field(default_factory=Rates)
-    scan: Progress = field(default_factory=Progress)
-    unsure: Mapping[str, float] = field(default_factory=dict)
-    refused: frozenset[str] = frozenset()
+    scan: ScanProgress = field(default_factory=ScanProgress)
+    unconfirmed_pauses: Mapping[str, float] = field(default_factory=dict)
+    unpausable: frozenset[str] = frozenset()
     lent: Mapping[str, float] = field(default_factory=dict)
     cannot_scan: bool = False
-    load: Load = field(default_factory=Load)
-    since: Mapping[str, float] = field(default_factory=dict)
+    slot_since: Mapping[str, float] = field(default_factory=dict)
     yielded: frozenset[str] = frozenset()
-    waits: Mapping[str, float] = field(default_factory=dict)
-    defied: frozenset[str] = frozenset()
-    contradictions: Mapping[str, tuple[Contradiction, ...]] = field(default_factory=dict)
-    commanded: Mapping[str, float] = field(default_factory=dict)
-    turns: Mapping[str, float] = field(default_factory=dict)
-    was_away: bool = True
+    waiting_since: Mapping[str, float] = field(default_factory=dict)
+    resumed_by_others: frozenset[str] = frozenset()
+    conflicts: Mapping[str, tuple[ConflictEvent, ...]] = field(default_factory=dict)
+    last_commands: Mapping[str, float] = field(default_factory=dict)
+    last_open: Mapping[str, float] = field(default_factory=dict)
+    had_failure: bool = True
 
 
-def restored(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
-    """Return the memory of a run that starts now from what the ledger kept of an earlier one.
+def restored(state: SchedulerState, snapshot: Snapshot, now: float) -> SchedulerState:
+    """Return the state for a new run that continues from what the ledger kept.
 
-    The earlier run may have been killed with a pause under way: what it held and is open at the
-    first look may still be paused by it. So may be what it had asked for without an answer.
+    The previous run may have been killed while a pause was in flight: a queue that it had paused
+    and that is open in the first snapshot may still be paused by that request.
     """
-    is_open = {name for name in memory.held if name in snapshot and not snapshot[name].is_paused}
-    asked = memory.unsure.keys() & snapshot.keys()
-    unsure = dict.fromkeys(is_open | asked, now + UNSURE_FOR)
-    return replace(memory, unsure=unsure, was_away=True)
+    is_open = {
+        name for name in state.paused_by_daemon if name in snapshot and not snapshot[name].is_paused
+    }
+    unconfirmed = is_open | (state.unconfirmed_pauses.keys() & snapshot.keys())
+    until = dict.fromkeys(unconfirmed, now + UNCONFIRMED_FOR)
+    return replace(state, unconfirmed_pauses=until, had_failure=True)
 
 
-def after_change(memory: Memory, change: Change) -> Memory:
-    """Return the memory after a person asked for ``change``, with what would undo it.
+def after_change(state: SchedulerState, change: Change) -> SchedulerState:
+    """Return the state after a user made ``change``.
 
-    Who asks for a queue that somebody else had paused speaks for that somebody: from then on its
-    pause is the daemon's, to be resumed in its turn. Undone, the queue stays paused as it was.
+    An override on a queue that something else had paused adopts that pause: from then on it is the
+    daemon's, and the queue is resumed in its turn.
 
-    >>> later = after_change(Memory(), SetQueue("ocr", Wish.HELD))
-    >>> sorted(later.controls.held), later.undo
-    (['ocr'], SetQueue(queue='ocr', wish=<Wish.AUTOMATIC: 'automatic'>))
+    >>> later = after_change(SchedulerState(), SetQueue("ocr", Override.HELD))
+    >>> sorted(later.controls.held_by_user)
+    ['ocr']
     """
-    controls = memory.controls
+    controls = state.controls
     match change:
         case SetMode(mode):
-            undo: Change = SetMode(controls.mode)
-            return replace(memory, controls=replace(controls, mode=mode), undo=undo)
+            return replace(state, controls=replace(controls, mode=mode))
         case SetLimit(limit):
-            undo = SetLimit(controls.limit)
-            return replace(memory, controls=replace(controls, limit=limit), undo=undo)
-        case SetQueue(name, wish):
-            undo = SetQueue(name, wish_of(name, controls, memory.wanted))
-            is_others = name in memory.paused_by_others
-            if is_others:
-                undo = SetQueue(name, Wish.HELD)
-            taken = {name} if is_others and wish is not Wish.HELD else set()
-            wanted = memory.wanted - {name} | ({name} if wish is Wish.NEXT else set())
-            held = controls.held - {name} | ({name} if wish is Wish.HELD else set())
+            return replace(state, controls=replace(controls, limit=limit))
+        case SetQueue(name, override):
+            is_adopted = name in state.paused_by_others and override is not Override.HELD
+            adopted = {name} if is_adopted else set()
+            wanted = state.wanted - {name} | ({name} if override is Override.NEXT else set())
+            held = controls.held_by_user - {name}
+            held |= {name} if override is Override.HELD else set()
             return replace(
-                memory,
-                controls=replace(controls, held=held),
-                undo=undo,
-                # One that runs already has what it could be wanted for.
-                wanted=wanted - set(memory.slots),
-                held=memory.held | taken,
-                paused_by_others=memory.paused_by_others - taken,
+                state,
+                controls=replace(controls, held_by_user=held),
+                # A queue that has a slot needs no other.
+                wanted=wanted - set(state.slots),
+                paused_by_daemon=state.paused_by_daemon | adopted,
+                paused_by_others=state.paused_by_others - adopted,
             )
 
 
-def under(memory: Memory, configured: int) -> Memory:
-    """Return the memory of a run that starts with MAX_CONCURRENT_JOBS as ``configured``.
+def after_failure(state: SchedulerState) -> SchedulerState:
+    """Return the state after a request failed or got no response."""
+    return replace(state, had_failure=True)
 
-    Who changes the setting means it: a limit that a person chose before is forgotten then.
+
+def after_unconfirmed_pause(state: SchedulerState, name: str, now: float) -> SchedulerState:
+    """Return the state after a pause of ``name`` that may or may not have taken effect."""
+    until = {**state.unconfirmed_pauses, name: now + UNCONFIRMED_FOR}
+    return replace(state, had_failure=True, unconfirmed_pauses=until)
+
+
+def after_unsent(
+    state: SchedulerState, unsent: Iterable[str], snapshot: Snapshot
+) -> SchedulerState:
+    """Return the state after the pauses of the queues ``unsent`` were not sent at all.
+
+    Such a queue is open and not the daemon's: if it is found paused later, another tool paused it.
     """
-    if memory.configured == configured:
-        return memory
-    controls = replace(memory.controls, limit=None)
-    undo = None if isinstance(memory.undo, SetLimit) else memory.undo
-    return replace(memory, configured=configured, controls=controls, undo=undo)
-
-
-def after_failure(memory: Memory) -> Memory:
-    """Return the memory after a request that failed or was never answered."""
-    return replace(memory, was_away=True)
-
-
-def after_unclear_pause(memory: Memory, name: str, now: float) -> Memory:
-    """Return the memory after a pause of ``name`` of which nobody knows whether it took effect."""
-    return replace(memory, was_away=True, unsure={**memory.unsure, name: now + UNSURE_FOR})
-
-
-def after_unsent(memory: Memory, unsent: Iterable[str], snapshot: Snapshot) -> Memory:
-    """Return the memory after pauses of the queues ``unsent`` were not even asked for.
-
-    What is open and was not asked for is not held: a pause found there later is somebody else's.
-    """
-    free = {
+    still_open = {
         name
         for name in unsent
-        if name in snapshot and not snapshot[name].is_paused and name not in memory.unsure
+        if name in snapshot
+        and not snapshot[name].is_paused
+        and name not in state.unconfirmed_pauses
     }
-    return replace(memory, was_away=True, held=memory.held - free)
+    paused = state.paused_by_daemon - still_open
+    return replace(state, had_failure=True, paused_by_daemon=paused)
 
 
-def after_refusal(memory: Memory, name: str) -> Memory:
-    """Return the memory after Immich refused to pause ``name`` (rule 9)."""
+def after_refused_pause(state: SchedulerState, name: str) -> SchedulerState:
+    """Return the state after Immich refused to pause ``name`` (rule 9)."""
     return replace(
-        memory,
-        refused=memory.refused | {name},
-        held=memory.held - {name},
-        slots=tuple(slot for slot in memory.slots if slot != name),
-        lent={queue: since for queue, since in memory.lent.items() if queue != name},
+        state,
+        unpausable=state.unpausable | {name},
+        paused_by_daemon=state.paused_by_daemon - {name},
+        slots=tuple(slot for slot in state.slots if slot != name),
+        lent={queue: since for queue, since in state.lent.items() if queue != name},
     )
 
 
-def after_refused_start(memory: Memory, name: str, *, is_running: bool) -> Memory:
-    """Return the memory after Immich refused to look for what ``name`` misses.
+def after_refused_start(state: SchedulerState, name: str, *, is_running: bool) -> SchedulerState:
+    """Return the state after Immich refused to start a scan in ``name``.
 
-    One in which something runs is asked again when it is drained; another never.
+    A queue that was running is asked again once it is drained; any other is not asked again.
     """
-    asked = memory.scan.asked - ({name} if is_running else set())
-    return replace(memory, scan=replace(memory.scan, asked=asked, latest=None))
+    asked = state.scan.asked - ({name} if is_running else set())
+    return replace(state, scan=replace(state.scan, asked=asked, latest=None))
 
 
-def after_release(memory: Memory, released: frozenset[str], now: float) -> Memory:
-    """Return the memory after the queues ``released`` were seen open at the daemon's end.
+def after_release(state: SchedulerState, released: frozenset[str], now: float) -> SchedulerState:
+    """Return the state after the queues ``released`` were seen open when the daemon stopped.
 
-    One with a pause that may still take effect stays on the list: the next run answers for it.
+    A queue whose pause may still take effect stays in ``paused_by_daemon``, so that the next run
+    resumes it.
     """
-    unsure = {name: until for name, until in memory.unsure.items() if until > now}
-    held = memory.held - (released - unsure.keys())
-    return replace(memory, held=held, unsure=unsure, slots=(), lent={})
+    unconfirmed = {name: until for name, until in state.unconfirmed_pauses.items() if until > now}
+    paused = state.paused_by_daemon - (released - unconfirmed.keys())
+    return replace(
+        state, paused_by_daemon=paused, unconfirmed_pauses=unconfirmed, slots=(), lent={}
+    )

@@ -39,7 +39,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counters:
     """What was done since the start.
 
     Attributes:

@@ -12,11 +12,11 @@ from typing import Final
 from immich_job_daemon.model.controls import Change
 from immich_job_daemon.status.status import Status
 
-MOST_WISHES: Final = 100
+MAX_PENDING_CHANGES: Final = 100
 """Wishes that wait for the loop at most: more than any person makes between two rounds."""
 
 
-class Board:
+class StatusHub:
     """The picture of now, for any number of threads.
 
     Args:
@@ -39,16 +39,16 @@ class Board:
         """Show a new picture to everybody."""
         self._status = status
 
-    def ask(self, change: Change) -> bool:
+    def submit(self, change: Change) -> bool:
         """Leave a wish for the loop; return whether there was room for it."""
         with self._lock:
-            if len(self._wishes) >= MOST_WISHES:
+            if len(self._wishes) >= MAX_PENDING_CHANGES:
                 return False
             self._wishes.append(change)
         self._wake()
         return True
 
-    def take(self) -> list[Change]:
+    def take_changes(self) -> list[Change]:
         """Return the wishes since the last time, the oldest first."""
         with self._lock:
             taken = list(self._wishes)

@@ -5,25 +5,21 @@ effect, and the scheduler never touches a protected one.
 """
 
 from enum import Enum, auto
-from typing import Final
 
 from immich_job_daemon.model.controls import Change, SetLimit, SetQueue
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import UNMANAGED
 from immich_job_daemon.status.status import Status
 
-ALONE: Final = frozenset({Reason.PROTECTED, Reason.REFUSED})
-"""The reasons of the queues that the daemon leaves alone."""
 
-
-class Objection(Enum):
+class Rejection(Enum):
     """Why a change cannot be made."""
 
-    MORE_THAN_ALL = auto()
-    NO_SUCH_QUEUE = auto()
-    LEFT_ALONE = auto()
+    ABOVE_MAXIMUM = auto()
+    UNKNOWN_QUEUE = auto()
+    UNMANAGED_QUEUE = auto()
 
 
-def objection(change: Change, status: Status) -> Objection | None:
+def rejection(change: Change, status: Status) -> Rejection | None:
     """Return why a change cannot be made as things stand; None if it can.
 
     >>> objection(SetLimit(2), Status(1)), objection(SetLimit(None), Status(1))
@@ -31,9 +27,9 @@ def objection(change: Change, status: Status) -> Objection | None:
     """
     match change:
         case SetLimit(int(limit)) if status.managed and limit > len(status.managed):
-            return Objection.MORE_THAN_ALL
+            return Rejection.ABOVE_MAXIMUM
         case SetQueue(name) if name not in status.queues:
-            return Objection.NO_SUCH_QUEUE
-        case SetQueue(name) if status.reasons.get(name) in ALONE:
-            return Objection.LEFT_ALONE
+            return Rejection.UNKNOWN_QUEUE
+        case SetQueue(name) if status.reasons.get(name) in UNMANAGED:
+            return Rejection.UNMANAGED_QUEUE
     return None

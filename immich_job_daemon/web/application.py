@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.api.routes import create_machines
 from immich_job_daemon.web.ui.app import Wanted, create_people
 
@@ -26,7 +26,7 @@ class Face(StrEnum):
 
 
 def application(
-    board: Board,
+    hub: StatusHub,
     settings: Wanted,
     *,
     behind_ingress: bool,
@@ -35,13 +35,13 @@ def application(
     """Return the application with both faces.
 
     Args:
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         settings: what the user wants.
         behind_ingress: whether this is the add-on, with Home Assistant in front of the page.
         clock: the daemon's, of which the pictures' times are.
     """
-    people = create_people(board, settings, behind_ingress=behind_ingress, clock=clock)
-    return with_faces({Face.MACHINES: create_machines(board, clock), Face.PEOPLE: people})
+    people = create_people(hub, settings, behind_ingress=behind_ingress, clock=clock)
+    return with_faces({Face.MACHINES: create_machines(hub, clock), Face.PEOPLE: people})
 
 
 def with_faces(faces: Mapping[Face, WSGIApplication]) -> WSGIApplication:

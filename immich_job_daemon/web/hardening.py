@@ -48,7 +48,7 @@ class Parser(HTTPRequestParser):
         self.path = self.path or "/"
 
 
-class InJson(ErrorTask):
+class JsonError(ErrorTask):
     """Answers what is no request that a face could answer."""
 
     def execute(self) -> None:
@@ -72,7 +72,7 @@ class Connection(HTTPChannel):
     """A connection that ends when it takes too long over one request or sends too many at once."""
 
     parser_class = Parser
-    error_task_class = InJson
+    error_task_class = JsonError
     _begun: tuple[HTTPRequestParser, float] | None = None
     _is_refused = False
     _refused_at: float | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 from simulator.immich import bodies
 from simulator.immich.engine import Engine
 from simulator.immich.pipeline import QUEUE_ALL, REINDEX
@@ -94,7 +94,7 @@ class Api:
 
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
+    ) -> Response:
         """Carry out a request at this moment of the engine's clock and return the answer.
 
         Args:
@@ -107,7 +107,7 @@ class Api:
             status, text = HTTPStatus.OK, self._carry_out(method, path, headers, body)
         except Refusal as refusal:
             status, text = refusal.status, json.dumps(refusal.body, separators=(",", ":"))
-        return Answer(int(status), _JSON, b"" if method == "HEAD" else text.encode())
+        return Response(int(status), _JSON, b"" if method == "HEAD" else text.encode())
 
     def _carry_out(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None

@@ -6,7 +6,7 @@ from enum import Enum
 from random import Random
 from typing import Final
 
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 
 
 class Fault(Enum):
@@ -34,19 +34,19 @@ _PAGE: Final = (
 )
 
 INSTEAD: Final = {
-    Fault.SERVER_ERROR: Answer(
+    Fault.SERVER_ERROR: Response(
         500, "application/json; charset=utf-8", b'{"message":"Internal server error"}'
     ),
-    Fault.BAD_GATEWAY: Answer(502, "text/html", _PAGE.format("502 Bad Gateway").encode()),
-    Fault.HTML: Answer(200, "text/html; charset=utf-8", _PAGE.format("Log in").encode()),
+    Fault.BAD_GATEWAY: Response(502, "text/html", _PAGE.format("502 Bad Gateway").encode()),
+    Fault.HTML: Response(200, "text/html; charset=utf-8", _PAGE.format("Log in").encode()),
 }
 """What comes back instead of Immich's answer, where something does."""
 
 
-def truncated(answer: Answer) -> Answer:
+def truncated(answer: Response) -> Response:
     """Return the answer with the second half of its body missing."""
     half = len(answer.body) // 2
-    return Answer(answer.status, answer.content_type, answer.body[:half], answer.location)
+    return Response(answer.status, answer.content_type, answer.body[:half], answer.location)
 
 
 class FaultQueue:

@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Final, Self
 
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 from simulator.immich.api import Api
 from simulator.immich.engine import Engine
 from simulator.immich.faults import INSTEAD, LATE_BY, Fault, FaultSource, truncated
@@ -123,7 +123,7 @@ class SimulatedServer:
 
     def carry_out(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None
-    ) -> Answer | None:
+    ) -> Response | None:
         """Return the answer to a request at this moment, or None: Immich is away."""
         with self.present() as engine:
             return self._api.answer(method, path, headers, body) if engine.is_up else None
@@ -239,7 +239,7 @@ class _Connection(BaseHTTPRequestHandler):
             else:
                 self._write(truncated(answer) if fault is Fault.TRUNCATED else answer)
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: Response) -> None:
         """Write an answer, in one piece."""
         body = b"" if self.command == "HEAD" else answer.body
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]

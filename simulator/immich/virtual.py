@@ -6,7 +6,7 @@ from threading import RLock
 from typing import Final, NoReturn
 
 from immich_job_daemon.base.errors import UnreachableError
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 from simulator.immich.api import Api
 from simulator.immich.engine import Engine
 from simulator.immich.faults import INSTEAD, LATE_BY, Fault, FaultSource, truncated
@@ -69,7 +69,7 @@ class VirtualTransport:
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> Response:
         """Send one request; virtual time passes until its answer is there.
 
         Raises:
@@ -80,7 +80,7 @@ class VirtualTransport:
             fault = self.faults(method, path) if self.faults else None
             return self._send(method, path, body, TIMEOUT if timeout is None else timeout, fault)
 
-    def another(self) -> "VirtualTransport":
+    def new_connection(self) -> "VirtualTransport":
         """Return this transport: a connection costs nothing here."""
         return self
 
@@ -89,7 +89,7 @@ class VirtualTransport:
 
     def _send(
         self, method: str, path: str, body: bytes | None, timeout: float, fault: Fault | None
-    ) -> Answer:
+    ) -> Response:
         engine = self._engine
         if fault is Fault.REFUSED or not engine.is_up:
             self._give_up(self._refused_after, "refused the connection")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
@@ -43,7 +43,7 @@ def showing(status: Status, now: float) -> Iterator[str]:
         now: the time at which it does, of the daemon's clock.
     """
     app = create_people(
-        Board(status), _Wanted(), behind_ingress=True, gateway=_HERE, clock=lambda: now
+        StatusHub(status), _Wanted(), behind_ingress=True, gateway=_HERE, clock=lambda: now
     )
     listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
     try:

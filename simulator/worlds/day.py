@@ -7,12 +7,12 @@ from functools import partial
 from typing import Final
 
 from immich_job_daemon.daemon.loop import Daemon
-from immich_job_daemon.model.controls import Change, SetLimit, SetQueue, Wish
+from immich_job_daemon.model.controls import Change, Override, SetLimit, SetQueue
 from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine
 from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer, settings
 
 HOUR: Final = 3600.0
 BEGIN: Final = 7.5 * HOUR
@@ -35,13 +35,15 @@ def live() -> Day:
     engine.advance(BEGIN)
     _happen(engine)
     found, wishes = Day(), _Wishes(engine)
-    alarm = VirtualAlarm(engine, lambda: engine.now >= END)
+    alarm = VirtualDaemonClock(engine, lambda: engine.now >= END)
 
     def publish(status: Status) -> None:
         found.status, found.now, found.time = status, alarm.monotonic(), alarm.time()
 
     server = VirtualServer(VirtualTransport(engine, api, KEY))
-    Daemon(settings(), server, VirtualLedger(), alarm, publish=publish, wishes=wishes.take).run()
+    Daemon(
+        settings(), server, VirtualLedger(), alarm, publish=publish, take_changes=wishes.take
+    ).run()
     return found
 
 
@@ -52,7 +54,7 @@ class _Wishes:
         self._engine = engine
         self._plan: list[tuple[float, Change]] = [
             (BEGIN + 18 * HOUR, SetLimit(2)),
-            (BEGIN + 19 * HOUR, SetQueue("videoConversion", Wish.HELD)),
+            (BEGIN + 19 * HOUR, SetQueue("videoConversion", Override.HELD)),
         ]
 
     def take(self) -> list[Change]:

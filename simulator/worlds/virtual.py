@@ -7,12 +7,12 @@ from typing import Final, TypedDict, TypeVar, Unpack
 
 from immich_job_daemon.base.clock import StopRequested
 from immich_job_daemon.base.errors import ImmichError
-from immich_job_daemon.config.schema import OnExit, Settings, read_settings
-from immich_job_daemon.daemon.ledger import decode, encode, essence
-from immich_job_daemon.immich.client import Immich
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.config.schema import read_settings
+from immich_job_daemon.daemon.ledger import decode, durable_fields, encode
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.client import ImmichClient
+from immich_job_daemon.model.settings import OnExit, Scan, Settings
 from immich_job_daemon.model.windows import Window
-from immich_job_daemon.scheduler.state import Memory
 from simulator.immich import KEY
 from simulator.immich.engine import Engine
 from simulator.immich.virtual import VirtualClock
@@ -22,6 +22,9 @@ EPOCH: Final = 1_795_000_000.0
 
 
 _T = TypeVar("_T")
+
+
+_DEFAULTS, _ = read_settings({"API_KEY": KEY, "IMMICH_URL": "http://simulated"}, None)
 
 
 class Changes(TypedDict, total=False):
@@ -43,11 +46,10 @@ class Changes(TypedDict, total=False):
 
 def settings(**changes: Unpack[Changes]) -> Settings:
     """Return the default settings with these changes."""
-    defaults, _ = read_settings({"API_KEY": KEY, "IMMICH_URL": "http://simulated"}, None)
-    return replace(defaults, **changes)
+    return replace(_DEFAULTS, **changes)
 
 
-class VirtualAlarm(VirtualClock):
+class VirtualDaemonClock(VirtualClock):
     """The loop's clock on an engine's time: waiting is free, and ends when ``is_over`` says so."""
 
     def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
@@ -71,7 +73,7 @@ class VirtualAlarm(VirtualClock):
         if self.is_over():
             raise StopRequested
 
-    def interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
+    def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
         """Do the work: in virtual time nobody asks in the middle of a request."""
         del grace
         return work()
@@ -86,24 +88,24 @@ class VirtualLedger:
         self._written: tuple[dict[str, object], str | None] | None = None
 
     @property
-    def held(self) -> frozenset[str]:
+    def paused_by_daemon(self) -> frozenset[str]:
         """The queues that the disk says are held."""
-        return frozenset() if self.text is None else decode(self.text).held
+        return frozenset() if self.text is None else decode(self.text).scheduler.paused_by_daemon
 
-    def load(self) -> Memory | None:
+    def load(self) -> DaemonState | None:
         """Return what is kept."""
         return None if self.text is None else decode(self.text)
 
-    def save(self, memory: Memory) -> None:
+    def save(self, state: DaemonState) -> None:
         """Keep what is to be kept."""
-        new = essence(memory)
+        new = durable_fields(state)
         if self._written != (new, self.text):
-            self.text = encode(memory)
+            self.text = encode(state)
             self._written = new, self.text
             self.writes += 1
 
 
-class VirtualServer(Immich):
+class VirtualServer(ImmichClient):
     """The real client; its one use of threads is made one request after another."""
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:

@@ -10,27 +10,27 @@ from random import Random
 from typing import Final, Literal, TypeVar
 
 from immich_job_daemon.daemon.loop import Daemon
+from immich_job_daemon.daemon.state import DaemonState
 from immich_job_daemon.model.controls import (
     Change,
     Controls,
     Mode,
+    Override,
     SetLimit,
     SetMode,
     SetQueue,
-    Wish,
 )
 from immich_job_daemon.model.queue import PROTECTED
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import Window, closed_until
-from immich_job_daemon.scheduler.state import Memory
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, RandomFaults
 from simulator.immich.pipeline import REINDEX, lasting
 from simulator.immich.virtual import VirtualTransport
+from simulator.worlds.crashing import CrashingClock, CrashingLedger, CrashingServer
 from simulator.worlds.judge import DAEMON, PERSON, Judge
-from simulator.worlds.mortal import MortalAlarm, MortalDisk, MortalServer
 from simulator.worlds.virtual import EPOCH, VirtualLedger, settings
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class World:
         self.in_flight: str | None = None
         self.stop_at: float | None = None
         self.daemon: Daemon | None = None
-        self.wishes: list[Change] = []
+        self.take_changes: list[Change] = []
         version: Literal[5, 6] = self.random.choice((5, 6))
         self.engine = Engine(bullmq=version, seed=seed)
         self.ledger = VirtualLedger()
@@ -137,11 +137,11 @@ class World:
         self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
         self.daemon = Daemon(
             self.settings,
-            MortalServer(self),
-            MortalDisk(self),
-            MortalAlarm(self),
-            wishes=self._take_wishes,
-            measure=self._load,
+            CrashingServer(self),
+            CrashingLedger(self),
+            CrashingClock(self),
+            take_changes=self._take_wishes,
+            measure_load=self._load,
         )
         try:
             self.daemon.run()
@@ -185,22 +185,22 @@ class World:
         return self.judge.is_done()
 
     def _limit(self) -> int:
-        controls = self.daemon.memory.controls if self.daemon else Controls()
+        controls = self.daemon.state.scheduler.controls if self.daemon else Controls()
         return controls.limit or self.settings.max_concurrent_jobs
 
     def _is_barred(self, name: str) -> bool:
         """Whether nothing may be started in a queue, by a person's wish or by the hour."""
-        controls = self.daemon.memory.controls if self.daemon else Controls()
+        controls = self.daemon.state.scheduler.controls if self.daemon else Controls()
         if self.is_releasing or controls.mode is Mode.OPEN:
             return False
-        if controls.mode is Mode.HELD or name in controls.held:
+        if controls.mode is Mode.HELD or name in controls.held_by_user:
             return True
         # Whoever decided some commands ago may not have known that a window has closed.
         times = [self._local(self.engine.now - ago) for ago in (0.0, 3.0)]
         return all(closed_until(self.settings.schedule, name, time) for time in times)
 
     def _rivals(self, name: str) -> set[str]:
-        controls = self.daemon.memory.controls if self.daemon else Controls()
+        controls = self.daemon.state.scheduler.controls if self.daemon else Controls()
         if self.is_releasing or controls.mode is Mode.OPEN:
             return set()
         groups = [group for group in self.settings.exclusive if name in group]
@@ -221,19 +221,24 @@ class World:
         return self.random.choice(((), (), (self._hole(),)))
 
     def _is_limited(self) -> bool:
-        if self.daemon is not None and self.daemon.memory.controls.mode is Mode.OPEN:
+        if self.daemon is not None and self.daemon.state.scheduler.controls.mode is Mode.OPEN:
             return False
         if self.settings.unrestricted_below == 0:
             return not self.is_releasing
-        return not self.is_releasing and self.daemon is not None and self.daemon.memory.is_limited
+        return (
+            not self.is_releasing
+            and self.daemon is not None
+            and self.daemon.state.scheduler.is_limited
+        )
 
     def _ours(self) -> frozenset[str]:
         kept = self.ledger.load()
-        if kept is None or not kept.taken_over:
+        if kept is None or not kept.scheduler.taken_over:
             # Nothing is known of what was before the first look.
             return frozenset(self.engine.queues)
-        memory = self.daemon.memory if self.daemon else Memory()
-        return kept.held | memory.held | memory.unsure.keys()
+        state = (self.daemon.state if self.daemon else DaemonState()).scheduler
+        kept_paused = kept.scheduler.paused_by_daemon
+        return kept_paused | state.paused_by_daemon | state.unconfirmed_pauses.keys()
 
     # What happens.
 
@@ -313,26 +318,26 @@ class World:
             (
                 SetMode(self.random.choice(tuple(Mode))),
                 SetLimit(self.random.choice((None, 1, 2, 3, 4))),
-                SetQueue(name, self.random.choice(tuple(Wish))),
-                SetQueue(name, Wish.NEXT),
+                SetQueue(name, self.random.choice(tuple(Override))),
+                SetQueue(name, Override.NEXT),
             )
         )
-        self.wishes.append(change)
+        self.take_changes.append(change)
         if self.random.random() < 0.8:
             later = self.engine.now + self.random.expovariate(1 / 200)
             self.engine.at(later, self._take_back)
 
     def _take_back(self) -> None:
-        undo = self.daemon.memory.undo if self.daemon else None
+        undo = self.daemon.state.undo if self.daemon else None
         if undo is not None:
-            self.wishes.append(undo)
+            self.take_changes.append(undo)
 
     def _take_wishes(self) -> list[Change]:
-        taken, self.wishes = self.wishes, []
+        taken, self.take_changes = self.take_changes, []
         if self.daemon is not None and self.engine.now >= self.dense:
-            controls = self.daemon.memory.controls
+            controls = self.daemon.state.scheduler.controls
             # In the quiet end everything must come to its end by itself.
-            taken = [SetQueue(name, Wish.AUTOMATIC) for name in sorted(controls.held)]
+            taken = [SetQueue(name, Override.AUTOMATIC) for name in sorted(controls.held_by_user)]
             taken += [SetMode(Mode.AUTOMATIC)] if controls.mode is not Mode.AUTOMATIC else []
         for change in taken:
             if isinstance(change, SetQueue):

@@ -16,8 +16,8 @@ from types import FrameType
 
 import pytest
 
-from immich_job_daemon.base.clock import Alarm, StopRequested
-from immich_job_daemon.base.worker import Errands
+from immich_job_daemon.base.clock import StopRequested, SystemClock
+from immich_job_daemon.base.worker import Worker
 from immich_job_daemon.immich.transport import HttpTransport
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.server import SimulatedServer
@@ -30,8 +30,8 @@ LIMIT = 90.0
 
 
 @pytest.fixture
-def alarm() -> Iterator[Alarm]:
-    with Alarm() as alarm:
+def alarm() -> Iterator[SystemClock]:
+    with SystemClock() as alarm:
         yield alarm
 
 
@@ -66,7 +66,7 @@ def signal_when_in(function: str, number: signal.Signals) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_the_wait_at_once(alarm: Alarm, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_at_once(alarm: SystemClock, number: signal.Signals) -> None:
     began = time.monotonic()
     with signal_when_in("wait", number), pytest.raises(StopRequested):
         alarm.wait(FAR)
@@ -74,7 +74,9 @@ def test_a_signal_ends_the_wait_at_once(alarm: Alarm, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_at_once_what_is_interruptible(alarm: Alarm, number: signal.Signals) -> None:
+def test_a_signal_ends_at_once_what_is_interruptible(
+    alarm: SystemClock, number: signal.Signals
+) -> None:
     over = threading.Event()
 
     def work() -> None:
@@ -83,20 +85,20 @@ def test_a_signal_ends_at_once_what_is_interruptible(alarm: Alarm, number: signa
 
     began = time.monotonic()
     with pytest.raises(StopRequested):
-        alarm.interruptibly(work)
+        alarm.run_interruptibly(work)
     over.set()
     assert time.monotonic() - began < LIMIT
 
 
-def test_what_the_work_returns_or_raises_comes_back(alarm: Alarm) -> None:
-    assert alarm.interruptibly(lambda: 7) == 7
+def test_what_the_work_returns_or_raises_comes_back(alarm: SystemClock) -> None:
+    assert alarm.run_interruptibly(lambda: 7) == 7
 
     def fail() -> None:
         raise ValueError("no answer")
 
     with pytest.raises(ValueError, match="no answer"):
-        alarm.interruptibly(fail)
-    assert alarm.interruptibly(lambda: 8) == 8
+        alarm.run_interruptibly(fail)
+    assert alarm.run_interruptibly(lambda: 8) == 8
 
 
 def asks_to_stop() -> str:
@@ -105,24 +107,24 @@ def asks_to_stop() -> str:
 
 
 def test_an_answer_that_is_there_counts_also_when_a_stop_came_with_it(
-    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+    alarm: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Errands.ask
+    ask = Worker.submit
 
-    def done_at_once(errands: Errands, errand: Callable[[], str]) -> Future[str]:
+    def done_at_once(errands: Worker, errand: Callable[[], str]) -> Future[str]:
         answer = ask(errands, errand)
         wait([answer], LIMIT)
         return answer
 
-    monkeypatch.setattr(Errands, "ask", done_at_once)
-    assert alarm.interruptibly(asks_to_stop) == "done"
+    monkeypatch.setattr(Worker, "submit", done_at_once)
+    assert alarm.run_interruptibly(asks_to_stop) == "done"
     with pytest.raises(StopRequested):
         alarm.wait(FAR)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_waits_for_the_end_of_everything_else(
-    alarm: Alarm, number: signal.Signals
+    alarm: SystemClock, number: signal.Signals
 ) -> None:
     steps = ["before"]
     signal.raise_signal(number)
@@ -132,18 +134,18 @@ def test_a_signal_waits_for_the_end_of_everything_else(
     assert steps == ["before", "after"]
 
 
-def test_a_signal_of_before_keeps_the_next_interruptible_from_beginning(alarm: Alarm) -> None:
+def test_a_signal_of_before_keeps_the_next_interruptible_from_beginning(alarm: SystemClock) -> None:
     signal.raise_signal(signal.SIGTERM)
     steps: list[str] = []
     with pytest.raises(StopRequested):
-        alarm.interruptibly(lambda: steps.append("begun"))
+        alarm.run_interruptibly(lambda: steps.append("begun"))
     assert steps == []
 
 
 def test_work_with_a_grace_may_end_in_it_and_its_answer_counts() -> None:
     heard = threading.Event()
 
-    class Noting(Alarm):
+    class Noting(SystemClock):
         def _ask(self, number: int, frame: FrameType | None) -> None:
             super()._ask(number, frame)
             heard.set()
@@ -154,12 +156,12 @@ def test_work_with_a_grace_may_end_in_it_and_its_answer_counts() -> None:
         return "answer"
 
     with Noting() as alarm:
-        assert alarm.interruptibly(work, grace=FAR) == "answer"
+        assert alarm.run_interruptibly(work, grace=FAR) == "answer"
         with pytest.raises(StopRequested):
-            alarm.interruptibly(work, grace=FAR)
+            alarm.run_interruptibly(work, grace=FAR)
 
 
-def test_work_that_does_not_end_in_its_grace_is_left(alarm: Alarm) -> None:
+def test_work_that_does_not_end_in_its_grace_is_left(alarm: SystemClock) -> None:
     over = threading.Event()
 
     def work() -> None:
@@ -168,13 +170,13 @@ def test_work_that_does_not_end_in_its_grace_is_left(alarm: Alarm) -> None:
 
     began = time.monotonic()
     with pytest.raises(StopRequested):
-        alarm.interruptibly(work, grace=0.1)
+        alarm.run_interruptibly(work, grace=0.1)
     took = time.monotonic() - began
     over.set()
     assert 0.1 <= took < LIMIT
 
 
-def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: Alarm) -> None:
+def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: SystemClock) -> None:
     signal.raise_signal(signal.SIGTERM)
     steps = []
     try:
@@ -199,14 +201,18 @@ def test_a_signal_is_heard_whichever_moment_it_falls_into(*, is_work: bool) -> N
     moment, sent = 0, [0]
     while sent == [moment]:
         moment += 1
-        with Alarm() as alarm, signal_at(moment, is_wait) as sent, pytest.raises(StopRequested):
-            alarm.interruptibly(work) if is_work else alarm.wait(FAR)
+        with (
+            SystemClock() as alarm,
+            signal_at(moment, is_wait) as sent,
+            pytest.raises(StopRequested),
+        ):
+            alarm.run_interruptibly(work) if is_work else alarm.wait(FAR)
     over.set()
     assert moment > 5
 
 
 def test_a_signal_that_falls_into_a_library_leaves_none_of_its_locks_taken(
-    alarm: Alarm, monkeypatch: pytest.MonkeyPatch
+    alarm: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception there would leave urllib3's pool locked, and the way out would need it."""
     engine, api = simulated_immich()
@@ -225,7 +231,7 @@ def test_a_signal_that_falls_into_a_library_leaves_none_of_its_locks_taken(
         transport = HttpTransport(server.url, KEY)
         monkeypatch.setattr(threading.Condition, "__enter__", locked)
         with suppress(StopRequested):
-            alarm.interruptibly(lambda: transport.send("GET", "/api/queues"))
+            alarm.run_interruptibly(lambda: transport.send("GET", "/api/queues"))
         assert fell
         with pytest.raises(StopRequested):
             alarm.wait(FAR)
@@ -233,20 +239,20 @@ def test_a_signal_that_falls_into_a_library_leaves_none_of_its_locks_taken(
         transport.close()
 
 
-def test_without_a_signal_the_wait_takes_its_time(alarm: Alarm) -> None:
+def test_without_a_signal_the_wait_takes_its_time(alarm: SystemClock) -> None:
     began = alarm.monotonic()
     alarm.wait(0.05)
     assert alarm.monotonic() - began >= 0.05
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
-def test_a_wait_for_nothing_ends_at_once(alarm: Alarm, seconds: float) -> None:
+def test_a_wait_for_nothing_ends_at_once(alarm: SystemClock, seconds: float) -> None:
     began = time.monotonic()
     alarm.wait(seconds)
     assert time.monotonic() - began < LIMIT
 
 
-def test_its_time_is_the_systems_monotonic_clock(alarm: Alarm) -> None:
+def test_its_time_is_the_systems_monotonic_clock(alarm: SystemClock) -> None:
     assert time.monotonic() <= alarm.monotonic() <= time.monotonic()
 
 
@@ -258,7 +264,7 @@ def test_the_handlers_of_before_are_back_afterwards() -> None:
 
     before = [signal.signal(number, mine) for number in SIGNALS]
     try:
-        with Alarm():
+        with SystemClock():
             assert all(signal.getsignal(number) is not mine for number in SIGNALS)
         for number in SIGNALS:
             signal.raise_signal(number)
@@ -270,7 +276,7 @@ def test_the_handlers_of_before_are_back_afterwards() -> None:
 
 def test_the_handlers_are_back_after_a_failure_too() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(ValueError, match="broken"), Alarm():
+    with pytest.raises(ValueError, match="broken"), SystemClock():
         raise ValueError("broken")
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
@@ -304,7 +310,7 @@ with Alarm() as alarm:
 # Wishes
 
 
-def test_a_wish_ends_the_wait_and_the_next_wait_is_whole_again(alarm: Alarm) -> None:
+def test_a_wish_ends_the_wait_and_the_next_wait_is_whole_again(alarm: SystemClock) -> None:
     thread = threading.Timer(0.05, alarm.wake)
     thread.start()
     began = time.monotonic()
@@ -316,7 +322,7 @@ def test_a_wish_ends_the_wait_and_the_next_wait_is_whole_again(alarm: Alarm) -> 
     assert time.monotonic() - before >= 0.1
 
 
-def test_more_wishes_than_can_be_counted_end_waits_and_nothing_else(alarm: Alarm) -> None:
+def test_more_wishes_than_can_be_counted_end_waits_and_nothing_else(alarm: SystemClock) -> None:
     for _ in range(100_000):
         alarm.wake()
     began = time.monotonic()
@@ -325,10 +331,10 @@ def test_more_wishes_than_can_be_counted_end_waits_and_nothing_else(alarm: Alarm
 
 
 def test_a_wish_after_the_end_wakes_nobody_and_does_no_harm() -> None:
-    with Alarm() as alarm:
+    with SystemClock() as alarm:
         pass
     alarm.wake()
 
 
 def test_the_time_for_people_is_the_systems() -> None:
-    assert abs(Alarm().time() - time.time()) < LIMIT
+    assert abs(SystemClock().time() - time.time()) < LIMIT

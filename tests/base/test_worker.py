@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from immich_job_daemon.base.errors import UnreachableError
-from immich_job_daemon.base.worker import Errands, is_awaited
+from immich_job_daemon.base.worker import Worker, is_call_awaited
 from immich_job_daemon.immich.transport import HttpTransport
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.faults import Fault
@@ -16,27 +16,27 @@ LIMIT = 90.0
 
 
 @pytest.fixture
-def errands() -> Iterator[Errands]:
-    errands = Errands(lambda: None)
+def errands() -> Iterator[Worker]:
+    errands = Worker(lambda: None)
     errands.start()
     yield errands
-    errands.end()
+    errands.shut_down()
     errands.join(LIMIT)
     assert not errands.is_alive()
 
 
-def test_what_an_errand_returns_or_raises_is_where_its_asker_looks(errands: Errands) -> None:
-    one, two = errands.ask(lambda: 1 + 1), errands.ask(lambda: 1 // 0)
+def test_what_an_errand_returns_or_raises_is_where_its_asker_looks(errands: Worker) -> None:
+    one, two = errands.submit(lambda: 1 + 1), errands.submit(lambda: 1 // 0)
     assert one.result(LIMIT) == 2
     with pytest.raises(ZeroDivisionError):
         two.result(LIMIT)
-    assert errands.ask(lambda: "whatever was before").result(LIMIT)
+    assert errands.submit(lambda: "whatever was before").result(LIMIT)
 
 
 def test_errands_are_done_one_after_the_other_in_a_thread_that_is_not_the_askers(
-    errands: Errands,
+    errands: Worker,
 ) -> None:
-    threads = [errands.ask(threading.get_ident) for _ in range(3)]
+    threads = [errands.submit(threading.get_ident) for _ in range(3)]
     idents = {one.result(LIMIT) for one in threads}
     assert len(idents) == 1
     assert threading.get_ident() not in idents
@@ -44,23 +44,23 @@ def test_errands_are_done_one_after_the_other_in_a_thread_that_is_not_the_askers
 
 def test_after_each_errand_it_says_so() -> None:
     done: list[bool] = []
-    errands = Errands(lambda: done.append(one.done()))
-    one = errands.ask(lambda: None)
-    errands.end()
+    errands = Worker(lambda: done.append(one.done()))
+    one = errands.submit(lambda: None)
+    errands.shut_down()
     errands.start()
     errands.join(LIMIT)
     assert done == [True]
 
 
-def test_an_errand_is_awaited_until_its_asker_leaves_and_all_else_always(errands: Errands) -> None:
-    assert errands.ask(is_awaited).result(LIMIT)
-    errands.leave()
-    assert not errands.ask(is_awaited).result(LIMIT)
-    assert is_awaited()
+def test_an_errand_is_awaited_until_its_asker_leaves_and_all_else_always(errands: Worker) -> None:
+    assert errands.submit(is_call_awaited).result(LIMIT)
+    errands.abandon()
+    assert not errands.submit(is_call_awaited).result(LIMIT)
+    assert is_call_awaited()
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["on a new connection", "on a kept one"])
-def test_what_nobody_waits_for_is_not_sent_any_more(errands: Errands, *, is_kept: bool) -> None:
+def test_what_nobody_waits_for_is_not_sent_any_more(errands: Worker, *, is_kept: bool) -> None:
     asked: list[str] = []
 
     def note(method: str, _: str) -> Fault | None:
@@ -73,8 +73,8 @@ def test_what_nobody_waits_for_is_not_sent_any_more(errands: Errands, *, is_kept
         if is_kept:
             transport.send("GET", "/api/queues")
         before = [*asked]
-        errands.leave()
-        answer = errands.ask(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
+        errands.abandon()
+        answer = errands.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
         with pytest.raises(UnreachableError):
             answer.result(LIMIT)
         assert asked == before
@@ -82,7 +82,7 @@ def test_what_nobody_waits_for_is_not_sent_any_more(errands: Errands, *, is_kept
         transport.close()
 
 
-def test_a_request_that_nobody_waits_for_is_not_sent_again(errands: Errands) -> None:
+def test_a_request_that_nobody_waits_for_is_not_sent_again(errands: Worker) -> None:
     """A kept connection that was closed meanwhile is no reason any more."""
     asked: list[str] = []
 
@@ -90,14 +90,14 @@ def test_a_request_that_nobody_waits_for_is_not_sent_again(errands: Errands) -> 
         asked.append(method)
         if len(asked) == 1:
             return None
-        errands.leave()
+        errands.abandon()
         return Fault.RESET
 
     engine, api = simulated_immich()
     with SimulatedServer(engine, api, faults=cut) as server:
         transport = HttpTransport(server.url, KEY)
         transport.send("GET", "/api/queues")
-        answer = errands.ask(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
+        answer = errands.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
         with pytest.raises(UnreachableError):
             answer.result(LIMIT)
         assert asked == ["GET", "PUT"]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from dateutil import tz
 
-from immich_job_daemon.base.zone import local_zone
+from immich_job_daemon.base.clock import local_zone
 
 
 def hours(name: str, when: str) -> float:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmark import __main__, measure, page, plot, process, report
-from benchmark.contenders import DAEMON, IDEAL, Scene
+from benchmark.contenders import DAEMON, IDEAL, Scenario
 from benchmark.contenders import measure as run
 from benchmark.crowd import CrowdCost
 from benchmark.expectation import Expectation
@@ -161,63 +161,63 @@ class TestFigures:
 
 
 class TestPlain:
-    def scene(self, limit: int = 1) -> tuple[Scene, Plain]:
-        scene = Scene(NOTHING, limit, seed=0, quiet=1e6)
-        return scene, Plain(scene.server("jobs"), scene.alarm, limit)
+    def scenario(self, limit: int = 1) -> tuple[Scenario, Plain]:
+        scenario = Scenario(NOTHING, limit, seed=0, quiet=1e6)
+        return scenario, Plain(scenario.server("jobs"), scenario.alarm, limit)
 
     def open_queues(self, engine: Engine) -> set[str]:
         return {queue.name for queue in engine.queues.values() if not queue.is_paused}
 
     def test_it_pauses_all_queues_of_an_idle_server_the_internal_ones_too(self) -> None:
-        scene, plain = self.scene()
+        scenario, plain = self.scenario()
         plain.round()
-        assert self.open_queues(scene.engine) == set()
-        before = scene.requests()
+        assert self.open_queues(scenario.engine) == set()
+        before = scenario.requests()
         plain.round()
-        assert scene.requests() == before + 1
+        assert scenario.requests() == before + 1
 
     def test_it_opens_the_first_queues_with_work_when_none_is_active(self) -> None:
-        scene, plain = self.scene(limit=2)
+        scenario, plain = self.scenario(limit=2)
         plain.round()
         for name in ("ocr", "smartSearch", "videoConversion"):
-            scene.engine.add(name, lasting(100))
+            scenario.engine.add(name, lasting(100))
         plain.round()
-        assert self.open_queues(scene.engine) == {"smartSearch", "videoConversion"}
+        assert self.open_queues(scenario.engine) == {"smartSearch", "videoConversion"}
 
     def test_it_opens_nothing_more_while_anything_is_active(self) -> None:
-        scene, plain = self.scene(limit=2)
+        scenario, plain = self.scenario(limit=2)
         plain.round()
-        scene.engine.add("ocr", lasting(100))
+        scenario.engine.add("ocr", lasting(100))
         plain.round()
-        scene.engine.add("smartSearch", lasting(100))
+        scenario.engine.add("smartSearch", lasting(100))
         plain.round()
-        assert self.open_queues(scene.engine) == {"ocr"}
+        assert self.open_queues(scenario.engine) == {"ocr"}
 
     def test_it_keeps_the_best_of_too_many_active_ones(self) -> None:
-        scene, plain = self.scene()
+        scenario, plain = self.scenario()
         for name in ("ocr", "smartSearch"):
-            scene.engine.add(name, lasting(100))
+            scenario.engine.add(name, lasting(100))
         plain.round()
-        assert self.open_queues(scene.engine) == {"smartSearch"}
+        assert self.open_queues(scenario.engine) == {"smartSearch"}
 
     def test_it_trusts_its_own_memory(self) -> None:
-        scene, plain = self.scene()
+        scenario, plain = self.scenario()
         plain.round()
-        scene.engine.resume("metadataExtraction", by="Immich, at its start")
-        before = scene.requests()
+        scenario.engine.resume("metadataExtraction", by="Immich, at its start")
+        before = scenario.requests()
         plain.round()
-        assert scene.requests() == before + 1
-        assert self.open_queues(scene.engine) == {"metadataExtraction"}
+        assert scenario.requests() == before + 1
+        assert self.open_queues(scenario.engine) == {"metadataExtraction"}
 
     def test_a_round_follows_the_end_of_the_one_before_by_ten_seconds(self) -> None:
-        scene, plain = self.scene()
+        scenario, plain = self.scenario()
         plain.round()
-        began, before = scene.engine.now, scene.requests()
-        scene.engine.at(began + 3600, lambda: None)
-        scene.alarm.is_over = lambda: scene.engine.now >= began + 3600
+        began, before = scenario.engine.now, scenario.requests()
+        scenario.engine.at(began + 3600, lambda: None)
+        scenario.alarm.is_over = lambda: scenario.engine.now >= began + 3600
         with pytest.raises(StopRequested):
             plain.run()
-        assert scene.requests() - before == pytest.approx(3600 / 11.2, abs=2)
+        assert scenario.requests() - before == pytest.approx(3600 / 11.2, abs=2)
 
 
 class TestIdeal:
@@ -266,10 +266,10 @@ class TestIdeal:
 
 class TestContenders:
     def test_a_response_takes_longer_while_jobs_run(self) -> None:
-        scene = Scene((Arrival(1.0, photos=1000),), 1, seed=0)
-        idle = percentile([scene.latency() for _ in range(999)], 0.5)
-        scene.engine.advance(2.0)
-        busy = percentile([scene.latency() for _ in range(999)], 0.5)
+        scenario = Scenario((Arrival(1.0, photos=1000),), 1, seed=0)
+        idle = percentile([scenario.latency() for _ in range(999)], 0.5)
+        scenario.engine.advance(2.0)
+        busy = percentile([scenario.latency() for _ in range(999)], 0.5)
         assert idle == pytest.approx(0.006, rel=0.1)
         assert busy == pytest.approx(0.018, rel=0.1)
 

@@ -27,8 +27,8 @@ from tests.support.immich_server import (
     LIMIT,
     MANAGED,
     immich,
-    is_held,
     is_idle,
+    is_under_control,
     paused,
     until,
 )
@@ -120,7 +120,7 @@ def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
     with immich() as server, daemon(server, tmp_path) as process:
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         stop(process, number)
         assert paused(server) == set()
 
@@ -128,9 +128,9 @@ def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
 def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_path: Path) -> None:
     with immich() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stop(process)
-        assert is_held(server)
+        assert is_under_control(server)
         done = command("release", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
         assert (done.returncode, paused(server)) == (0, set())
         assert "library: resumed" in done.stdout
@@ -142,7 +142,7 @@ def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_in_time(
     """Each answer takes a second: one after the other that would be thirteen."""
     with immich() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             server.latency = 1.0
             took = stop(process)
         assert paused(server) == set()
@@ -158,7 +158,7 @@ def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_pa
             return Fault.HANG if method == "GET" else None
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             server.faults = hang
             until(lambda: bool(asked))
             took = stop(process)
@@ -169,7 +169,7 @@ def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_pa
 def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path) -> None:
     with immich() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
             stop(process)
         assert paused(server) == {"ocr"}
@@ -177,7 +177,7 @@ def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path)
         assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
@@ -187,11 +187,11 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
         with server.present() as engine:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server, but="ocr"))
+            until(lambda: is_under_control(server, but="ocr"))
             until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
-        assert is_held(server, but="ocr")
+        assert is_under_control(server, but="ocr")
         with server.present() as engine:
             engine.add("metadataExtraction", lasting(1))
             engine.pause("library", by="person")
@@ -211,7 +211,7 @@ def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
             until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             with server.present() as engine:
                 engine.advance(engine.now + 3600)
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stop(process)
 
 
@@ -281,7 +281,7 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
 ) -> None:
     with immich() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         # The server was found at this place before, but does not answer a ping now.
@@ -303,7 +303,7 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
 
 def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
     with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         process_folder = Path("/proc") / str(process.pid)
         for name in ("cmdline", "environ"):
             assert KEY.encode() not in (process_folder / name).read_bytes()
@@ -336,7 +336,7 @@ def test_options_that_are_no_json_are_an_error_that_does_not_show_them(tmp_path:
 
 def test_an_unknown_option_is_said_once_and_ignored(tmp_path: Path) -> None:
     with immich() as server, daemon(server, tmp_path, COLOUR="red") as process:
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         stop(process)
     assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
 
@@ -397,7 +397,7 @@ def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
 def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
     with immich() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stop(process)
         kept = (tmp_path / "ledger.json").read_bytes()
         sent = commands_to(server)
@@ -411,7 +411,7 @@ def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Pat
             until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
             stop(process)
         assert sent == []
-        assert is_held(server)
+        assert is_under_control(server)
     assert (tmp_path / "ledger.json").read_bytes() == kept
     assert any("a rehearsal resumes nothing: duplicateD" in line for line in log_of(tmp_path))
 
@@ -421,7 +421,7 @@ def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
 ) -> None:
     window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
     with immich() as server, daemon(server, tmp_path, SCHEDULE=[window]) as process:
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         stop(process)
     warnings = [line[11:] for line in log_of(tmp_path) if "WARNING" in line]
     assert warnings[0] == (
@@ -506,7 +506,7 @@ def test_check_with_wrong_settings_ends_with_code_2() -> None:
 def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Path) -> None:
     with immich() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         with server.present() as engine:
@@ -536,7 +536,7 @@ def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         assert command("release", **settings).returncode == 0
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 

@@ -6,9 +6,10 @@ import pytest
 import voluptuous as vol
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import Broker, broker_or_nothing, passwords_in
+from immich_job_daemon.config.broker import broker_or_nothing, passwords_in
 from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_settings
+from immich_job_daemon.model.settings import Broker
 
 PASSWORD = "p@ss/word"
 QUOTED = "p%40ss%2Fword"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from immich_job_daemon.config import schedule_parser
 from immich_job_daemon.config.schema import SettingsError, read_settings
 from immich_job_daemon.model.queue import PRIORITY
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import DAILY, DAYS, Window
 
 WORKDAYS, WEEKEND = frozenset(range(5)), frozenset({5, 6})

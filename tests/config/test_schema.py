@@ -15,20 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import (
     SCHEMA,
     SETTINGS,
-    OnExit,
-    Secret,
-    Settings,
     SettingsError,
     read_options,
     read_settings,
 )
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.model.settings import Broker, OnExit, Scan, Settings
 from immich_job_daemon.model.windows import Window
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"

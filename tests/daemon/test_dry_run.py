@@ -7,44 +7,46 @@ from datetime import time
 import pytest
 
 from immich_job_daemon.base.errors import UnreachableError
-from immich_job_daemon.config.schema import OnExit
-from immich_job_daemon.daemon.dry_run import OnlyRead, Rehearsal
-from immich_job_daemon.model.controls import SetQueue, Wish
-from immich_job_daemon.model.scan import Scan
+from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.model.controls import Override, SetQueue
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.model.settings import OnExit, Scan
 from immich_job_daemon.model.windows import Window
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.scheduler.state import SchedulerState
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
 from simulator.worlds.virtual import VirtualLedger, VirtualServer
-from tests.support.scenario import MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scene, Wire
+from tests.support.scenario import MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scenario, Wire
 
-KEPT = Memory(taken_over=True, held=frozenset({"ocr", VIDEO}), slots=(THUMBNAIL,))
+KEPT = DaemonState(
+    SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr", VIDEO}), slots=(THUMBNAIL,))
+)
 # The world of a scene begins at 11:06:40.
 UNTIL_HALF_PAST = Window(frozenset({VIDEO}), time(9), time(11, 30))
 AT_QUARTER_PAST = Scan(Window(None, time(11, 15), time(12, 15)))
 
 
-def pretended(wire: Wire) -> Rehearsal:
-    return Rehearsal(VirtualServer(wire))
+def pretended(wire: Wire) -> DryRunServer:
+    return DryRunServer(VirtualServer(wire))
 
 
-def rehearsed(disk: VirtualLedger | None = None, **changes: object) -> Scene:
+def rehearsed(disk: VirtualLedger | None = None, **changes: object) -> Scenario:
     """Return a scene in which the daemon is put together as DRY_RUN does it."""
-    scene = Scene(ledger=OnlyRead(disk or VirtualLedger()), **changes)  # type: ignore[arg-type] # of Changes
-    scene.new_daemon(pretended)
-    return scene
+    scenario = Scenario(ledger=ReadOnlyStore(disk or VirtualLedger()), **changes)  # type: ignore[arg-type] # of Changes
+    scenario.new_daemon(pretended)
+    return scenario
 
 
-def pauses(scene: Scene) -> dict[str, bool]:
-    return {name: queue.is_paused for name, queue in scene.engine.queues.items()}
+def pauses(scenario: Scenario) -> dict[str, bool]:
+    return {name: queue.is_paused for name, queue in scenario.engine.queues.items()}
 
 
-def seen(scene: Scene, *those: Reason) -> set[str]:
+def seen(scenario: Scenario, *those: Reason) -> set[str]:
     """Return the queues that some picture showed for one of these reasons."""
     return {
         name
-        for status in scene.published
+        for status in scenario.published
         for name, reason in status.reasons.items()
         if reason in those
     }
@@ -52,7 +54,7 @@ def seen(scene: Scene, *those: Reason) -> set[str]:
 
 def test_in_a_whole_life_no_command_reaches_immich() -> None:
     """A busy server, uploads, a window, a scan, a person's wishes, trouble, and the end of it."""
-    scene = rehearsed(
+    scenario = rehearsed(
         schedule=(UNTIL_HALF_PAST,),
         exclusive=(frozenset({SEARCH, "faceDetection", "ocr"}),),
         scan=AT_QUARTER_PAST,
@@ -60,47 +62,47 @@ def test_in_a_whole_life_no_command_reaches_immich() -> None:
         max_wait=600.0,
         unrestricted_below=3,
     )
-    scene.pause_all()
-    scene.engine.resume(THUMBNAIL)
-    scene.backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
-    scene.upload_at(300.0, 20)
-    scene.ask(SetQueue("ocr", Wish.NEXT))
-    scene.transport.faults = FaultQueue([None] * 20 + [Fault.SERVER_ERROR, Fault.RESET])
-    before = pauses(scene)
-    scene.run_for(30 * 60.0)
-    assert {request.split()[0] for request in scene.wire.sent} == {"GET"}
-    assert scene.transport.requests.keys() == {"GET"}
-    assert pauses(scene) == before
-    assert len(scene.published) > 100
+    scenario.pause_all()
+    scenario.engine.resume(THUMBNAIL)
+    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
+    scenario.upload_at(300.0, 20)
+    scenario.ask(SetQueue("ocr", Override.NEXT))
+    scenario.transport.faults = FaultQueue([None] * 20 + [Fault.SERVER_ERROR, Fault.RESET])
+    before = pauses(scenario)
+    scenario.run_for(30 * 60.0)
+    assert {request.split()[0] for request in scenario.wire.sent} == {"GET"}
+    assert scenario.transport.requests.keys() == {"GET"}
+    assert pauses(scenario) == before
+    assert len(scenario.published) > 100
 
 
 def test_what_would_be_done_is_shown() -> None:
-    scene = rehearsed(schedule=(UNTIL_HALF_PAST,))
-    scene.backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
-    scene.run_for(30 * 60.0)
-    last = scene.published[-1]
+    scenario = rehearsed(schedule=(UNTIL_HALF_PAST,))
+    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
+    scenario.run_for(30 * 60.0)
+    last = scenario.published[-1]
     assert last.reasons[THUMBNAIL] is Reason.RUNNING
     # In truth nobody has paused them, so their jobs never end.
     assert last.reasons[SEARCH] is last.reasons[VIDEO] is Reason.DRAINING
-    assert last.opens[VIDEO].hour == 9
-    assert last.is_rehearsal is False, "that is what the settings say, not what the server is"
-    assert last.tally.commands["pause"] >= len(MANAGED) - 1
+    assert last.opens_at[VIDEO].hour == 9
+    assert last.is_dry_run is False, "that is what the settings say, not what the server is"
+    assert last.counters.commands["pause"] >= len(MANAGED) - 1
 
 
 def test_what_was_pretended_is_what_the_next_decision_builds_on() -> None:
     """Without that every round would pause the same queues again."""
-    scene = rehearsed()
-    scene.backlog(THUMBNAIL, count=1000, seconds=5)
-    scene.run_for(15 * 60.0)
-    commands = scene.published[-1].tally.commands
+    scenario = rehearsed()
+    scenario.backlog(THUMBNAIL, count=1000, seconds=5)
+    scenario.run_for(15 * 60.0)
+    commands = scenario.published[-1].counters.commands
     assert commands["pause"] <= len(MANAGED) + commands.get("resume", 0)
 
 
 def test_all_else_is_real() -> None:
-    scene = rehearsed()
-    scene.backlog(SEARCH, count=5, seconds=10)
-    scene.run(lambda: scene.engine.queues[SEARCH].is_empty)
-    shown = [status.queues[SEARCH] for status in scene.published if status.queues]
+    scenario = rehearsed()
+    scenario.backlog(SEARCH, count=5, seconds=10)
+    scenario.run(lambda: scenario.engine.queues[SEARCH].is_empty)
+    shown = [status.queues[SEARCH] for status in scenario.published if status.queues]
     assert {queue.active for queue in shown} > {2}
     assert len({queue.backlog for queue in shown}) > 1
 
@@ -109,14 +111,14 @@ def test_the_ledger_stays_as_it_was_and_is_where_it_begins() -> None:
     disk = VirtualLedger()
     disk.save(KEPT)
     before, writes = disk.text, disk.writes
-    scene = rehearsed(disk)
-    scene.pause_all()
-    scene.backlog(THUMBNAIL, "ocr", count=100)
-    scene.ask(SetQueue("library", Wish.HELD))
-    scene.run_for(300.0)
+    scenario = rehearsed(disk)
+    scenario.pause_all()
+    scenario.backlog(THUMBNAIL, "ocr", count=100)
+    scenario.ask(SetQueue("library", Override.HELD))
+    scenario.run_for(300.0)
     assert (disk.text, disk.writes) == (before, writes)
     # What the real daemon holds is not somebody else's pause; all the rest is.
-    assert seen(scene, Reason.PAUSED_BY_OTHERS) == set(MANAGED) - KEPT.held
+    assert seen(scenario, Reason.PAUSED_BY_OTHERS) == set(MANAGED) - KEPT.scheduler.paused_by_daemon
 
 
 def test_what_an_earlier_run_left_paused_is_said(
@@ -124,12 +126,13 @@ def test_what_an_earlier_run_left_paused_is_said(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
     disk = VirtualLedger()
-    assert OnlyRead(disk).load() is None
-    disk.save(Memory(taken_over=True))
-    assert OnlyRead(disk).load() == Memory(taken_over=True)
+    assert ReadOnlyStore(disk).load() is None
+    known = DaemonState(SchedulerState(taken_over=True))
+    disk.save(known)
+    assert ReadOnlyStore(disk).load() == known
     assert caplog.records == []
     disk.save(KEPT)
-    assert OnlyRead(disk).load() == KEPT
+    assert ReadOnlyStore(disk).load() == KEPT
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert f"a rehearsal resumes nothing: ocr, {VIDEO}." in record.getMessage()
@@ -137,59 +140,59 @@ def test_what_an_earlier_run_left_paused_is_said(
 
 @pytest.mark.parametrize("on_exit", OnExit)
 def test_its_end_resumes_nothing_either(on_exit: OnExit) -> None:
-    scene = rehearsed(on_exit=on_exit)
-    scene.pause_all(by=PERSON)
-    scene.backlog(THUMBNAIL, count=10)
-    before = pauses(scene)
-    scene.run_for(60.0)
-    scene.daemon.stop()
-    assert pauses(scene) == before
-    assert scene.wire.of("pause", "resume", "start") == []
+    scenario = rehearsed(on_exit=on_exit)
+    scenario.pause_all(by=PERSON)
+    scenario.backlog(THUMBNAIL, count=10)
+    before = pauses(scenario)
+    scenario.run_for(60.0)
+    scenario.daemon.stop()
+    assert pauses(scenario) == before
+    assert scenario.wire.of("pause", "resume", "start") == []
 
 
 def test_a_scan_is_pretended_too() -> None:
-    scene = rehearsed(scan=AT_QUARTER_PAST)
-    scene.run_for(20 * 60.0)
-    assert scene.published[-1].tally.commands["start"] > 5
-    assert scene.wire.of("start") == []
+    scenario = rehearsed(scan=AT_QUARTER_PAST)
+    scenario.run_for(20 * 60.0)
+    assert scenario.published[-1].counters.commands["start"] > 5
+    assert scenario.wire.of("start") == []
 
 
 def test_trouble_of_the_real_server_is_trouble() -> None:
-    scene = rehearsed()
-    scene.daemon.take_up()
-    scene.daemon.connect()
-    scene.engine.restart(downtime=60.0)
-    scene.daemon.round()
-    assert scene.daemon.status.problem is not None
+    scenario = rehearsed()
+    scenario.daemon.load_state()
+    scenario.daemon.connect()
+    scenario.engine.restart(downtime=60.0)
+    scenario.daemon.round()
+    assert scenario.daemon.status.problem is not None
     with pytest.raises(UnreachableError):
-        pretended(scene.wire).look()
+        pretended(scenario.wire).fetch_queues()
 
 
 @pytest.mark.parametrize(
     ("act", "is_paused"),
-    [(Rehearsal.pause, True), (Rehearsal.resume, False), (Rehearsal.start, False)],
+    [(DryRunServer.pause, True), (DryRunServer.resume, False), (DryRunServer.start, False)],
 )
 def test_the_answer_to_a_command_is_what_immich_would_say(
-    act: Callable[[Rehearsal, str], object], *, is_paused: bool
+    act: Callable[[DryRunServer, str], object], *, is_paused: bool
 ) -> None:
-    scene = Scene()
-    scene.engine.add("ocr", lasting(60), count=3)
-    server = pretended(scene.wire)
-    before = server.look()["ocr"]
-    assert act(server, "ocr") == server.look()["ocr"]
-    after = server.look()["ocr"]
+    scenario = Scenario()
+    scenario.engine.add("ocr", lasting(60), count=3)
+    server = pretended(scenario.wire)
+    before = server.fetch_queues()["ocr"]
+    assert act(server, "ocr") == server.fetch_queues()["ocr"]
+    after = server.fetch_queues()["ocr"]
     assert after.is_paused is is_paused
     assert after.pending == before.pending == 3
 
 
 def test_all_are_resumed_in_pretence_at_the_end() -> None:
-    scene = Scene()
-    server = pretended(scene.wire)
-    server.look()
+    scenario = Scenario()
+    server = pretended(scenario.wire)
+    server.fetch_queues()
     assert server.resume_all(["ocr", "library"], within=4.0) == {"ocr": None, "library": None}
-    assert scene.wire.of("resume") == []
+    assert scenario.wire.of("resume") == []
 
 
 def test_versions_are_asked_for() -> None:
-    server = pretended(Scene().wire)
-    assert server.connect().version == server.tell_version() == "3.1.0"
+    server = pretended(Scenario().wire)
+    assert server.connect().version == server.fetch_version() == "3.1.0"

@@ -13,7 +13,7 @@ from immich_job_daemon.daemon import find_server
 from simulator.immich import simulated_immich
 from simulator.immich.engine import Engine
 from simulator.immich.server import SimulatedServer
-from simulator.worlds.virtual import VirtualAlarm
+from simulator.worlds.virtual import VirtualDaemonClock
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -72,14 +72,14 @@ def test_a_remembered_place_that_no_longer_answers_is_replaced(tmp_path: Path) -
             tmp_path, places=("http://old:1", "http://new:2"), is_immich=url.__eq__
         )
         assert found == url
-    assert json.loads((tmp_path / find_server.NAME_OF_FILE).read_text()) == {"url": "http://new:2"}
+    assert json.loads((tmp_path / find_server.FILE_NAME).read_text()) == {"url": "http://new:2"}
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"url": 1}', '{"url": "ftp://x"}', "[" * 4000, "\0"]
 )
 def test_a_memory_of_rubbish_is_no_memory(tmp_path: Path, text: str) -> None:
-    (tmp_path / find_server.NAME_OF_FILE).write_text(text)
+    (tmp_path / find_server.FILE_NAME).write_text(text)
     found = find_server.find(tmp_path, places=("http://a:1",), is_immich=lambda _: True)
     assert found == "http://a:1"
 
@@ -108,7 +108,7 @@ def test_it_is_waited_for_with_growing_pauses(
             raise NotImmichError("nobody is there")
         return "http://found"
 
-    assert find_server.wait_for(tmp_path, VirtualAlarm(engine), look) == "http://found"
+    assert find_server.wait_for(tmp_path, VirtualDaemonClock(engine), look) == "http://found"
     pauses = [int(record.getMessage().split()[-2]) for record in caplog.records]
     assert pauses == [1, 2, 4, 8, 16, 32, 60]
 
@@ -120,11 +120,11 @@ def test_waiting_for_it_can_be_stopped(tmp_path: Path) -> None:
         raise NotImmichError("nobody is there")
 
     with pytest.raises(StopRequested):
-        find_server.wait_for(tmp_path, VirtualAlarm(engine, lambda: engine.now > 50), look)
+        find_server.wait_for(tmp_path, VirtualDaemonClock(engine, lambda: engine.now > 50), look)
 
 
 def test_the_places_are_the_ones_where_immich_is_found_in_homes() -> None:
-    hosts = [url.removeprefix("http://") for url in find_server.PLACES]
+    hosts = [url.removeprefix("http://") for url in find_server.USUAL_ADDRESSES]
     assert hosts[0] == "127.0.0.1:2283"
     assert hosts[1] == "db21ed7f-immich:8080"
     assert hosts[-1] == "immich-server:2283"

@@ -19,55 +19,66 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from immich_job_daemon.daemon.ledger import (
-    MOST_BYTES,
-    NAME_OF_FILE,
+    FILE_NAME,
+    MAX_BYTES,
     VERSION,
     Ledger,
     decode,
     encode,
 )
-from immich_job_daemon.forecast.estimate import Rate, Rates, to_json
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.forecast.rates import Rate, Rates
+from immich_job_daemon.forecast.storage import to_json
 from immich_job_daemon.model.controls import (
     LARGEST_LIMIT,
     Controls,
     Mode,
+    Override,
     SetLimit,
     SetMode,
     SetQueue,
-    Wish,
 )
-from immich_job_daemon.model.scan import Progress
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.scheduler.scan import ScanProgress
+from immich_job_daemon.scheduler.state import SchedulerState
 
-OLD = Memory(
-    taken_over=True,
-    is_limited=True,
-    held=frozenset({"ocr", "library"}),
-    paused_by_others=frozenset({"migration"}),
-    slots=("smartSearch", "faceDetection"),
-    unsure={"sidecar": 0.0},
-    wanted=frozenset({"library"}),
-    controls=Controls(Mode.HELD, 3, frozenset({"ocr"})),
+OLD = DaemonState(
+    SchedulerState(
+        taken_over=True,
+        is_limited=True,
+        paused_by_daemon=frozenset({"ocr", "library"}),
+        paused_by_others=frozenset({"migration"}),
+        slots=("smartSearch", "faceDetection"),
+        unconfirmed_pauses={"sidecar": 0.0},
+        wanted=frozenset({"library"}),
+        controls=Controls(Mode.HELD, 3, frozenset({"ocr"})),
+        scan=ScanProgress(1_795_000_000.0, frozenset({"sidecar", "ocr"}), "sidecar"),
+    ),
     instance="1f2e3d4c",
-    configured=1,
-    undo=SetQueue("ocr", Wish.AUTOMATIC),
-    scan=Progress(1_795_000_000.0, frozenset({"sidecar", "ocr"}), "sidecar"),
+    configured_limit=1,
+    undo=SetQueue("ocr", Override.AUTOMATIC),
 )
-NEW = dataclasses.replace(OLD, held=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
+
+
+def changed(state: DaemonState, **changes: Any) -> DaemonState:  # noqa: ANN401 - any field
+    """Return the state with these fields of the scheduler's changed."""
+    return dataclasses.replace(state, scheduler=dataclasses.replace(state.scheduler, **changes))
+
+
+NEW = changed(OLD, paused_by_daemon=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
 WHOLE = {
     "version": VERSION,
-    "held": ["ocr"],
+    "paused_by_daemon": ["ocr"],
     "paused_by_others": [],
     "slots": [],
     "is_limited": False,
 }
 
 names = st.text(min_size=1)
-memories = st.builds(
-    Memory,
+scheduler_states = st.builds(
+    SchedulerState,
     taken_over=st.booleans(),
     is_limited=st.booleans(),
-    held=st.frozensets(names),
+    paused_by_daemon=st.frozensets(names),
     paused_by_others=st.frozensets(names),
     slots=st.lists(names, unique=True).map(tuple),
     wanted=st.frozensets(names),
@@ -77,24 +88,28 @@ memories = st.builds(
         st.none() | st.integers(1, LARGEST_LIMIT),
         st.frozensets(names),
     ),
-    instance=st.text("0123456789abcdef", max_size=8),
-    configured=st.integers(0, 1000),
-    undo=st.none()
-    | st.builds(SetMode, st.sampled_from(Mode))
-    | st.builds(SetLimit, st.none() | st.integers(1, LARGEST_LIMIT))
-    | st.builds(SetQueue, st.sampled_from(("ocr", "search")), st.sampled_from(Wish)),
     scan=st.builds(
-        Progress,
+        ScanProgress,
         st.floats(0, 1e12) | st.integers(0, 10**12),
         st.frozensets(names),
         st.none() | st.text(),
     ),
     cannot_scan=st.booleans(),
-    refused=st.frozensets(names),
+    unpausable=st.frozensets(names),
     lent=st.dictionaries(names, st.floats()),
-    turns=st.dictionaries(names, st.floats()),
-    unsure=st.dictionaries(names, st.floats()),
-    was_away=st.booleans(),
+    last_open=st.dictionaries(names, st.floats()),
+    unconfirmed_pauses=st.dictionaries(names, st.floats()),
+    had_failure=st.booleans(),
+)
+states = st.builds(
+    DaemonState,
+    scheduler_states,
+    instance=st.text("0123456789abcdef", max_size=8),
+    configured_limit=st.integers(0, 1000),
+    undo=st.none()
+    | st.builds(SetMode, st.sampled_from(Mode))
+    | st.builds(SetLimit, st.none() | st.integers(1, LARGEST_LIMIT))
+    | st.builds(SetQueue, st.sampled_from(("ocr", "search")), st.sampled_from(Override)),
 )
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -129,21 +144,24 @@ def said(
     return lines
 
 
-def survivor(memory: Memory) -> Memory:
+def survivor(state: DaemonState) -> DaemonState:
     """Return what must come back from the disk."""
-    return Memory(
-        taken_over=memory.taken_over,
-        is_limited=memory.is_limited,
-        held=memory.held,
-        paused_by_others=memory.paused_by_others,
-        slots=memory.slots,
-        unsure=dict.fromkeys(memory.unsure, 0.0),
-        wanted=memory.wanted,
-        controls=memory.controls,
-        instance=memory.instance,
-        configured=memory.configured,
-        undo=memory.undo,
-        scan=memory.scan,
+    scheduler = state.scheduler
+    return DaemonState(
+        SchedulerState(
+            taken_over=scheduler.taken_over,
+            is_limited=scheduler.is_limited,
+            paused_by_daemon=scheduler.paused_by_daemon,
+            paused_by_others=scheduler.paused_by_others,
+            slots=scheduler.slots,
+            unconfirmed_pauses=dict.fromkeys(scheduler.unconfirmed_pauses, 0.0),
+            wanted=scheduler.wanted,
+            controls=scheduler.controls,
+            scan=scheduler.scan,
+        ),
+        instance=state.instance,
+        configured_limit=state.configured_limit,
+        undo=state.undo,
     )
 
 
@@ -156,14 +174,14 @@ def identity(path: Path) -> tuple[int, int]:
 # What is kept.
 
 
-@given(memories)
-def test_what_survives_comes_back_as_it_was(memory: Memory) -> None:
-    assert decode(encode(memory)) == survivor(memory)
+@given(states)
+def test_what_survives_comes_back_as_it_was(state: DaemonState) -> None:
+    assert decode(encode(state)) == survivor(state)
 
 
-@given(memories)
-def test_the_same_memory_has_the_same_text(memory: Memory) -> None:
-    assert encode(decode(encode(memory))) == encode(memory)
+@given(states)
+def test_the_same_memory_has_the_same_text(state: DaemonState) -> None:
+    assert encode(decode(encode(state))) == encode(state)
 
 
 def test_a_saved_memory_is_loaded_by_the_next_run(tmp_path: Path) -> None:
@@ -172,9 +190,9 @@ def test_a_saved_memory_is_loaded_by_the_next_run(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_immich_of_today_has_is_kept_too(tmp_path: Path) -> None:
-    memory = dataclasses.replace(OLD, held=frozenset({"face detection (Größe)", "x" * 100}))
-    Ledger(tmp_path).save(memory)
-    assert Ledger(tmp_path).load() == memory
+    state = changed(OLD, paused_by_daemon=frozenset({"face detection (Größe)", "x" * 100}))
+    Ledger(tmp_path).save(state)
+    assert Ledger(tmp_path).load() == state
 
 
 def test_the_first_run_ever_finds_nothing_and_says_nothing(
@@ -193,37 +211,39 @@ def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
-    assert json.loads((tmp_path / NAME_OF_FILE).read_text()) == {
-        "version": 1,
+    assert json.loads((tmp_path / FILE_NAME).read_text()) == {
+        "version": 2,
         "taken_over": True,
-        "held": ["library", "ocr"],
+        "paused_by_daemon": ["library", "ocr"],
         "paused_by_others": ["migration"],
         "slots": ["smartSearch", "faceDetection"],
         "is_limited": True,
-        "unsure": ["sidecar"],
+        "unconfirmed_pauses": ["sidecar"],
         "wanted": ["library"],
         "mode": "held",
         "limit": 3,
         "instance": "1f2e3d4c",
-        "configured": 1,
-        "held_by_person": ["ocr"],
-        "undo": {"queue": "ocr", "wish": "automatic"},
+        "configured_limit": 1,
+        "held_by_user": ["ocr"],
+        "undo": {"queue": "ocr", "override": "automatic"},
         "rates": to_json(Rates()),
         "scan": {"began": 1_795_000_000.0, "asked": ["ocr", "sidecar"], "latest": "sidecar"},
     }
 
 
 def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
-    memory = decode(json.dumps(WHOLE))
-    assert memory == Memory(taken_over=True, held=frozenset({"ocr"}))
-    Ledger(tmp_path).save(memory)
+    state = decode(json.dumps(WHOLE))
+    assert state == DaemonState(
+        SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"}))
+    )
+    Ledger(tmp_path).save(state)
 
 
 def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
-    memory = decode(json.dumps({**WHOLE, "rates": [1], "mode": "open"}))
-    assert memory.rates == Rates()
-    assert memory.controls.mode is Mode.OPEN
-    assert memory.held == {"ocr"}
+    state = decode(json.dumps({**WHOLE, "rates": [1], "mode": "open"}))
+    assert state.rates == Rates()
+    assert state.scheduler.controls.mode is Mode.OPEN
+    assert state.scheduler.paused_by_daemon == {"ocr"}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +272,7 @@ def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
     faster = dataclasses.replace(OLD, rates=Rates({"ocr": Rate(10.0, 2.0)}))
     ledger.save(faster)
     assert identity(ledger.path) == before
-    ledger.save(dataclasses.replace(faster, slots=()))
+    ledger.save(changed(faster, slots=()))
     kept = Ledger(tmp_path).load()
     assert kept is not None
     assert kept.rates.queues.keys() == {"ocr"}
@@ -260,12 +280,12 @@ def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
 
 def test_fields_of_a_later_release_are_passed_over() -> None:
     kept = {**WHOLE, "colour": "off", "scan": {"began": 5, "colour": "off"}}
-    assert decode(json.dumps(kept)).held == {"ocr"}
-    assert decode(json.dumps(kept)).scan == Progress(5)
+    assert decode(json.dumps(kept)).scheduler.paused_by_daemon == {"ocr"}
+    assert decode(json.dumps(kept)).scheduler.scan == ScanProgress(5)
 
 
 def test_a_slot_that_is_named_twice_is_one_slot() -> None:
-    assert decode(json.dumps({**WHOLE, "slots": ["b", "a", "b"]})).slots == ("b", "a")
+    assert decode(json.dumps({**WHOLE, "slots": ["b", "a", "b"]})).scheduler.slots == ("b", "a")
 
 
 # Only when it changes.
@@ -276,22 +296,22 @@ def test_an_unchanged_memory_is_not_written_again(tmp_path: Path) -> None:
     ledger.save(OLD)
     before = identity(ledger.path)
     ledger.save(OLD)
-    ledger.save(dataclasses.replace(OLD, turns={"ocr": 9.0}, lent={"ocr": 8.0}, was_away=False))
+    ledger.save(changed(OLD, last_open={"ocr": 9.0}, lent={"ocr": 8.0}, had_failure=False))
     assert identity(ledger.path) == before
 
 
 def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) -> None:
     """The command `release` beside a running daemon says that nothing is held any more."""
-    memory = Memory(taken_over=True, held=frozenset({"ocr"}))
+    state = DaemonState(SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"})))
     ledger = Ledger(tmp_path)
-    ledger.save(memory)
+    ledger.save(state)
     other = Ledger(tmp_path)
     other.load()
-    other.save(Memory(taken_over=True))
-    ledger.save(memory)
+    other.save(DaemonState(SchedulerState(taken_over=True)))
+    ledger.save(state)
     kept = Ledger(tmp_path).load()
     assert kept is not None
-    assert kept.held == {"ocr"}
+    assert kept.scheduler.paused_by_daemon == {"ocr"}
 
 
 def test_what_vanished_while_it_was_written_is_written_again(
@@ -316,30 +336,30 @@ def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     ledger = Ledger(tmp_path)
     before = identity(ledger.path)
-    memory = ledger.load()
-    assert memory is not None
-    ledger.save(memory)
+    state = ledger.load()
+    assert state is not None
+    ledger.save(state)
     assert identity(ledger.path) == before
 
 
 @pytest.mark.parametrize(
-    "memory",
+    "state",
     [
-        dataclasses.replace(OLD, held=frozenset({"ocr"})),
-        dataclasses.replace(OLD, paused_by_others=frozenset()),
-        dataclasses.replace(OLD, slots=("faceDetection", "smartSearch")),
-        dataclasses.replace(OLD, is_limited=False),
-        dataclasses.replace(OLD, scan=dataclasses.replace(OLD.scan, latest=None)),
-        dataclasses.replace(OLD, scan=Progress(OLD.scan.began, frozenset({"ocr"}), "sidecar")),
+        changed(OLD, paused_by_daemon=frozenset({"ocr"})),
+        changed(OLD, paused_by_others=frozenset()),
+        changed(OLD, slots=("faceDetection", "smartSearch")),
+        changed(OLD, is_limited=False),
+        changed(OLD, scan=dataclasses.replace(OLD.scheduler.scan, latest=None)),
+        changed(OLD, scan=ScanProgress(OLD.scheduler.scan.began, frozenset({"ocr"}), "sidecar")),
     ],
 )
-def test_each_change_of_what_survives_is_written(tmp_path: Path, memory: Memory) -> None:
+def test_each_change_of_what_survives_is_written(tmp_path: Path, state: DaemonState) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     before = identity(ledger.path)
-    ledger.save(memory)
+    ledger.save(state)
     assert identity(ledger.path) != before
-    assert Ledger(tmp_path).load() == memory
+    assert Ledger(tmp_path).load() == state
 
 
 # Whole or not at all.
@@ -381,7 +401,7 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     ledger.save(NEW)
-    assert [path.name for path in tmp_path.iterdir()] == [NAME_OF_FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
 STEPS = ("mkdir", "open", "half written", "fsync", "rename", "open folder", "fsync folder")
@@ -499,10 +519,10 @@ RUBBISH = {
     "a list": b"[]",
     "a number with too many digits": b"1" * 5000,
     "too deep": b"[" * 100_000,
-    "longer than any": json.dumps({**WHOLE, "held": ["x" * MOST_BYTES]}).encode(),
+    "longer than any": json.dumps({**WHOLE, "paused_by_daemon": ["x" * MAX_BYTES]}).encode(),
     "of a later release": json.dumps({**WHOLE, "version": VERSION + 1}).encode(),
     "with a version in words": json.dumps({**WHOLE, "version": "1"}).encode(),
-    "one name instead of names": json.dumps({**WHOLE, "held": "ocr"}).encode(),
+    "one name instead of names": json.dumps({**WHOLE, "paused_by_daemon": "ocr"}).encode(),
     "numbers for names": json.dumps({**WHOLE, "slots": [1]}).encode(),
     "an empty name": json.dumps({**WHOLE, "slots": [""]}).encode(),
     "null for names": json.dumps({**WHOLE, "paused_by_others": None}).encode(),
@@ -552,11 +572,11 @@ def test_no_content_of_the_file_stops_the_daemon(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
         ledger.path.write_bytes(content)
-        memory = ledger.load()
-        if memory is None:
+        state = ledger.load()
+        if state is None:
             assert [path.read_bytes() for path in Path(folder).iterdir()] == [content]
         else:
-            assert decode(content.decode()) == memory
+            assert decode(content.decode()) == state
             assert ledger.path.read_bytes() == content
         ledger.save(OLD)
         assert Ledger(Path(folder)).load() == OLD
@@ -571,7 +591,7 @@ def test_a_bad_file_that_cannot_be_moved_is_told_too(
         end_at("rename", OSError(errno.EROFS, os.strerror(errno.EROFS)), patch)
         assert ledger.load() is None
     (line,) = said()
-    assert "It could not be kept aside (Read-only file system)." in line
+    assert "It could not be renamed (Read-only file system)." in line
 
 
 # Where nothing can be read or written.
@@ -600,8 +620,8 @@ def test_a_data_dir_that_can_be_none_is_told_and_nothing_more(
     ledger.save(OLD)
     unread, unwritten = said()
     assert "cannot be read (Not a directory)" in unread
-    assert "cannot be written (Not a directory): the daemon works on" in unwritten
-    assert "Make room, or check DATA_DIR and its permissions." in unwritten
+    assert "cannot be written (Not a directory). The daemon keeps working" in unwritten
+    assert "Free some space, or check DATA_DIR and its permissions." in unwritten
 
 
 def test_a_full_disk_leaves_the_old_ledger_and_is_told(
@@ -621,8 +641,8 @@ def test_an_error_is_said_once_and_its_end_too(
 ) -> None:
     (tmp_path / "data").touch()
     ledger = Ledger(tmp_path / "data")
-    for memory in (OLD, NEW, OLD, OLD):
-        ledger.save(memory)
+    for state in (OLD, NEW, OLD, OLD):
+        ledger.save(state)
     assert len(said()) == 1
     (tmp_path / "data").unlink()
     ledger.save(OLD)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.daemon.load import BACK_AT, SMOOTHING, Load, measured, observe
+from immich_job_daemon.daemon.load import RELEASE_SHARE, SMOOTHING, Load, load_per_core, observe
 
 LIMIT = 1.5
 
@@ -58,13 +58,13 @@ def test_much_work_that_goes_on_is_too_much_within_minutes_and_its_end_is_seen()
 
 def test_too_much_stays_so_until_it_is_well_below() -> None:
     busy = after(4.0)[0]
-    between = after(*[LIMIT * (BACK_AT + 0.02)] * 200, load=busy)
+    between = after(*[LIMIT * (RELEASE_SHARE + 0.02)] * 200, load=busy)
     assert all(load.is_high for load in between)
-    assert not after(*[LIMIT * (BACK_AT - 0.02)] * 200, load=busy)[-1].is_high
+    assert not after(*[LIMIT * (RELEASE_SHARE - 0.02)] * 200, load=busy)[-1].is_high
 
 
 def test_what_is_well_below_may_rise_to_the_limit_again() -> None:
-    known = after(*[0.5] * 10, *[LIMIT * (BACK_AT + 0.1)] * 200)
+    known = after(*[0.5] * 10, *[LIMIT * (RELEASE_SHARE + 0.1)] * 200)
     assert not any(load.is_high for load in known)
 
 
@@ -93,7 +93,7 @@ def test_what_never_was_above_the_limit_is_never_too_much(series: list[float]) -
     assert not any(load.is_high for load in after(*series))
 
 
-@given(st.lists(st.floats(LIMIT * BACK_AT + 1e-6, 100), min_size=1, max_size=30))
+@given(st.lists(st.floats(LIMIT * RELEASE_SHARE + 1e-6, 100), min_size=1, max_size=30))
 def test_what_never_was_well_below_goes_on_being_too_much(series: list[float]) -> None:
     assert all(load.is_high for load in after(*series, load=Load(9.0, 0.0, is_high=True)))
 
@@ -115,7 +115,7 @@ def test_a_clock_that_goes_back_is_as_one_that_stands() -> None:
 
 def test_the_measure_is_the_load_average_of_this_machine_for_each_core() -> None:
     cores = os.cpu_count() or 1
-    before, found, later = os.getloadavg()[0], measured(), os.getloadavg()[0]
+    before, found, later = os.getloadavg()[0], load_per_core(), os.getloadavg()[0]
     assert type(found) is float
     # The average moves every few seconds, perhaps in between.
     low, high = sorted((before, later))

@@ -16,20 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from immich_job_daemon.base.clock import Alarm, StopRequested
+from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import KeyRejectedError, PermissionMissingError
 from immich_job_daemon.base.logging import LEVELS, TRACE
-from immich_job_daemon.config.schema import OnExit
 from immich_job_daemon.daemon import loop
-from immich_job_daemon.daemon.executor import ANSWER_WITHIN
+from immich_job_daemon.daemon.executor import RESPONSE_GRACE
 from immich_job_daemon.daemon.ledger import Ledger, encode
 from immich_job_daemon.daemon.loop import Daemon
-from immich_job_daemon.immich.client import Immich
-from immich_job_daemon.immich.transport import Answer, HttpTransport
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.client import ImmichClient
+from immich_job_daemon.immich.transport import HttpTransport, Response
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED, Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.scheduler.state import Memory
-from immich_job_daemon.status.status import Status, Trouble
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.model.settings import OnExit
+from immich_job_daemon.scheduler.state import SchedulerState
+from immich_job_daemon.status.status import ProblemKind, Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine, Event, EventKind
@@ -47,7 +48,7 @@ from tests.support.scenario import (
     SEARCH,
     THUMBNAIL,
     VIDEO,
-    Scene,
+    Scenario,
     most_at_once,
     order_of_starts,
     problem_of,
@@ -83,70 +84,70 @@ Said = Callable[..., str]
 
 
 def test_an_immich_that_is_away_is_waited_for_with_growing_pauses(said: Said) -> None:
-    scene = Scene()
-    scene.engine.restart(300.0)
-    scene.run(lambda: scene.daemon.status.updated is not None)
-    waits = [round(later - earlier) for earlier, later in pairwise(scene.wire.times)]
+    scenario = Scenario()
+    scenario.engine.restart(300.0)
+    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    waits = [round(later - earlier) for earlier, later in pairwise(scenario.wire.times)]
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert said("WARNING").count("Trying again in 60 s.") == 4
     assert said().count("Connected to Immich 3.1.0, through its queues API.") == 1
 
 
 def test_an_immich_that_fails_at_the_start_is_told_with_what_to_do(said: Said) -> None:
-    scene = Scene()
-    scene.transport.faults = FaultQueue([Fault.SERVER_ERROR])
-    scene.run(lambda: scene.daemon.status.updated is not None)
+    scenario = Scenario()
+    scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR])
+    scenario.run(lambda: scenario.daemon.status.updated is not None)
     (warning,) = said("WARNING").splitlines()
     assert warning.endswith("read Immich's log. Trying again in 1 s.")
 
 
 def test_a_stop_while_immich_is_waited_for_ends_the_daemon(said: Said) -> None:
-    scene = Scene()
-    scene.engine.restart(1e5)
-    scene.run_for(100.0)
+    scenario = Scenario()
+    scenario.engine.restart(1e5)
+    scenario.run_for(100.0)
     assert "INFO Stopping." in said()
-    assert scene.daemon.status.updated is None
+    assert scenario.daemon.status.updated is None
 
 
 def test_a_rejected_key_ends_the_daemon_at_its_start() -> None:
-    scene = Scene()
-    scene.api.keys.clear()
+    scenario = Scenario()
+    scenario.api.keys.clear()
     with pytest.raises(KeyRejectedError, match="API_KEY"):
-        scene.run_for(100.0)
-    assert scene.engine.now < 1.0
+        scenario.run_for(100.0)
+    assert scenario.engine.now < 1.0
 
 
 def test_a_missing_permission_ends_the_daemon_at_its_start_and_is_named() -> None:
-    scene = Scene()
-    scene.api.keys[KEY] = Key(frozenset({"queue.read"}))
+    scenario = Scenario()
+    scenario.api.keys[KEY] = Key(frozenset({"queue.read"}))
     with pytest.raises(PermissionMissingError, match=r"queue\.update") as caught:
-        scene.run_for(100.0)
+        scenario.run_for(100.0)
     assert caught.value.missing == {"queue.update"}
-    assert scene.wire.of("pause", "resume") == []
+    assert scenario.wire.of("pause", "resume") == []
 
 
 def test_a_key_that_is_rejected_at_the_start_loses_nothing_of_the_ledger(said: Said) -> None:
-    scene = Scene(on_exit=OnExit.KEEP)
-    scene.run_for(10.0)
-    held = scene.disk.held
+    scenario = Scenario(on_exit=OnExit.KEEP)
+    scenario.run_for(10.0)
+    held = scenario.disk.paused_by_daemon
     assert held
-    scene.settings = settings(on_exit=OnExit.RELEASE)
-    scene.api.keys.clear()
-    scene.new_daemon()
+    scenario.settings = settings(on_exit=OnExit.RELEASE)
+    scenario.api.keys.clear()
+    scenario.new_daemon()
     with pytest.raises(KeyRejectedError):
-        scene.run_for(100.0)
-    assert scene.disk.held == held
+        scenario.run_for(100.0)
+    assert scenario.disk.paused_by_daemon == held
     assert "ERROR Not resumed, so it may stay paused: " in said()
 
 
 def test_a_key_that_is_rejected_later_is_no_reason_to_end(said: Said) -> None:
-    scene = Scene()
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES, count=600)
-    keys = dict(scene.api.keys)
-    scene.engine.at(60.0, scene.api.keys.clear)
-    scene.engine.at(200.0, lambda: scene.api.keys.update(keys))
-    scene.run(lambda: scene.engine.is_idle)
+    scenario = Scenario()
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES, count=600)
+    keys = dict(scenario.api.keys)
+    scenario.engine.at(60.0, scenario.api.keys.clear)
+    scenario.engine.at(200.0, lambda: scenario.api.keys.update(keys))
+    scenario.run(lambda: scenario.engine.is_idle)
     assert "does not accept the API key" in said("WARNING")
     assert "All is well again after" in said()
 
@@ -156,36 +157,36 @@ def test_a_key_that_is_rejected_later_is_no_reason_to_end(said: Said) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_backlog_is_run_by_priority_within_the_limit_to_its_end(limit: int) -> None:
-    scene = Scene(max_concurrent_jobs=limit)
-    scene.pause_all()
+    scenario = Scenario(max_concurrent_jobs=limit)
+    scenario.pause_all()
     names = [METADATA, THUMBNAIL, SEARCH, FACES, VIDEO, "ocr"]
-    scene.backlog(*reversed(names))
-    order, most = order_of_starts(scene.engine), most_at_once(scene.engine)
-    scene.run(lambda: scene.engine.is_idle)
+    scenario.backlog(*reversed(names))
+    order, most = order_of_starts(scenario.engine), most_at_once(scenario.engine)
+    scenario.run(lambda: scenario.engine.is_idle)
     assert order == [*sorted(names[:5], key=PRIORITY.index), "ocr"]
     assert most() == limit
-    assert scene.paused() == set()
+    assert scenario.paused() == set()
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_on_a_busy_server_the_best_go_on_and_nothing_is_lost(limit: int) -> None:
-    scene = Scene(max_concurrent_jobs=limit)
-    scene.engine.upload(photos=60, videos=2)
-    scene.backlog("library", "migration", count=200)
-    scene.engine.advance(1.0)
-    scene.run(lambda: scene.engine.is_idle)
-    assert all(asset.all_done is not None for asset in scene.engine.assets)
-    assert scene.paused() == set()
+    scenario = Scenario(max_concurrent_jobs=limit)
+    scenario.engine.upload(photos=60, videos=2)
+    scenario.backlog("library", "migration", count=200)
+    scenario.engine.advance(1.0)
+    scenario.run(lambda: scenario.engine.is_idle)
+    assert all(asset.all_done is not None for asset in scenario.engine.assets)
+    assert scenario.paused() == set()
 
 
 def test_protected_queues_are_never_touched() -> None:
-    scene = Scene()
-    scene.engine.pause("search", by=PERSON)
-    scene.backlog(*PROTECTED)
-    scene.run_for(600.0)
-    touched = {request.split()[1] for request in scene.wire.of("pause", "resume")}
+    scenario = Scenario()
+    scenario.engine.pause("search", by=PERSON)
+    scenario.backlog(*PROTECTED)
+    scenario.run_for(600.0)
+    touched = {request.split()[1] for request in scenario.wire.of("pause", "resume")}
     assert not touched & set(PROTECTED)
-    assert scene.paused() == {"search"}
+    assert scenario.paused() == {"search"}
 
 
 def test_below_unrestricted_below_a_photo_is_done_at_immichs_own_speed() -> None:
@@ -193,19 +194,19 @@ def test_below_unrestricted_below_a_photo_is_done_at_immichs_own_speed() -> None
     (photo,) = alone.upload(photos=1)
     alone.settle()
     assert photo.all_done is not None
-    scene = Scene(unrestricted_below=50)
-    scene.upload_at(100.0, photos=1)
-    scene.run(lambda: bool(scene.engine.assets) and scene.engine.is_idle)
-    (mine,) = scene.engine.assets
+    scenario = Scenario(unrestricted_below=50)
+    scenario.upload_at(100.0, photos=1)
+    scenario.run(lambda: bool(scenario.engine.assets) and scenario.engine.is_idle)
+    (mine,) = scenario.engine.assets
     assert mine.all_done is not None
     assert mine.all_done - mine.uploaded <= 1.2 * (photo.all_done - photo.uploaded)
 
 
 def test_one_photo_on_an_idle_server_is_done_within_seconds() -> None:
-    scene = Scene()
-    scene.upload_at(100.0, photos=1)
-    scene.run(lambda: bool(scene.engine.assets) and scene.engine.is_idle)
-    (photo,) = scene.engine.assets
+    scenario = Scenario()
+    scenario.upload_at(100.0, photos=1)
+    scenario.run(lambda: bool(scenario.engine.assets) and scenario.engine.is_idle)
+    (photo,) = scenario.engine.assets
     assert photo.thumbnail_done is not None
     assert photo.all_done is not None
     assert photo.thumbnail_done - photo.uploaded <= 3.0
@@ -214,17 +215,17 @@ def test_one_photo_on_an_idle_server_is_done_within_seconds() -> None:
 
 @pytest.mark.parametrize("when", [200.0, 310.0, 450.0])
 def test_without_a_limit_work_that_brings_it_back_is_noticed_at_once(when: float) -> None:
-    scene = Scene(unrestricted_below=50, poll_interval=120.0)
-    scene.backlog(VIDEO, count=1, seconds=600.0)
-    scene.engine.at(when, lambda: scene.backlog(SEARCH, count=300))
-    scene.run(lambda: scene.wire.of("pause") != [])
-    assert when < scene.wire.times[scene.wire.sent.index("pause sidecar")] < when + 3.0
+    scenario = Scenario(unrestricted_below=50, poll_interval=120.0)
+    scenario.backlog(VIDEO, count=1, seconds=600.0)
+    scenario.engine.at(when, lambda: scenario.backlog(SEARCH, count=300))
+    scenario.run(lambda: scenario.wire.of("pause") != [])
+    assert when < scenario.wire.times[scenario.wire.sent.index("pause sidecar")] < when + 3.0
 
 
 def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
-    scene = Scene(poll_interval=60.0)
-    scene.transport = VirtualTransport(scene.engine, scene.api, KEY, latency=0.04)
-    scene.wire.transport = scene.transport
+    scenario = Scenario(poll_interval=60.0)
+    scenario.transport = VirtualTransport(scenario.engine, scenario.api, KEY, latency=0.04)
+    scenario.wire.transport = scenario.transport
     opened: dict[str, float] = {}
     turns: list[float] = []
 
@@ -236,9 +237,9 @@ def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
         elif event.kind is EventKind.PAUSED and event.queue in opened:
             turns.append(event.time - opened.pop(event.queue))
 
-    scene.daemon.connect()
-    scene.engine.observers.append(observe)
-    scene.rounds(lambda: scene.engine.now > 1800.0)
+    scenario.daemon.connect()
+    scenario.engine.observers.append(observe)
+    scenario.rounds(lambda: scenario.engine.now > 1800.0)
     assert len(turns) > len(MANAGED)
     assert max(turns) < 4.0
 
@@ -247,34 +248,34 @@ def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
 
 
 def test_a_stop_resumes_what_is_held(said: Said) -> None:
-    scene = Scene()
-    scene.backlog(SEARCH, FACES, count=5000)
-    scene.run_for(100.0)
-    assert set(scene.wire.of("pause")) == {f"pause {name}" for name in MANAGED if name != SEARCH}
-    assert scene.paused() == set()
-    assert scene.disk.held == frozenset()
+    scenario = Scenario()
+    scenario.backlog(SEARCH, FACES, count=5000)
+    scenario.run_for(100.0)
+    assert set(scenario.wire.of("pause")) == {f"pause {name}" for name in MANAGED if name != SEARCH}
+    assert scenario.paused() == set()
+    assert scenario.disk.paused_by_daemon == frozenset()
     assert "INFO Stopping." in said()
     assert FACES in said("INFO").split("Resumed: ")[1].split("\n")[0]
 
 
 def test_with_on_exit_keep_everything_stays_and_the_next_start_goes_on(said: Said) -> None:
-    scene = Scene(on_exit=OnExit.KEEP)
-    scene.backlog(SEARCH, FACES, count=1000)
-    scene.run_for(100.0)
-    assert scene.paused() == scene.disk.held == set(MANAGED) - {SEARCH}
+    scenario = Scenario(on_exit=OnExit.KEEP)
+    scenario.backlog(SEARCH, FACES, count=1000)
+    scenario.run_for(100.0)
+    assert scenario.paused() == scenario.disk.paused_by_daemon == set(MANAGED) - {SEARCH}
     assert "NOTICE Kept paused, as ON_EXIT=keep says: duplicateDetection, " in said()
-    before = len(scene.wire.sent)
-    scene.new_daemon()
-    scene.run_for(100.0)
-    assert not [request for request in scene.wire.sent[before:] if not request.startswith("GET")]
-    scene.new_daemon()
-    scene.run(lambda: scene.engine.is_idle)
+    before = len(scenario.wire.sent)
+    scenario.new_daemon()
+    scenario.run_for(100.0)
+    assert not [request for request in scenario.wire.sent[before:] if not request.startswith("GET")]
+    scenario.new_daemon()
+    scenario.run(lambda: scenario.engine.is_idle)
 
 
 def test_a_stop_with_nothing_held_asks_for_nothing() -> None:
-    scene = Scene(unrestricted_below=1000)
-    scene.run_for(60.0)
-    assert scene.wire.of("pause", "resume") == []
+    scenario = Scenario(unrestricted_below=1000)
+    scenario.run_for(60.0)
+    assert scenario.wire.of("pause", "resume") == []
 
 
 @pytest.mark.parametrize(
@@ -283,42 +284,42 @@ def test_a_stop_with_nothing_held_asks_for_nothing() -> None:
 def test_what_cannot_be_resumed_is_named_and_released_by_the_next_run(
     fault: Fault, said: Said
 ) -> None:
-    scene = Scene()
-    scene.run_for(60.0)
-    scene.new_daemon()
+    scenario = Scenario()
+    scenario.run_for(60.0)
+    scenario.new_daemon()
     is_stopping = False
 
     def end() -> bool:
         nonlocal is_stopping
-        is_stopping = scene.engine.now > 120.0
+        is_stopping = scenario.engine.now > 120.0
         return is_stopping
 
-    scene.transport.faults = lambda _, path: fault if is_stopping and "/ocr" in path else None
-    scene.run(end)
-    assert scene.disk.held == {"ocr"}
+    scenario.transport.faults = lambda _, path: fault if is_stopping and "/ocr" in path else None
+    scenario.run(end)
+    assert scenario.disk.paused_by_daemon == {"ocr"}
     (line,) = said("ERROR").splitlines()
     assert line.startswith("ERROR Not resumed, so it may stay paused: ocr (")
     assert "run the command `release`" in line
     assert "ocr" not in said("INFO").split("Resumed: ")[-1]
-    scene.transport.faults = None
-    scene.new_daemon()
-    scene.run_for(120.0)
-    assert scene.disk.held == frozenset()
-    assert scene.paused() == set()
+    scenario.transport.faults = None
+    scenario.new_daemon()
+    scenario.run_for(120.0)
+    assert scenario.disk.paused_by_daemon == frozenset()
+    assert scenario.paused() == set()
 
 
 def test_a_failure_of_the_daemon_itself_releases_too() -> None:
-    scene = Scene()
+    scenario = Scenario()
 
     def publish(status: Status) -> None:
         if status.updated is not None and status.updated > 60.0:
             raise RuntimeError("a reader is broken")
 
-    scene.daemon.publish = publish
+    scenario.daemon.publish = publish
     with pytest.raises(RuntimeError, match="a reader is broken"):
-        scene.run_for(1000.0)
-    assert scene.paused() == set()
-    assert scene.disk.held == frozenset()
+        scenario.run_for(1000.0)
+    assert scenario.paused() == set()
+    assert scenario.disk.paused_by_daemon == frozenset()
 
 
 class StoppedInAPause(VirtualServer):
@@ -331,27 +332,29 @@ class StoppedInAPause(VirtualServer):
 
 
 def test_a_pause_that_a_stop_interrupted_stays_in_the_ledger_even_if_it_comes_late() -> None:
-    scene = Scene()
-    scene.new_daemon(StoppedInAPause)
-    scene.run_for(60.0)
-    assert "resume ocr" in scene.wire.sent
-    assert scene.paused() == set()
-    assert scene.disk.held == {"ocr"}
-    scene.engine.advance(scene.engine.now + 3.0)
-    scene.engine.pause("ocr", by=DAEMON)
-    scene.new_daemon()
-    scene.run_for(120.0)
-    assert scene.paused() == set()
-    assert scene.disk.held == frozenset()
+    scenario = Scenario()
+    scenario.new_daemon(StoppedInAPause)
+    scenario.run_for(60.0)
+    assert "resume ocr" in scenario.wire.sent
+    assert scenario.paused() == set()
+    assert scenario.disk.paused_by_daemon == {"ocr"}
+    scenario.engine.advance(scenario.engine.now + 3.0)
+    scenario.engine.pause("ocr", by=DAEMON)
+    scenario.new_daemon()
+    scenario.run_for(120.0)
+    assert scenario.paused() == set()
+    assert scenario.disk.paused_by_daemon == frozenset()
 
 
 def test_a_pause_of_a_killed_run_that_comes_late_is_no_persons() -> None:
-    scene = Scene()
-    scene.disk.text = encode(Memory(taken_over=True, held=frozenset({"ocr"})))
-    scene.backlog("ocr", count=200)
-    scene.engine.at(5.0, lambda: scene.engine.pause("ocr", by=DAEMON))
-    scene.run(lambda: scene.engine.is_idle)
-    assert scene.wire.of("resume")[0] == "resume ocr"
+    scenario = Scenario()
+    scenario.disk.text = encode(
+        DaemonState(SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"})))
+    )
+    scenario.backlog("ocr", count=200)
+    scenario.engine.at(5.0, lambda: scenario.engine.pause("ocr", by=DAEMON))
+    scenario.run(lambda: scenario.engine.is_idle)
+    assert scenario.wire.of("resume")[0] == "resume ocr"
 
 
 # The ledger.
@@ -359,115 +362,115 @@ def test_a_pause_of_a_killed_run_that_comes_late_is_no_persons() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_a_queue_is_in_the_ledger_before_its_pause_is_sent(limit: int) -> None:
-    scene = Scene(max_concurrent_jobs=limit)
-    scene.engine.upload(photos=40)
+    scenario = Scenario(max_concurrent_jobs=limit)
+    scenario.engine.upload(photos=40)
     forgotten = []
 
     def check(request: str) -> None:
         verb, name = request.split()
-        if verb == "pause" and name not in scene.disk.held:
+        if verb == "pause" and name not in scenario.disk.paused_by_daemon:
             forgotten.append(name)
 
-    scene.wire.arriving = check
-    scene.run(lambda: scene.engine.is_idle)
-    assert len(scene.wire.of("pause")) > len(MANAGED)
+    scenario.wire.arriving = check
+    scenario.run(lambda: scenario.engine.is_idle)
+    assert len(scenario.wire.of("pause")) > len(MANAGED)
     assert forgotten == []
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_fails_no_queue_is_paused_that_the_ledger_does_not_name(seed: int) -> None:
-    scene = Scene(max_concurrent_jobs=1 + seed % 2)
-    scene.transport.faults = RandomFaults(seed, 0.2)
+    scenario = Scenario(max_concurrent_jobs=1 + seed % 2)
+    scenario.transport.faults = RandomFaults(seed, 0.2)
     pauses, forgotten = [], []
 
     def observe(event: Event) -> None:
         if event.kind is EventKind.PAUSED:
             pauses.append(event.queue)
-            if event.queue not in scene.disk.held:
+            if event.queue not in scenario.disk.paused_by_daemon:
                 forgotten.append(event.queue)
 
-    scene.engine.observers.append(observe)
+    scenario.engine.observers.append(observe)
     for moment in range(20):
-        scene.upload_at(60.0 * moment, photos=3)
-    scene.run_for(1800.0)
+        scenario.upload_at(60.0 * moment, photos=3)
+    scenario.run_for(1800.0)
     assert len(pauses) > 50
     assert forgotten == []
 
 
 def test_a_daemon_that_was_killed_goes_on_where_it_was() -> None:
-    scene = Scene(max_concurrent_jobs=2, on_exit=OnExit.KEEP)
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES, VIDEO, count=1000)
-    scene.daemon.connect()
-    scene.rounds(lambda: scene.engine.now > 30.0)
-    scene.engine.pause(SEARCH, by=PERSON)
-    scene.rounds(lambda: scene.engine.now > 60.0)
-    scene.backlog(METADATA, count=50)
-    scene.rounds(lambda: scene.engine.now > 90.0)
-    before = scene.daemon.status
-    assert [queue.name for queue in before.those(Reason.RUNNING)] == [VIDEO, FACES]
-    assert [queue.name for queue in before.those(Reason.PAUSED_BY_OTHERS)] == [SEARCH]
-    scene.wire.sent.clear()
-    scene.new_daemon()
-    scene.run_for(60.0)
-    assert scene.daemon.status.reasons == before.reasons
-    assert scene.wire.of("pause", "resume") == []
+    scenario = Scenario(max_concurrent_jobs=2, on_exit=OnExit.KEEP)
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES, VIDEO, count=1000)
+    scenario.daemon.connect()
+    scenario.rounds(lambda: scenario.engine.now > 30.0)
+    scenario.engine.pause(SEARCH, by=PERSON)
+    scenario.rounds(lambda: scenario.engine.now > 60.0)
+    scenario.backlog(METADATA, count=50)
+    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    before = scenario.daemon.status
+    assert [queue.name for queue in before.with_reasons(Reason.RUNNING)] == [VIDEO, FACES]
+    assert [queue.name for queue in before.with_reasons(Reason.PAUSED_BY_OTHERS)] == [SEARCH]
+    scenario.wire.sent.clear()
+    scenario.new_daemon()
+    scenario.run_for(60.0)
+    assert scenario.daemon.status.reasons == before.reasons
+    assert scenario.wire.of("pause", "resume") == []
 
 
 def test_a_persons_pause_is_still_a_persons_after_a_kill(said: Said) -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.rounds(lambda: scene.engine.now > 30.0)
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.rounds(lambda: scenario.engine.now > 30.0)
     name = METADATA
-    assert not scene.engine.queues[name].is_paused, "it rests open at the entry"
-    scene.engine.pause(name, by=PERSON)
-    scene.rounds(lambda: scene.engine.now > 60.0)
+    assert not scenario.engine.queues[name].is_paused, "it rests open at the entry"
+    scenario.engine.pause(name, by=PERSON)
+    scenario.rounds(lambda: scenario.engine.now > 60.0)
     assert f"{name} was paused by someone else" in said("INFO")
-    scene.new_daemon()
-    scene.backlog(name)
-    scene.run_for(600.0)
-    assert scene.paused() == {name}
-    scene.engine.resume(name, by=PERSON)
-    scene.new_daemon()
-    scene.run(lambda: scene.engine.is_idle)
+    scenario.new_daemon()
+    scenario.backlog(name)
+    scenario.run_for(600.0)
+    assert scenario.paused() == {name}
+    scenario.engine.resume(name, by=PERSON)
+    scenario.new_daemon()
+    scenario.run(lambda: scenario.engine.is_idle)
 
 
 def test_with_a_corrupt_ledger_the_daemon_works_on(tmp_path: Path, said: Said) -> None:
     (tmp_path / "ledger.json").write_bytes(b"\0" * 100)
-    scene = Scene(ledger=Ledger(tmp_path))
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES)
-    scene.run(lambda: scene.engine.is_idle)
+    scenario = Scenario(ledger=Ledger(tmp_path))
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES)
+    scenario.run(lambda: scenario.engine.is_idle)
     assert "cannot be understood" in said("ERROR")
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.json", "ledger.bad"}
-    assert scene.paused() == set()
-    memory = Ledger(tmp_path).load()
-    assert memory is not None
-    assert memory.held == frozenset()
+    assert scenario.paused() == set()
+    state = Ledger(tmp_path).load()
+    assert state is not None
+    assert state.scheduler.paused_by_daemon == frozenset()
 
 
 def test_with_a_ledger_that_cannot_be_written_the_daemon_works_on(
     tmp_path: Path, said: Said
 ) -> None:
     (tmp_path / "file").touch()
-    scene = Scene(ledger=Ledger(tmp_path / "file" / "data"))
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES)
-    scene.run(lambda: scene.engine.is_idle)
+    scenario = Scenario(ledger=Ledger(tmp_path / "file" / "data"))
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES)
+    scenario.run(lambda: scenario.engine.is_idle)
     assert said("ERROR").count("cannot be written") == 1
-    assert scene.paused() == set()
+    assert scenario.paused() == set()
 
 
 # What fails.
 
 
-def nothing_done(scene: Scene, name: str) -> Callable[[str], Answer | None]:
+def nothing_done(scenario: Scenario, name: str) -> Callable[[str], Response | None]:
     """Return what answers the pause of a queue with the queue as it is: nothing was done."""
 
-    def answer(request: str) -> Answer | None:
+    def answer(request: str) -> Response | None:
         if request != f"pause {name}":
             return None
-        return scene.api.answer("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
+        return scenario.api.answer("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
 
     return answer
 
@@ -477,140 +480,140 @@ FAILURES = [*sorted(set(Fault) - {Fault.REFUSED}, key=lambda fault: fault.name),
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_in_the_round_of_a_failed_pause_nothing_is_resumed(fault: Fault | None) -> None:
-    scene = Scene()
-    scene.engine.pause(METADATA, by=PERSON)
-    scene.backlog(METADATA, count=1000)
-    scene.daemon.connect()
+    scenario = Scenario()
+    scenario.engine.pause(METADATA, by=PERSON)
+    scenario.backlog(METADATA, count=1000)
+    scenario.daemon.connect()
     if fault is None:
-        scene.wire.instead = nothing_done(scene, "ocr")
-    scene.transport.faults = lambda _, path: fault if "/ocr" in path else None
-    scene.daemon.round()
-    assert "pause ocr" in scene.wire.sent
-    assert scene.wire.of("resume") == []
-    assert scene.daemon.status.problem is not None
-    scene.transport.faults = None
-    scene.wire.instead = lambda _: None
-    scene.daemon.round()
-    assert scene.wire.of("resume") == [f"resume {METADATA}"]
-    assert scene.daemon.status.problem is None
+        scenario.wire.instead = nothing_done(scenario, "ocr")
+    scenario.transport.faults = lambda _, path: fault if "/ocr" in path else None
+    scenario.daemon.round()
+    assert "pause ocr" in scenario.wire.sent
+    assert scenario.wire.of("resume") == []
+    assert scenario.daemon.status.problem is not None
+    scenario.transport.faults = None
+    scenario.wire.instead = lambda _: None
+    scenario.daemon.round()
+    assert scenario.wire.of("resume") == [f"resume {METADATA}"]
+    assert scenario.daemon.status.problem is None
 
 
 def test_where_every_pause_is_answered_the_resume_follows_in_the_same_round() -> None:
-    scene = Scene()
-    scene.engine.pause(METADATA, by=PERSON)
-    scene.backlog(METADATA, count=1000)
-    scene.daemon.connect()
-    scene.daemon.round()
-    assert scene.wire.sent[-1] == f"resume {METADATA}"
-    assert len(scene.wire.of("pause")) == len(MANAGED) - 1
+    scenario = Scenario()
+    scenario.engine.pause(METADATA, by=PERSON)
+    scenario.backlog(METADATA, count=1000)
+    scenario.daemon.connect()
+    scenario.daemon.round()
+    assert scenario.wire.sent[-1] == f"resume {METADATA}"
+    assert len(scenario.wire.of("pause")) == len(MANAGED) - 1
 
 
 def test_after_an_error_of_immich_the_other_pauses_are_still_sent() -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.transport.faults = lambda _, path: Fault.SERVER_ERROR if "/sidecar" in path else None
-    scene.daemon.round()
-    assert len(scene.wire.of("pause")) >= len(MANAGED) - 1
-    assert "ocr" in scene.paused()
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if "/sidecar" in path else None
+    scenario.daemon.round()
+    assert len(scenario.wire.of("pause")) >= len(MANAGED) - 1
+    assert "ocr" in scenario.paused()
 
 
 def test_after_no_answer_at_all_nothing_more_is_sent() -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.transport.faults = lambda _, path: Fault.RESET if "/sidecar" in path else None
-    scene.daemon.round()
-    assert scene.wire.of("pause", "resume") == ["pause sidecar"]
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda _, path: Fault.RESET if "/sidecar" in path else None
+    scenario.daemon.round()
+    assert scenario.wire.of("pause", "resume") == ["pause sidecar"]
 
 
 def test_a_queue_that_cannot_be_resumed_does_not_keep_the_others_from_running() -> None:
-    scene = Scene(max_concurrent_jobs=2)
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES)
-    scene.daemon.connect()
-    scene.transport.faults = lambda _, path: Fault.SERVER_ERROR if SEARCH in path else None
-    scene.daemon.round()
-    assert scene.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
-    assert scene.daemon.status.reasons[FACES] is Reason.RUNNING
-    assert "500" in problem_of(scene)
-    scene.transport.faults = None
-    scene.daemon.round()
-    assert scene.wire.of("resume")[2:] == [f"resume {SEARCH}"]
+    scenario = Scenario(max_concurrent_jobs=2)
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES)
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if SEARCH in path else None
+    scenario.daemon.round()
+    assert scenario.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
+    assert scenario.daemon.status.reasons[FACES] is Reason.RUNNING
+    assert "500" in problem_of(scenario)
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    assert scenario.wire.of("resume")[2:] == [f"resume {SEARCH}"]
 
 
 def test_after_no_answer_to_a_resume_no_other_is_sent() -> None:
-    scene = Scene(max_concurrent_jobs=2)
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES)
-    scene.daemon.connect()
-    scene.transport.faults = lambda _, path: Fault.RESET if SEARCH in path else None
-    scene.daemon.round()
-    assert scene.wire.of("resume") == [f"resume {SEARCH}"]
+    scenario = Scenario(max_concurrent_jobs=2)
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES)
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda _, path: Fault.RESET if SEARCH in path else None
+    scenario.daemon.round()
+    assert scenario.wire.of("resume") == [f"resume {SEARCH}"]
 
 
 def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.transport.faults = lambda _, path: Fault.RESET if "sidecar" in path else None
-    scene.daemon.round()
-    assert scene.wire.of("pause") == ["pause sidecar"]
-    assert scene.disk.held == {"sidecar"}
-    scene.engine.pause("ocr", by=PERSON)
-    scene.transport.faults = None
-    scene.daemon.round()
-    assert scene.daemon.status.reasons["ocr"] is Reason.PAUSED_BY_OTHERS
-    scene.daemon.stop()
-    assert [name for name, queue in scene.engine.queues.items() if queue.is_paused] == ["ocr"]
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda _, path: Fault.RESET if "sidecar" in path else None
+    scenario.daemon.round()
+    assert scenario.wire.of("pause") == ["pause sidecar"]
+    assert scenario.disk.paused_by_daemon == {"sidecar"}
+    scenario.engine.pause("ocr", by=PERSON)
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    assert scenario.daemon.status.reasons["ocr"] is Reason.PAUSED_BY_OTHERS
+    scenario.daemon.stop()
+    assert [name for name, queue in scenario.engine.queues.items() if queue.is_paused] == ["ocr"]
 
 
 def test_a_held_queue_that_immich_no_longer_has_is_no_error_at_the_stop(said: Said) -> None:
-    scene = Scene()
-    scene.disk.save(Memory(held=frozenset({"oldQueue"})))
-    scene.run_for(60)
+    scenario = Scenario()
+    scenario.disk.save(DaemonState(SchedulerState(paused_by_daemon=frozenset({"oldQueue"}))))
+    scenario.run_for(60)
     assert said("ERROR") == ""
-    assert scene.disk.held == {"oldQueue"}
+    assert scenario.disk.paused_by_daemon == {"oldQueue"}
 
 
 def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:
-    scene = Scene()
-    scene.pause_all()
-    scene.backlog(SEARCH)
-    scene.daemon.connect()
-    refusal = Answer(400, "application/json", b'{"message":"not now"}')
-    scene.wire.instead = lambda request: refusal if request.startswith("resume") else None
-    scene.daemon.round()
-    assert "not now" in problem_of(scene)
-    scene.wire.instead = lambda _: None
-    scene.daemon.round()
-    assert scene.daemon.status.reasons[SEARCH] is Reason.RUNNING
+    scenario = Scenario()
+    scenario.pause_all()
+    scenario.backlog(SEARCH)
+    scenario.daemon.connect()
+    refusal = Response(400, "application/json", b'{"message":"not now"}')
+    scenario.wire.instead = lambda request: refusal if request.startswith("resume") else None
+    scenario.daemon.round()
+    assert "not now" in problem_of(scenario)
+    scenario.wire.instead = lambda _: None
+    scenario.daemon.round()
+    assert scenario.daemon.status.reasons[SEARCH] is Reason.RUNNING
 
 
 def test_a_failed_resume_is_made_good_by_the_next_round() -> None:
-    scene = Scene()
-    scene.pause_all()
-    scene.backlog(SEARCH)
-    scene.daemon.connect()
-    scene.transport.faults = lambda method, _: Fault.SERVER_ERROR if method == "PUT" else None
-    scene.daemon.round()
-    assert scene.engine.queues[SEARCH].is_paused
-    scene.transport.faults = None
-    scene.daemon.round()
-    assert not scene.engine.queues[SEARCH].is_paused
+    scenario = Scenario()
+    scenario.pause_all()
+    scenario.backlog(SEARCH)
+    scenario.daemon.connect()
+    scenario.transport.faults = lambda method, _: Fault.SERVER_ERROR if method == "PUT" else None
+    scenario.daemon.round()
+    assert scenario.engine.queues[SEARCH].is_paused
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    assert not scenario.engine.queues[SEARCH].is_paused
 
 
 def test_a_queue_that_immich_refuses_to_pause_is_said_once_and_the_rest_goes_on(
     said: Said,
 ) -> None:
-    scene = Scene(protected_queues=frozenset(PROTECTED) - {"backgroundTask"})
-    scene.backlog("backgroundTask", SEARCH, FACES, count=400)
-    most = most_at_once(scene.engine)
-    scene.run(lambda: scene.engine.is_idle)
-    assert scene.wire.sent.count("pause backgroundTask") == 1
+    scenario = Scenario(protected_queues=frozenset(PROTECTED) - {"backgroundTask"})
+    scenario.backlog("backgroundTask", SEARCH, FACES, count=400)
+    most = most_at_once(scenario.engine)
+    scenario.run(lambda: scenario.engine.is_idle)
+    assert scenario.wire.sent.count("pause backgroundTask") == 1
     (warning,) = said("WARNING").splitlines()
     assert "Immich refuses to pause backgroundTask, so it is left alone" in warning
     assert "PROTECTED_QUEUES" in warning
-    assert scene.published[-1].reasons["backgroundTask"] is Reason.REFUSED
+    assert scenario.published[-1].reasons["backgroundTask"] is Reason.UNPAUSABLE
     assert most() <= 2
-    assert scene.published[-1].problem is None
+    assert scenario.published[-1].problem is None
 
 
 LOOK_FAULTS = sorted(Fault, key=lambda fault: fault.name)
@@ -618,68 +621,68 @@ LOOK_FAULTS = sorted(Fault, key=lambda fault: fault.name)
 
 @pytest.mark.parametrize("fault", [one for one in LOOK_FAULTS if one is not Fault.LOST_RESPONSE])
 def test_rule_8_after_a_failed_look_no_command_is_sent(fault: Fault) -> None:
-    scene = Scene()
-    scene.pause_all()
-    scene.backlog(SEARCH, count=4)
-    scene.daemon.connect()
-    scene.rounds(lambda: scene.engine.queues[SEARCH].is_empty, limit=60.0)
-    scene.backlog(FACES)
-    scene.wire.sent.clear()
-    scene.transport.faults = lambda method, _: fault if method == "GET" else None
-    before = scene.daemon.memory
+    scenario = Scenario()
+    scenario.pause_all()
+    scenario.backlog(SEARCH, count=4)
+    scenario.daemon.connect()
+    scenario.rounds(lambda: scenario.engine.queues[SEARCH].is_empty, limit=60.0)
+    scenario.backlog(FACES)
+    scenario.wire.sent.clear()
+    scenario.transport.faults = lambda method, _: fault if method == "GET" else None
+    before = scenario.daemon.state
     for _ in range(5):
-        scene.engine.advance(scene.engine.now + scene.daemon.round())
-    assert scene.wire.sent
-    assert scene.wire.of("pause", "resume") == []
-    assert scene.daemon.memory.slots == before.slots
-    assert scene.daemon.memory.held == before.held
-    scene.transport.faults = None
-    scene.daemon.round()
-    assert f"resume {FACES}" in scene.wire.sent
+        scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
+    assert scenario.wire.sent
+    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.daemon.state.scheduler.slots == before.scheduler.slots
+    assert scenario.daemon.state.scheduler.paused_by_daemon == before.scheduler.paused_by_daemon
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    assert f"resume {FACES}" in scenario.wire.sent
 
 
 def test_a_failure_is_tried_again_with_growing_pauses_up_to_poll_interval() -> None:
-    scene = Scene(poll_interval=10.0)
-    scene.daemon.connect()
-    scene.daemon.round()
-    scene.transport.faults = lambda *_: Fault.SERVER_ERROR
-    waits = [scene.daemon.round() for _ in range(7)]
+    scenario = Scenario(poll_interval=10.0)
+    scenario.daemon.connect()
+    scenario.daemon.round()
+    scenario.transport.faults = lambda *_: Fault.SERVER_ERROR
+    waits = [scenario.daemon.round() for _ in range(7)]
     assert waits == [1, 2, 4, 8, 10, 10, 10]
-    scene.transport.faults = None
-    scene.daemon.round()
-    scene.transport.faults = lambda *_: Fault.SERVER_ERROR
-    assert scene.daemon.round() == 1
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    scenario.transport.faults = lambda *_: Fault.SERVER_ERROR
+    assert scenario.daemon.round() == 1
 
 
 def test_with_a_long_poll_interval_a_failure_is_tried_again_each_minute() -> None:
-    scene = Scene(poll_interval=3600.0)
-    scene.transport.faults = lambda *_: Fault.REFUSED
-    assert [scene.daemon.round() for _ in range(9)][-3:] == [60, 60, 60]
+    scenario = Scenario(poll_interval=3600.0)
+    scenario.transport.faults = lambda *_: Fault.REFUSED
+    assert [scenario.daemon.round() for _ in range(9)][-3:] == [60, 60, 60]
 
 
 def test_a_problem_is_said_once_and_its_end_with_how_long_it_was(said: Said) -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.daemon.round()
-    scene.transport.faults = lambda *_: Fault.SERVER_ERROR
-    began = scene.engine.now
-    scene.rounds(lambda: scene.engine.now > began + 300.0)
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.daemon.round()
+    scenario.transport.faults = lambda *_: Fault.SERVER_ERROR
+    began = scenario.engine.now
+    scenario.rounds(lambda: scenario.engine.now > began + 300.0)
     (warning,) = said("WARNING").splitlines()
     assert "read Immich's log. Nothing is changed meanwhile; the next try is in 1 s." in warning
     assert said("DEBUG").count("Nothing is changed meanwhile") > 20
-    scene.transport.faults = None
-    scene.daemon.round()
-    scene.daemon.round()
+    scenario.transport.faults = None
+    scenario.daemon.round()
+    scenario.daemon.round()
     (line,) = said("NOTICE").splitlines()
     assert line.startswith("NOTICE All is well again after 3")
 
 
 def test_another_problem_is_said_too(said: Said) -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.transport.faults = FaultQueue([Fault.SERVER_ERROR, Fault.HTML, Fault.HTML])
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR, Fault.HTML, Fault.HTML])
     for _ in range(3):
-        scene.daemon.round()
+        scenario.daemon.round()
     assert len(said("WARNING").splitlines()) == 2
 
 
@@ -687,33 +690,33 @@ def test_another_problem_is_said_too(said: Said) -> None:
 
 
 def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
-    scene = Scene(queue_priority=(VIDEO, SEARCH))
-    scene.pause_all()
-    scene.backlog(VIDEO, count=60, seconds=2.0)
-    scene.backlog(SEARCH, METADATA, count=1000)
-    scene.engine.at(60.0, lambda: scene.engine.restart(8.0))
+    scenario = Scenario(queue_priority=(VIDEO, SEARCH))
+    scenario.pause_all()
+    scenario.backlog(VIDEO, count=60, seconds=2.0)
+    scenario.backlog(SEARCH, METADATA, count=1000)
+    scenario.engine.at(60.0, lambda: scenario.engine.restart(8.0))
     resumed: list[str] = []
 
     def observe(event: Event) -> None:
         if event.kind is EventKind.RESUMED and event.by == DAEMON:
             resumed.append(event.queue)
 
-    scene.daemon.connect()
-    scene.rounds(lambda: scene.engine.now > 59.0)
-    assert scene.engine.queues[METADATA].is_paused
-    scene.engine.observers.append(observe)
-    looks = len(scene.wire.sent)
-    scene.rounds(lambda: scene.engine.now > 67.0)
-    assert scene.daemon.status.problem is not None
-    assert len(scene.wire.sent) - looks < 8, "it keeps asking for what cannot answer"
-    scene.rounds(lambda: scene.engine.now > 90.0)
-    assert scene.engine.boots == 1
-    assert scene.engine.queues[METADATA].is_paused
-    assert not scene.engine.queues[VIDEO].is_paused
+    scenario.daemon.connect()
+    scenario.rounds(lambda: scenario.engine.now > 59.0)
+    assert scenario.engine.queues[METADATA].is_paused
+    scenario.engine.observers.append(observe)
+    looks = len(scenario.wire.sent)
+    scenario.rounds(lambda: scenario.engine.now > 67.0)
+    assert scenario.daemon.status.problem is not None
+    assert len(scenario.wire.sent) - looks < 8, "it keeps asking for what cannot answer"
+    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    assert scenario.engine.boots == 1
+    assert scenario.engine.queues[METADATA].is_paused
+    assert not scenario.engine.queues[VIDEO].is_paused
     assert "All is well again after" in said("NOTICE")
-    assert scene.daemon.status.problem is None
+    assert scenario.daemon.status.problem is None
     assert resumed == []
-    scene.rounds(lambda: scene.engine.is_idle)
+    scenario.rounds(lambda: scenario.engine.is_idle)
     work = [name for name in resumed if name in (SEARCH, METADATA)]
     assert work[:2] == [SEARCH, METADATA], "nobody wished that it runs out of its turn"
 
@@ -722,45 +725,45 @@ def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
 
 
 def test_each_round_publishes_one_picture() -> None:
-    scene = Scene()
-    scene.backlog(SEARCH, FACES)
-    scene.daemon.connect()
-    assert [status.server for status in scene.published] == ["3.1.0"]
-    scene.published.clear()
+    scenario = Scenario()
+    scenario.backlog(SEARCH, FACES)
+    scenario.daemon.connect()
+    assert [status.server for status in scenario.published] == ["3.1.0"]
+    scenario.published.clear()
     for number in range(1, 6):
-        scene.engine.advance(scene.engine.now + scene.daemon.round())
-        assert len(scene.published) == number
-        assert scene.published[-1] is scene.daemon.status
-    times = [status.updated for status in scene.published]
+        scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
+        assert len(scenario.published) == number
+        assert scenario.published[-1] is scenario.daemon.status
+    times = [status.updated for status in scenario.published]
     assert None not in times
     assert len(set(times)) == 5
-    picture = scene.published[0]
+    picture = scenario.published[0]
     assert list(picture.queues) == list(picture.reasons) == list(QUEUES)
-    assert [queue.name for queue in picture.those(Reason.RUNNING)] == [SEARCH]
+    assert [queue.name for queue in picture.with_reasons(Reason.RUNNING)] == [SEARCH]
     assert picture.queues["ocr"].is_paused, "the answers are in it, not only the look"
     assert picture.limit == 1
 
 
 def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.daemon.round()
-    known = scene.daemon.status
-    scene.transport.faults = lambda *_: Fault.HTML
-    scene.daemon.round()
-    problem = scene.published[-1].problem
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.daemon.round()
+    known = scenario.daemon.status
+    scenario.transport.faults = lambda *_: Fault.HTML
+    scenario.daemon.round()
+    problem = scenario.published[-1].problem
     assert problem is not None
-    assert problem.trouble is Trouble.NOT_IMMICH
+    assert problem.kind is ProblemKind.NOT_IMMICH
     assert "not Immich" in problem.text
-    assert scene.published[-1].queues == known.queues
-    assert scene.published[-1].updated == known.updated
+    assert scenario.published[-1].queues == known.queues
+    assert scenario.published[-1].updated == known.updated
 
 
 def test_the_log_tells_the_story_of_a_run(said: Said) -> None:
-    scene = Scene()
-    scene.pause_all()
-    scene.backlog(SEARCH, FACES)
-    scene.run(lambda: scene.engine.is_idle)
+    scenario = Scenario()
+    scenario.pause_all()
+    scenario.backlog(SEARCH, FACES)
+    scenario.run(lambda: scenario.engine.is_idle)
     story = iter(said("INFO").splitlines())
     for line in (
         "INFO Connected to Immich 3.1.0, through its queues API.",
@@ -798,9 +801,9 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
     api = Api(engine, keys={ODD_KEY: Key()})
     engine.upload(photos=200)
     faults = FaultQueue()
-    with SimulatedServer(engine, api, faults=faults) as server, Alarm() as alarm:
+    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as alarm:
         transport = HttpTransport(server.url, ODD_KEY, read_timeout=0.3)
-        daemon = Daemon(settings(), Immich(transport), VirtualLedger(), alarm)
+        daemon = Daemon(settings(), ImmichClient(transport), VirtualLedger(), alarm)
         daemon.connect()
         daemon.round()
         for fault in Fault:
@@ -848,9 +851,9 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
 
     statuses: list[Status] = []
     ledger = VirtualLedger()
-    with SimulatedServer(engine, api, faults=faults) as server, Alarm() as alarm:
+    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as alarm:
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), Immich(transport), ledger, alarm, publish=statuses.append)
+        daemon = Daemon(settings(), ImmichClient(transport), ledger, alarm, publish=statuses.append)
         thread = threading.Thread(target=terminate)
         thread.start()
         began = time.monotonic()
@@ -864,7 +867,7 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
     assert statuses[1].queues["ocr"].is_paused, "there was nothing to release"
     assert took < LIMIT
     assert still_paused == []
-    assert ledger.held == frozenset()
+    assert ledger.paused_by_daemon == frozenset()
 
 
 def test_a_stop_is_heard_whichever_moment_of_the_start_it_falls_into() -> None:
@@ -879,9 +882,11 @@ def test_a_stop_is_heard_whichever_moment_of_the_start_it_falls_into() -> None:
         engine, api = simulated_immich()
         engine.add(SEARCH, lasting(1.0), count=1000)
         ledger = VirtualLedger()
-        with SimulatedServer(engine, api) as server, Alarm() as alarm:
+        with SimulatedServer(engine, api) as server, SystemClock() as alarm:
             transport = HttpTransport(server.url, KEY)
-            daemon = Daemon(settings(), Immich(transport), ledger, alarm, publish=pictures.append)
+            daemon = Daemon(
+                settings(), ImmichClient(transport), ledger, alarm, publish=pictures.append
+            )
             with signal_at(moment, has_begun) as sent:
                 daemon.run()
             transport.close()
@@ -908,13 +913,13 @@ def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
         SimulatedServer(
             engine, api, faults=lambda *_: Fault.HANG if is_hanging else None
         ) as server,
-        Alarm() as alarm,
+        SystemClock() as alarm,
     ):
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), Immich(transport), ledger, alarm)
+        daemon = Daemon(settings(), ImmichClient(transport), ledger, alarm)
         daemon.connect()
         daemon.round()
-        held = ledger.held
+        held = ledger.paused_by_daemon
         is_hanging = True
         began = time.monotonic()
         daemon.stop()
@@ -922,10 +927,10 @@ def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
         transport.close()
     assert held
     assert took < LIMIT
-    assert ledger.held == held
+    assert ledger.paused_by_daemon == held
     (line,) = said("ERROR").splitlines()
     assert all(name in line for name in held)
 
 
 def test_the_release_leaves_time_for_the_rest_of_a_stop_within_five_seconds() -> None:
-    assert 0 < ANSWER_WITHIN + loop.RELEASE_WITHIN < 5
+    assert 0 < RESPONSE_GRACE + loop.RELEASE_WITHIN < 5

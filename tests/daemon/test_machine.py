@@ -22,8 +22,17 @@ import requests
 from simulator.immich.faults import Fault
 from simulator.immich.ports import free_port
 from tests.cli.test_main import daemon, environment, stop
-from tests.support.immich_server import GRACE, KEY, LIMIT, immich, is_held, paused, until, works
-from tests.support.observed_process import Watched
+from tests.support.immich_server import (
+    GRACE,
+    KEY,
+    LIMIT,
+    immich,
+    is_under_control,
+    paused,
+    until,
+    works,
+)
+from tests.support.observed_process import ObservedProcess
 from tests.web.daemon_process import real_daemon
 
 # The folder of the ledger
@@ -61,8 +70,8 @@ def test_a_full_disk_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
         immich() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
-        watched = Watched(process.pid, tmp_path)
-        until(lambda: is_held(server))
+        watched = ObservedProcess(process.pid, tmp_path)
+        until(lambda: is_under_control(server))
         filler = fill(tmp_path / "data")
         works(server)
         works(server, "library")
@@ -80,11 +89,11 @@ def test_a_full_disk_at_the_start_is_told_and_at_the_end_all_is_open(tmp_path: P
     with small_disk(tmp_path / "data"), immich() as server:
         fill(tmp_path / "data")
         with daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             works(server)
             stop(process)
         assert paused(server) == set()
-    assert "Make room, or check DATA_DIR" in Watched(process.pid, tmp_path).said_since(0)
+    assert "Make room, or check DATA_DIR" in ObservedProcess(process.pid, tmp_path).said_since(0)
 
 
 def test_a_disk_that_becomes_read_only_is_told_once_and_its_end_too(tmp_path: Path) -> None:
@@ -93,8 +102,8 @@ def test_a_disk_that_becomes_read_only_is_told_once_and_its_end_too(tmp_path: Pa
         immich() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
-        watched = Watched(process.pid, tmp_path)
-        until(lambda: is_held(server))
+        watched = ObservedProcess(process.pid, tmp_path)
+        until(lambda: is_under_control(server))
         remount("ro")
         works(server)
         works(server, "library")
@@ -110,12 +119,12 @@ def test_a_folder_that_vanishes_is_made_again_with_all_that_is_held(tmp_path: Pa
     folder = tmp_path / "data"
     with immich() as server:
         with daemon(server, tmp_path, DATA_DIR=str(folder), POLL_INTERVAL=1) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             folder.rename(tmp_path / "gone")
             until((folder / "ledger.json").exists)
             process.kill()
             process.wait()
-        assert is_held(server)
+        assert is_under_control(server)
         with daemon(server, tmp_path, DATA_DIR=str(folder)) as process:
             until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
             stop(process)
@@ -145,7 +154,7 @@ def test_a_wall_clock_that_is_set_changes_nothing_but_the_times_that_are_shown(
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
     with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as real:
         monkeypatch.delenv("LD_PRELOAD")
-        watched = Watched(real.process.pid, tmp_path)
+        watched = ObservedProcess(real.process.pid, tmp_path)
         works(server)
         before, processor = real_time(real.status_port), watched.processor
         setting.write_text(jump)
@@ -184,7 +193,7 @@ def test_a_stop_at_any_moment_of_the_start_leaves_nothing_paused(tmp_path: Path)
                 process.terminate()
                 assert process.wait(LIMIT) in (0, -signal.SIGTERM)
             assert paused(server) == set()
-    Watched(process.pid, tmp_path).said_since(0)
+    ObservedProcess(process.pid, tmp_path).said_since(0)
 
 
 def test_a_second_signal_does_not_tear_the_release_apart(tmp_path: Path) -> None:
@@ -196,7 +205,7 @@ def test_a_second_signal_does_not_tear_the_release_apart(tmp_path: Path) -> None
                 released.append(method)
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             server.latency = 1.0
             server.faults = note
             process.terminate()
@@ -213,7 +222,7 @@ def test_with_an_immich_that_hangs_a_container_ends_within_its_grace(tmp_path: P
     with immich() as server:
         # On a slow machine any stop takes its time.
         with daemon(server, tmp_path) as process:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             usual = stop(process)
         with real_daemon(server, tmp_path) as real:
             asked = []
@@ -225,7 +234,7 @@ def test_with_an_immich_that_hangs_a_container_ends_within_its_grace(tmp_path: P
             server.faults = hang
             until(lambda: bool(asked))
             assert stop(real.process) < GRACE + usual
-            said = Watched(real.process.pid, tmp_path).said_since(0)
+            said = ObservedProcess(real.process.pid, tmp_path).said_since(0)
         assert "Not resumed, so it may stay paused: " in said
         held = json.loads((tmp_path / "ledger.json").read_text())["held"]
         assert set(held) == paused(server) != set()
@@ -274,8 +283,8 @@ def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path
                 stderr=log,
             )
         try:
-            until(lambda: is_held(server))
-            watched = Watched(process.pid, tmp_path)
+            until(lambda: is_under_control(server))
+            watched = ObservedProcess(process.pid, tmp_path)
             few = watched.files
             with crowd(*ports.values()):
                 until(lambda: watched.files >= few + 20)
@@ -298,8 +307,8 @@ def test_without_a_file_left_it_says_so_and_is_well_when_there_are_some(tmp_path
     with immich() as server:
         server.keep_alive = 0.2
         with daemon(server, tmp_path, POLL_INTERVAL=1) as process:
-            watched = Watched(process.pid, tmp_path)
-            until(lambda: is_held(server))
+            watched = ObservedProcess(process.pid, tmp_path)
+            until(lambda: is_under_control(server))
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
             until(lambda: "there is no file left for a connection" in watched.log)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.daemon.polling import (
-    BUSY_COSTS,
-    BUSY_LEAST,
-    IDLE_COSTS,
-    IDLE_LEAST,
+    BUSY_COST_FACTOR,
+    BUSY_MINIMUM,
+    IDLE_COST_FACTOR,
+    IDLE_MINIMUM,
     LINGER,
-    Pace,
-    next_look,
+    PollStats,
+    next_poll,
     observe,
 )
 from immich_job_daemon.model.queue import Queue
@@ -34,17 +34,17 @@ def queue(pending: int, name: str = "ocr") -> Queue:
     return Queue(name, is_paused=False, active=min(pending, 1), waiting=max(0, pending - 1))
 
 
-def seen(*looks: tuple[float, int], took: float = COST) -> Pace:
+def seen(*looks: tuple[float, int], took: float = COST) -> PollStats:
     """Return the pace after these looks at one queue: when, and how many jobs were left."""
-    pace = Pace()
+    pace = PollStats()
     for now, left in looks:
         running = [queue(left)] if left else []
         pace = observe(pace, running, is_pending=left > 0, took=took, now=now)
     return pace
 
 
-def wait(pace: Pace, now: float, poll: float = 1e6, *, is_spare: bool = False) -> float:
-    return next_look(pace, is_spare=is_spare, poll_interval=poll, now=now)
+def wait(pace: PollStats, now: float, poll: float = 1e6, *, is_slot_free: bool = False) -> float:
+    return next_poll(pace, is_slot_free=is_slot_free, poll_interval=poll, now=now)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Look:
     later: float
     took: float
     left: tuple[int, ...]
-    wake: float | None
-    is_spare: bool
+    wake_at: float | None
+    is_slot_free: bool
 
 
 lives = st.lists(
@@ -64,8 +64,8 @@ lives = st.lists(
         later=seconds,
         took=costs,
         left=st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
-        wake=st.none() | st.floats(-100, 1e6),
-        is_spare=st.booleans(),
+        wake_at=st.none() | st.floats(-100, 1e6),
+        is_slot_free=st.booleans(),
     ),
     min_size=1,
     max_size=12,
@@ -76,7 +76,7 @@ lives = st.lists(
 class Lived:
     """What came of a generated life at one of its looks."""
 
-    pace: Pace
+    pace: PollStats
     wait: float
     is_busy: bool
     look: Look
@@ -84,13 +84,15 @@ class Lived:
 
 def lived(looks: list[Look], poll: float) -> list[Lived]:
     """Let the looks happen and return what followed from each."""
-    pace, now, found = Pace(), 0.0, []
+    pace, now, found = PollStats(), 0.0, []
     for look in looks:
         now += look.later
         running = [queue(left, f"queue{place}") for place, left in enumerate(look.left) if left]
         pace = observe(pace, running, is_pending=bool(running), took=look.took, now=now)
-        wake = None if look.wake is None else now + look.wake
-        chosen = next_look(pace, is_spare=look.is_spare, poll_interval=poll, now=now, wake=wake)
+        wake = None if look.wake_at is None else now + look.wake_at
+        chosen = next_poll(
+            pace, is_slot_free=look.is_slot_free, poll_interval=poll, now=now, wake_at=wake
+        )
         found.append(Lived(pace, chosen, bool(running), look))
     return found
 
@@ -120,8 +122,8 @@ def test_rule_1_a_queue_that_needs_hours_is_looked_at_each_poll_interval() -> No
 def test_rule_2_while_idle_a_look_takes_at_most_half_a_percent_of_the_time(
     looks: list[Look],
 ) -> None:
-    for one in lived([Look(100.0, look.took, (), None, look.is_spare) for look in looks], 1e9):
-        assert one.wait == max(IDLE_LEAST, IDLE_COSTS * (one.pace.cost or 0.0))
+    for one in lived([Look(100.0, look.took, (), None, look.is_slot_free) for look in looks], 1e9):
+        assert one.wait == max(IDLE_MINIMUM, IDLE_COST_FACTOR * (one.pace.cost or 0.0))
 
 
 def test_rule_2_a_quick_server_is_looked_at_every_two_seconds() -> None:
@@ -154,7 +156,7 @@ def test_rule_3_no_look_is_closer_than_its_cost_and_a_quarter_of_a_second_allow(
     looks: list[Look],
 ) -> None:
     for one in lived(looks, 1e9):
-        least = max(BUSY_LEAST, BUSY_COSTS * (one.pace.cost or 0.0))
+        least = max(BUSY_MINIMUM, BUSY_COST_FACTOR * (one.pace.cost or 0.0))
         assert one.wait >= min(least, 1e9)
 
 
@@ -169,7 +171,7 @@ def test_rule_3_time_that_passed_since_the_last_progress_counts() -> None:
 
 
 def test_rule_3_the_first_of_the_queues_to_be_drained_decides() -> None:
-    pace = Pace()
+    pace = PollStats()
     for now, left in ((0.0, (500, 80)), (10.0, (490, 60))):
         running = [queue(left[0], "ocr"), queue(left[1], "library")]
         pace = observe(pace, running, is_pending=True, took=COST, now=now)
@@ -204,12 +206,12 @@ def test_rule_3_past_its_expected_end_a_queue_is_as_one_without_a_rate() -> None
 
 
 def test_rule_3_the_first_look_at_a_queue_that_runs_is_followed_closely() -> None:
-    assert wait(seen((0.0, 500), took=0.001), 0.0) == BUSY_LEAST
+    assert wait(seen((0.0, 500), took=0.001), 0.0) == BUSY_MINIMUM
     assert wait(seen((0.0, 500), took=0.1), 0.0) == pytest.approx(5.0)
 
 
 def test_rule_3_a_queue_without_a_slot_is_drained_when_its_active_jobs_are() -> None:
-    pace = Pace()
+    pace = PollStats()
     for now, active in ((0.0, 4), (10.0, 3)):
         draining = Queue("ocr", is_paused=True, active=active, paused=5000)
         pace = observe(pace, [draining], is_pending=True, took=COST, now=now)
@@ -225,7 +227,7 @@ def test_rule_3_a_queue_that_runs_again_is_measured_anew() -> None:
 def test_rule_3_two_looks_at_the_same_moment_are_no_rate() -> None:
     pace = seen((0.0, 100), (0.0, 50))
     assert pace.progress["ocr"].rate is None
-    assert wait(pace, 0.0) >= BUSY_LEAST
+    assert wait(pace, 0.0) >= BUSY_MINIMUM
 
 
 @pytest.mark.parametrize("poll", [10.0, 3600.0])
@@ -244,14 +246,14 @@ def test_rule_3_the_end_of_one_long_job_is_noticed_within_a_tenth_of_its_length(
 
 def test_rule_4_beside_a_free_slot_new_work_is_looked_for_as_while_idle() -> None:
     pace = seen((0.0, 90_000), (100.0, 89_900))
-    assert wait(pace, 100.0, is_spare=True) == IDLE_LEAST
+    assert wait(pace, 100.0, is_slot_free=True) == IDLE_MINIMUM
     slow = seen((0.0, 90_000), (100.0, 89_900), took=0.02)
-    assert wait(slow, 100.0, is_spare=True) == pytest.approx(4.0)
+    assert wait(slow, 100.0, is_slot_free=True) == pytest.approx(4.0)
 
 
 def test_rule_4_a_queue_about_to_be_drained_is_still_looked_at_in_time() -> None:
     pace = seen((0.0, 12), (10.0, 2))
-    assert wait(pace, 10.0, is_spare=True) == wait(pace, 10.0) < IDLE_LEAST
+    assert wait(pace, 10.0, is_slot_free=True) == wait(pace, 10.0) < IDLE_MINIMUM
 
 
 # 5. For a few seconds after work was seen.
@@ -259,13 +261,13 @@ def test_rule_4_a_queue_about_to_be_drained_is_still_looked_at_in_time() -> None
 
 def test_rule_5_after_work_was_seen_looks_stay_close_for_a_few_seconds() -> None:
     pace = seen((0.0, 1), (1.0, 0))
-    assert wait(pace, 1.0) == pytest.approx(max(BUSY_LEAST, BUSY_COSTS * COST))
+    assert wait(pace, 1.0) == pytest.approx(max(BUSY_MINIMUM, BUSY_COST_FACTOR * COST))
     assert wait(pace, LINGER - 0.01) == wait(pace, 1.0)
-    assert wait(pace, LINGER) == IDLE_LEAST
+    assert wait(pace, LINGER) == IDLE_MINIMUM
 
 
 def test_rule_5_before_any_work_was_seen_nothing_lingers() -> None:
-    assert wait(seen((0.0, 0)), 0.0) == IDLE_LEAST
+    assert wait(seen((0.0, 0)), 0.0) == IDLE_MINIMUM
 
 
 def test_rule_5_a_look_is_close_but_not_closer_than_its_cost_allows() -> None:
@@ -278,17 +280,17 @@ def test_rule_5_a_look_is_close_but_not_closer_than_its_cost_allows() -> None:
 
 def test_rule_6_whoever_waits_to_go_first_is_seen_within_two_seconds() -> None:
     pace = seen((0.0, 10_000), (10.0, 9_900))
-    assert wait(pace, 10.0) > IDLE_LEAST
-    chosen = next_look(pace, is_spare=False, poll_interval=10.0, now=10.0, yields=True)
-    assert chosen == IDLE_LEAST
+    assert wait(pace, 10.0) > IDLE_MINIMUM
+    chosen = next_poll(pace, is_slot_free=False, poll_interval=10.0, now=10.0, may_yield=True)
+    assert chosen == IDLE_MINIMUM
 
 
 def test_rule_6_while_somebody_goes_first_a_look_may_cost_what_it_does() -> None:
     pace = seen((0.0, 1), took=BUSY_COST)
-    usual = next_look(pace, is_spare=False, poll_interval=10.0, now=0.0)
-    first = next_look(pace, is_spare=False, poll_interval=10.0, now=0.0, is_first=True)
-    assert usual == pytest.approx(BUSY_COSTS * BUSY_COST)
-    assert first == BUSY_LEAST
+    usual = next_poll(pace, is_slot_free=False, poll_interval=10.0, now=0.0)
+    first = next_poll(pace, is_slot_free=False, poll_interval=10.0, now=0.0, is_yielding=True)
+    assert usual == pytest.approx(BUSY_COST_FACTOR * BUSY_COST)
+    assert first == BUSY_MINIMUM
 
 
 # A time at which a look is wanted in any case.
@@ -296,20 +298,23 @@ def test_rule_6_while_somebody_goes_first_a_look_may_cost_what_it_does() -> None
 
 def test_a_wanted_look_comes_in_time() -> None:
     pace = seen((0.0, 0))
-    chosen = next_look(pace, is_spare=True, poll_interval=10.0, now=0.0, wake=1.2)
+    chosen = next_poll(pace, is_slot_free=True, poll_interval=10.0, now=0.0, wake_at=1.2)
     assert chosen == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize("wake", [-50.0, 0.0, 0.001])
 def test_a_wanted_look_that_is_overdue_is_not_closer_than_its_cost_allows(wake: float) -> None:
     pace = seen((0.0, 0), took=0.02)
-    chosen = next_look(pace, is_spare=True, poll_interval=10.0, now=0.0, wake=wake)
+    chosen = next_poll(pace, is_slot_free=True, poll_interval=10.0, now=0.0, wake_at=wake)
     assert chosen == pytest.approx(1.0)
 
 
 def test_a_wanted_look_of_later_delays_none() -> None:
     pace = seen((0.0, 0))
-    assert next_look(pace, is_spare=True, poll_interval=10.0, now=0.0, wake=99.0) == IDLE_LEAST
+    assert (
+        next_poll(pace, is_slot_free=True, poll_interval=10.0, now=0.0, wake_at=99.0)
+        == IDLE_MINIMUM
+    )
 
 
 # What it comes to.
@@ -323,7 +328,7 @@ class Life:
     cost: float = COST
     now: float = 0.0
     looks: int = 0
-    pace: Pace = field(default_factory=Pace)
+    pace: PollStats = field(default_factory=PollStats)
 
     def run(self, left_at: Callable[[float], int]) -> None:
         """Look, as pacing says, until nothing is left."""
@@ -387,7 +392,7 @@ def test_a_drained_queue_is_noticed_within_half_a_second_in_the_median(cost: flo
 
 @pytest.mark.parametrize("cost", [BUSY_COST, 0.05])
 def test_where_looks_are_slow_it_is_noticed_within_one_shortest_wait(cost: float) -> None:
-    assert median(lateness(cost)) <= BUSY_COSTS * cost + cost
+    assert median(lateness(cost)) <= BUSY_COST_FACTOR * cost + cost
 
 
 @pytest.mark.parametrize(("jobs", "each"), [(85_000, 0.2), (2_000, 10.0), (200, 120.0)])
@@ -403,7 +408,7 @@ def test_a_backlog_of_hours_costs_hardly_more_looks_than_plain_polling(
 
 
 def test_an_idle_day_costs_at_most_half_a_percent_of_a_core() -> None:
-    pace, now, spent = Pace(), 0.0, 0.0
+    pace, now, spent = PollStats(), 0.0, 0.0
     while now < 86_400:
         now += COST
         spent += COST

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from benchmark.plain import EVERY, Plain
 from immich_job_daemon.model.queue import PROTECTED
-from immich_job_daemon.scheduler.attribution import TRUCE
-from immich_job_daemon.status.status import Trouble
+from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
+from immich_job_daemon.status.status import ProblemKind
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Event
 from simulator.immich.pipeline import lasting
 from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualAlarm, VirtualServer
+from simulator.worlds.virtual import VirtualDaemonClock, VirtualServer
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import immich, is_held, is_idle, paused, until
-from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scene
+from tests.support.immich_server import immich, is_idle, is_under_control, paused, until
+from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scenario
 
 WORK = (SEARCH, FACES, VIDEO)
 SETTLED = 5.0
@@ -29,10 +29,10 @@ Round = Callable[[], float]
 class Rivals:
     """Two that work on the same Immich, and whether more than one queue ever ran at once."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.engine = scene.engine
+    def __init__(self, scenario: Scenario) -> None:
+        self.engine = scenario.engine
         self.too_many = list[tuple[float, set[str]]]()
-        scene.backlog(*WORK, count=800)
+        scenario.backlog(*WORK, count=800)
         self.engine.observers.append(self._look)
 
     def _look(self, event: Event) -> None:
@@ -50,8 +50,8 @@ class Rivals:
 
 
 def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
-    first = Scene(queue_priority=(SEARCH, FACES), max_wait=120.0)
-    second = Scene(beside=first, queue_priority=(FACES, SEARCH), max_wait=120.0)
+    first = Scenario(queue_priority=(SEARCH, FACES), max_wait=120.0)
+    second = Scenario(beside=first, queue_priority=(FACES, SEARCH), max_wait=120.0)
     rivals = Rivals(first)
     told: dict[str, float] = {}
     texts: list[str] = []
@@ -60,7 +60,7 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
         wait = second.daemon.round()
         problem = second.daemon.status.problem
         if problem is not None:
-            assert problem.trouble is Trouble.CONTESTED
+            assert problem.kind is ProblemKind.CONTESTED
             texts.append(problem.text)
             for name in WORK:
                 if name in problem.text:
@@ -77,7 +77,7 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
         sent = zip(second.wire.times, second.wire.sent, strict=True)
         commands = {f"pause {name}", f"resume {name}"}
         times = [time for time, request in sent if request in commands and time > since]
-        assert all(later - earlier >= TRUCE for earlier, later in pairwise(times))
+        assert all(later - earlier >= CONFLICT_BACKOFF for earlier, later in pairwise(times))
     first.daemon.stop()
     second.daemon.stop()
     assert first.paused() == set()
@@ -92,7 +92,7 @@ def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Pat
             folder.mkdir()
             options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
             processes.append(running.enter_context(daemon(server, folder, **options)))
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
         logs = [folder / "log.txt" for folder in folders]
         until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
         with server.present() as engine:
@@ -105,41 +105,41 @@ def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Pat
 
 
 def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
-    scene = Scene()
-    scene.daemon.connect()
-    scene.backlog(SEARCH, FACES, count=800)
+    scenario = Scenario()
+    scenario.daemon.connect()
+    scenario.backlog(SEARCH, FACES, count=800)
 
     def meddle() -> None:
-        scene.engine.pause(SEARCH, by="another tool")
-        scene.engine.resume(FACES, by="another tool")
-        scene.engine.at(scene.engine.now + 30.0, let_be)
+        scenario.engine.pause(SEARCH, by="another tool")
+        scenario.engine.resume(FACES, by="another tool")
+        scenario.engine.at(scenario.engine.now + 30.0, let_be)
 
     def let_be() -> None:
-        scene.engine.resume(SEARCH, by="another tool")
-        scene.engine.at(scene.engine.now + 30.0, meddle)
+        scenario.engine.resume(SEARCH, by="another tool")
+        scenario.engine.at(scenario.engine.now + 30.0, meddle)
 
     def text() -> str:
-        problem = scene.daemon.status.problem
+        problem = scenario.daemon.status.problem
         return problem.text if problem is not None else ""
 
-    scene.engine.at(30.0, meddle)
-    scene.rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
+    scenario.engine.at(30.0, meddle)
+    scenario.rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
 
 
 def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() -> None:
-    scene = Scene(queue_priority=(FACES, SEARCH))
-    rivals = Rivals(scene)
+    scenario = Scenario(queue_priority=(FACES, SEARCH))
+    rivals = Rivals(scenario)
     # The shell daemon speaks the jobs API, which lets it pause every queue.
-    jobs_api = Api(scene.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
-    server = VirtualServer(VirtualTransport(scene.engine, jobs_api, KEY))
-    shell = Plain(server, VirtualAlarm(scene.engine), limit=1)
+    jobs_api = Api(scenario.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
+    server = VirtualServer(VirtualTransport(scenario.engine, jobs_api, KEY))
+    shell = Plain(server, VirtualDaemonClock(scenario.engine), limit=1)
 
     def shell_round() -> float:
         shell.round()
         return EVERY
 
-    scene.daemon.connect()
-    rivals.take_turns(scene.daemon.round, shell_round)
+    scenario.daemon.connect()
+    rivals.take_turns(scenario.daemon.round, shell_round)
     assert rivals.too_many == [], "the limit holds for both together"
-    scene.daemon.stop()
-    assert scene.paused() <= set(PROTECTED), "what is paused there, only the shell daemon pauses"
+    scenario.daemon.stop()
+    assert scenario.paused() <= set(PROTECTED), "what is paused there, only the shell daemon pauses"

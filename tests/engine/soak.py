@@ -25,7 +25,7 @@ from tests.engine import daemon_process
 from tests.engine.facade import Facade, Following, real_immich
 from tests.engine.samples import Course, Sample, late
 from tests.support import patience
-from tests.support.faulty_proxy import Line
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.immich_server import KEY, until
 
 POLL_INTERVAL: Final = 10.0
@@ -64,7 +64,7 @@ class Soak:
     """
 
     def __init__(
-        self, facade: Facade, line: Line, folder: Path, random: Random, *, is_counted: bool
+        self, facade: Facade, line: FaultyProxy, folder: Path, random: Random, *, is_counted: bool
     ) -> None:
         self.facade = facade
         self.line = line
@@ -295,7 +295,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         facade = stack.enter_context(real_immich(folder, given.bullmq))
-        line = stack.enter_context(Line(facade.port))
+        line = stack.enter_context(FaultyProxy(facade.port))
         random = Random(given.seed)  # noqa: S311 - seeded on purpose
         soak = Soak(facade, line, folder, random, is_counted=given.objects)
         try:

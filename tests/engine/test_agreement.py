@@ -252,18 +252,20 @@ def test_a_job_whose_worker_is_killed_twice_fails_once_its_queue_is_open(bench: 
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_pauses_and_counts_survive_a_restart_of_the_store(bench: Bench, *, is_held: bool) -> None:
+def test_pauses_and_counts_survive_a_restart_of_the_store(
+    bench: Bench, *, is_under_control: bool
+) -> None:
     bench.add(QUEUE, "job", count=5)
     becomes(bench, QUEUE, seen(active=2, waiting=3))
     pause(bench, "library")
-    if is_held:
+    if is_under_control:
         pause(bench, QUEUE)
     bench.restart_store()
-    expected = hidden(bench, active=2, ready=3) if is_held else seen(active=2, waiting=3)
+    expected = hidden(bench, active=2, ready=3) if is_under_control else seen(active=2, waiting=3)
     becomes(bench, QUEUE, expected)
     assert is_paused(bench, "library")
-    assert is_paused(bench, QUEUE) is is_held
-    if is_held:
+    assert is_paused(bench, QUEUE) is is_under_control
+    if is_under_control:
         resume(bench, QUEUE)
     finish_all(bench, QUEUE, 5)
     becomes(bench, QUEUE, seen())

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.expected import ERROR
-from immich_job_daemon.forecast import estimate
-from immich_job_daemon.forecast.estimate import UNSURE, Forecast, Rate, Rates, forecast
+from immich_job_daemon.forecast.estimate import UNSURE, Forecast, forecast
 from immich_job_daemon.forecast.pipeline import (
     DOWNSTREAM,
     FEEDS,
@@ -21,6 +20,7 @@ from immich_job_daemon.forecast.pipeline import (
     Seen,
     Span,
 )
+from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.forecast.simulation import HANDOVER
 from immich_job_daemon.model.queue import Queue, Snapshot
 from simulator.immich.engine import Engine
@@ -39,7 +39,7 @@ def queue(name: str, waiting: int, delayed: int = 0) -> Snapshot:
 
 def test_the_estimate_is_the_middle_between_best_and_worst() -> None:
     rates = Rates({OCR: Rate(25, 50)})
-    assert forecast(queue(OCR, 100), rates, [OCR], [], 1).whole == pytest.approx(200, rel=1e-3)
+    assert forecast(queue(OCR, 100), rates, [OCR], [], 1).total == pytest.approx(200, rel=1e-3)
 
 
 def test_it_is_told_of_each_queue_with_something_pending_and_of_the_whole() -> None:
@@ -50,14 +50,14 @@ def test_it_is_told_of_each_queue_with_something_pending_and_of_the_whole() -> N
         OCR: pytest.approx(10, rel=1e-2),
         "migration": pytest.approx(30 + HANDOVER, rel=1e-2),
     }
-    assert found.whole == found.queues["migration"]
+    assert found.total == found.queues["migration"]
 
 
 def test_bullmq_6_counts_a_paused_queues_jobs_otherwise_and_it_makes_no_difference() -> None:
     rates = Rates({OCR: Rate(25, 50)})
     for counts in ({"paused": 90}, {"waiting": 90}, {"active": 1, "paused": 89}):
         seen = {OCR: Queue(OCR, is_paused=True, **counts)}
-        assert forecast(seen, rates, [], [OCR], 1).whole == pytest.approx(180.3, rel=1e-2)
+        assert forecast(seen, rates, [], [OCR], 1).total == pytest.approx(180.3, rel=1e-2)
 
 
 def test_delayed_jobs_do_not_count() -> None:
@@ -67,17 +67,17 @@ def test_delayed_jobs_do_not_count() -> None:
 
 
 def test_with_nothing_left_to_do_it_is_done_now() -> None:
-    assert forecast(queue(OCR, 0), Rates(), [], [OCR], 1) == Forecast(whole=0.0)
+    assert forecast(queue(OCR, 0), Rates(), [], [OCR], 1) == Forecast(total=0.0)
 
 
 def test_with_no_queue_that_may_run_nobody_can_tell_when() -> None:
-    assert forecast(queue(OCR, 10), Rates(), [], [], 1) == Forecast(whole=None)
+    assert forecast(queue(OCR, 10), Rates(), [], [], 1) == Forecast(total=None)
 
 
 def test_a_queue_that_immich_does_not_have_is_no_trouble() -> None:
     rates = Rates({OCR: Rate(1e6, 1e6)})
     found = forecast(queue(OCR, 10), rates, ["gone", OCR], ["missing", OCR], 1)
-    assert found.whole == pytest.approx(10, rel=1e-2)
+    assert found.total == pytest.approx(10, rel=1e-2)
 
 
 # What is not
@@ -89,13 +89,13 @@ def test_nothing_is_told_where_nothing_was_measured() -> None:
 
 def test_nothing_is_told_of_a_rate_of_a_few_jobs() -> None:
     seen = queue(OCR, 1000)
-    assert forecast(seen, Rates({OCR: Rate(2, 4)}), [OCR], [], 1).whole is None
-    assert forecast(seen, Rates({OCR: Rate(50, 100)}), [OCR], [], 1).whole is not None
+    assert forecast(seen, Rates({OCR: Rate(2, 4)}), [OCR], [], 1).total is None
+    assert forecast(seen, Rates({OCR: Rate(50, 100)}), [OCR], [], 1).total is not None
 
 
 def test_what_is_done_in_a_moment_anyway_is_told() -> None:
-    assert forecast(queue(OCR, 3), Rates({OCR: Rate(2, 1)}), [OCR], [], 1).whole is not None
-    assert forecast(queue(OCR, 3), Rates(at_most={OCR: 0.2}), [OCR], [], 1).whole is not None
+    assert forecast(queue(OCR, 3), Rates({OCR: Rate(2, 1)}), [OCR], [], 1).total is not None
+    assert forecast(queue(OCR, 3), Rates(at_most={OCR: 0.2}), [OCR], [], 1).total is not None
 
 
 def test_what_is_unknown_but_a_small_part_does_not_hide_the_rest() -> None:
@@ -106,9 +106,9 @@ def test_what_is_unknown_but_a_small_part_does_not_hide_the_rest() -> None:
     )
     seen = {**queue(LIBRARY, 900), **queue("migration", 100), **queue("sidecar", 0)}
     found = forecast(seen, rates, [LIBRARY], ["sidecar", "migration"], 1)
-    assert found.whole == pytest.approx(950, rel=0.01)
+    assert found.total == pytest.approx(950, rel=0.01)
     many = {**seen, **queue("migration", 900)}
-    assert forecast(many, rates, [LIBRARY], ["sidecar", "migration"], 1).whole is None
+    assert forecast(many, rates, [LIBRARY], ["sidecar", "migration"], 1).total is None
 
 
 def test_it_is_unknown_what_a_backlog_leads_to_that_came_before_the_first_look() -> None:
@@ -117,7 +117,7 @@ def test_it_is_unknown_what_a_backlog_leads_to_that_came_before_the_first_look()
     found = forecast(queue(THUMBNAIL, 100), rates, [THUMBNAIL], [*DOWNSTREAM], 1)
     assert found.queues == {THUMBNAIL: pytest.approx(100, rel=0.01)}
     seen = {**look(Engine()), **queue(THUMBNAIL, 100)}
-    assert forecast(seen, rates, [THUMBNAIL], [*DOWNSTREAM], 1).whole is None
+    assert forecast(seen, rates, [THUMBNAIL], [*DOWNSTREAM], 1).total is None
 
 
 def test_until_enough_of_it_was_done() -> None:
@@ -127,7 +127,7 @@ def test_until_enough_of_it_was_done() -> None:
     seen = {**look(Engine()), **queue(THUMBNAIL, 100)}
     order = [name for name in DOWNSTREAM if name != "videoConversion"]
     found = forecast(seen, rates, [THUMBNAIL], order, 1)
-    assert found.whole == pytest.approx(100, rel=0.01)
+    assert found.total == pytest.approx(100, rel=0.01)
 
 
 # From looks to an estimate
@@ -140,7 +140,7 @@ def test_a_backlog_is_estimated_from_what_was_drained_of_it() -> None:
     seen = look(engine)
     found = forecast(seen, rates, [OCR], [], 1)
     truth = engine.settle() - 60
-    assert found.whole == pytest.approx(truth, rel=0.05)
+    assert found.total == pytest.approx(truth, rel=0.05)
 
 
 def test_the_whole_way_of_an_upload_is_known_from_the_upload_before() -> None:
@@ -167,7 +167,7 @@ def test_the_whole_way_of_an_upload_is_known_from_the_upload_before() -> None:
     found = forecast(look(engine), rates, [], order, 1)
     began = engine.now
     one_by_one(rates)
-    assert found.whole == pytest.approx(engine.now - began, rel=0.2)
+    assert found.total == pytest.approx(engine.now - began, rel=0.2)
     assert found.queues.keys() == {"metadataExtraction"}
 
 
@@ -210,10 +210,10 @@ def test_an_estimate_is_a_number_from_0_on_and_the_whole_is_never_before_a_part(
     left: Mapping[str, int], rates: Rates, running: list[str], order: list[str], limit: int
 ) -> None:
     found = forecast(looked(left), rates, running, order, limit)
-    told = [seconds for seconds in (*found.queues.values(), found.whole) if seconds is not None]
+    told = [seconds for seconds in (*found.queues.values(), found.total) if seconds is not None]
     assert all(isfinite(seconds) and seconds >= 0 for seconds in told)
-    if found.whole is not None:
-        assert found.whole >= max((s for s in found.queues.values() if s is not None), default=0)
+    if found.total is not None:
+        assert found.total >= max((s for s in found.queues.values() if s is not None), default=0)
     assert found.queues.keys() == {
         name for name, number in left.items() if number and name in {*running, *order}
     }
@@ -226,7 +226,7 @@ def test_of_what_was_never_seen_at_work_nothing_is_told(
 ) -> None:
     found = forecast(looked(left), Rates(batches=rates.batches), [], order, limit)
     assert {*found.queues.values()} <= {None}
-    assert found.whole is None or not found.queues
+    assert found.total is None or not found.queues
 
 
 @st.composite
@@ -257,9 +257,9 @@ def known(draw: st.DrawFn) -> Rates:
 def test_a_larger_backlog_is_never_done_earlier_one_after_the_other(
     left: Mapping[str, int], name: str, more: int, rates: Rates, order: list[str]
 ) -> None:
-    fewer = forecast(looked(left), rates, [], order, 1).whole
+    fewer = forecast(looked(left), rates, [], order, 1).total
     larger = {**left, name: left.get(name, 0) + more}
-    longer = forecast(looked(larger), rates, [], order, 1).whole
+    longer = forecast(looked(larger), rates, [], order, 1).total
     if fewer is not None and longer is not None:
         assert longer >= fewer * (1 - 1e-6) - 1e-3
 
@@ -279,16 +279,12 @@ def test_nor_side_by_side_where_nothing_leads_to_anything(
 ) -> None:
     order = ("ocr", "videoConversion", "migration", "sidecar")
     known = Rates(rates, batches={"sidecar": {}})
-    fewer = forecast(looked(left), known, [], order, limit).whole
+    fewer = forecast(looked(left), known, [], order, limit).total
     larger = {**left, name: left.get(name, 0) + more}
-    longer = forecast(looked(larger), known, [], order, limit).whole
+    longer = forecast(looked(larger), known, [], order, limit).total
     if fewer is not None and longer is not None:
         assert longer >= fewer * (1 - 1e-6) - 1e-3
 
 
 def test_an_estimate_errs_by_half_of_what_best_and_worst_may_lie_apart() -> None:
     assert 100 * UNSURE / 2 == ERROR
-
-
-def test_what_others_import_is_there() -> None:
-    assert {"Rate", "Rates", "Forecast", "observe", "forecast"} <= {*estimate.__all__}

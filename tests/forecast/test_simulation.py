@@ -6,7 +6,7 @@ import pytest
 
 from immich_job_daemon.forecast.pipeline import OUTSIDE, Batch, Span
 from immich_job_daemon.forecast.rates import MOST_BESIDE, Rate, Rates
-from immich_job_daemon.forecast.simulation import HANDOVER, Course
+from immich_job_daemon.forecast.simulation import HANDOVER, Simulation
 from immich_job_daemon.model.queue import Queue
 
 METADATA, TEMPLATE, THUMBNAIL = (
@@ -59,12 +59,12 @@ def course(
     running: Sequence[str] = (),
     order: Sequence[str] = (),
     limit: int = 1,
-) -> Course:
+) -> Simulation:
     names = tuple(dict.fromkeys((*running, *(order or pending))))
     snapshot = {
         name: Queue(name, name not in running, waiting=pending.get(name, 0)) for name in names
     }
-    return Course(snapshot, rates, names, set(running), limit, at_worst=True)
+    return Simulation(snapshot, rates, names, set(running), limit, at_worst=True)
 
 
 def about(seconds: float) -> object:

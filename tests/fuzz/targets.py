@@ -11,26 +11,21 @@ from http import HTTPStatus
 from typing import Final
 
 from immich_job_daemon.base.errors import ImmichError
-from immich_job_daemon.config.schema import (
-    SETTINGS,
-    Settings,
-    SettingsError,
-    read_options,
-    read_settings,
-)
+from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_options, read_settings
 from immich_job_daemon.daemon.ledger import decode, encode
+from immich_job_daemon.daemon.state import DaemonState
 from immich_job_daemon.immich.apis import (
-    JOBS,
-    MOST_QUEUES,
-    QUEUES,
+    JOBS_API,
+    QUEUES_API,
     parse_message,
     parse_permissions,
     parse_version,
 )
 from immich_job_daemon.immich.responses import body_of
-from immich_job_daemon.immich.transport import Answer
-from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.state import Memory
+from immich_job_daemon.immich.transport import Response
+from immich_job_daemon.model.queue import MAX_QUEUES, Queue
+from immich_job_daemon.model.settings import Settings
+from immich_job_daemon.scheduler.state import SchedulerState
 
 LONGEST_MESSAGE: Final = 1000
 KEY: Final = "the-key-of-the-fuzzer"
@@ -56,19 +51,19 @@ def _is_readable(line: str) -> None:
 def _listing(read: Callable[[bytes], Mapping[str, Queue]]) -> Callable[[bytes], None]:
     def listed(body: bytes) -> None:
         queues = read(body)
-        assert 0 < len(queues) <= MOST_QUEUES
+        assert 0 < len(queues) <= MAX_QUEUES
         for name, queue in queues.items():
             assert name == queue.name
             _is_sound(queue)
-        kept = decode(encode(Memory(held=frozenset(queues))))
-        assert kept.held == queues.keys()
+        kept = decode(encode(DaemonState(SchedulerState(paused_by_daemon=frozenset(queues)))))
+        assert kept.scheduler.paused_by_daemon == queues.keys()
 
     return listed
 
 
 def _is_sound(queue: Queue) -> None:
     assert queue.name.isprintable()
-    assert "/" not in QUEUES.path_of(queue.name).removeprefix("/api/queues/")
+    assert "/" not in QUEUES_API.path_of(queue.name).removeprefix("/api/queues/")
     assert type(queue.is_paused) is bool
     counts = (queue.active, queue.waiting, queue.paused, queue.delayed, queue.failed)
     assert all(type(count) is int and count >= 0 for count in counts)
@@ -80,7 +75,7 @@ def _version(body: bytes) -> None:
 
 def _permissions(body: bytes) -> None:
     found = parse_permissions(body)
-    QUEUES.missing(found)
+    QUEUES_API.missing(found)
 
 
 def _message(body: bytes) -> None:
@@ -94,14 +89,14 @@ def _meaning(body: bytes) -> None:
     status, kind, location, *_ = *head.decode("latin-1").split("\n"), "", "", ""
     statuses = tuple(HTTPStatus)
     number = statuses[len(status) % len(statuses)] if not status.isdecimal() else int(status[:4])
-    body_of(Answer(number, kind, rest, location or None), "GET", "/api/queues")
+    body_of(Response(number, kind, rest, location or None), "GET", "/api/queues")
 
 
 _READERS: Final[tuple[Callable[[bytes], None], ...]] = (
-    _listing(QUEUES.parse_all),
-    _listing(JOBS.parse_all),
-    lambda body: _is_sound(QUEUES.parse_one("ocr", body)),
-    lambda body: _is_sound(JOBS.parse_one("ocr", body)),
+    _listing(QUEUES_API.parse_all),
+    _listing(JOBS_API.parse_all),
+    lambda body: _is_sound(QUEUES_API.parse_one("ocr", body)),
+    lambda body: _is_sound(JOBS_API.parse_one("ocr", body)),
     _version,
     _permissions,
     _message,

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.image.test_service import MAY, container, options_for
-from tests.support.immich_server import immich, is_held, until
+from tests.support.immich_server import immich, is_under_control, until
 
 STARTS: Final = 7
 MOST: Final = 1.5
@@ -37,7 +37,7 @@ def start_and_stop(image: Path) -> tuple[float, float]:
         server.faults = seen
         began = time.monotonic()
         with container(image, Path(folder), options=options_for(server)) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             stopped = running.stop()
     return looks[0] - began, stopped
 

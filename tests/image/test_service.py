@@ -17,7 +17,7 @@ import yaml
 
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
-from tests.support.immich_server import KEY, LIMIT, MANAGED, immich, is_held, paused, until
+from tests.support.immich_server import KEY, LIMIT, MANAGED, immich, is_under_control, paused, until
 from tests.support.repository import ROOT
 
 USER = 1000
@@ -218,7 +218,7 @@ def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
     with immich(MAY) as server:
         options = options_for(server, MAX_CONCURRENT_JOBS=2)
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             assert "at most 2 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             assert running.status("Gid") == ["1000"] * 4
@@ -237,7 +237,7 @@ def test_the_key_is_in_no_process_list_no_environment_and_no_log(
     with immich(MAY) as server:
         options = options_for(server, LOG_LEVEL="trace")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             processes = running.processes
             assert {running.first, running.daemon} < set(processes)
             for process in [running.process.pid, *processes]:
@@ -264,7 +264,7 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
                     return engine.is_idle
 
             until(is_done)
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             took = running.stop()
         assert paused(server) == set()
         assert took < timeout / 2
@@ -277,7 +277,7 @@ def test_every_line_of_the_log_looks_alike(image: Path, tmp_path: Path) -> None:
         immich(MAY) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         running.stop()
         lines = running.log.splitlines()
         assert lines
@@ -308,7 +308,7 @@ def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Pa
         immich(MAY) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         before = running.daemon
         assert before is not None
         os.kill(before, signal.SIGKILL)
@@ -316,7 +316,7 @@ def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Pa
         until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
         assert "WARNING: The daemon was ended by signal 9. It is started again." in running.log
         # Each start pauses the open queue that has the spare slot, and resumes it at once.
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         running.stop()
         assert paused(server) == set()
 
@@ -341,7 +341,7 @@ def test_without_options_the_settings_are_those_of_the_environment(
     with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "MAX_CONCURRENT_JOBS": "3"}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             assert "at most 3 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
@@ -355,7 +355,7 @@ def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
     with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=user) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             assert running.status("Uid") == [str(user)] * 4
             assert running.status("NoNewPrivs") == ["1"]
             assert (running.folder / "state" / "ledger.json").stat().st_uid == user
@@ -369,7 +369,7 @@ def test_root_needs_four_rights_and_no_more(image: Path, tmp_path: Path) -> None
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         four = "+chown,+kill,+setgid,+setuid"
         with container(image, tmp_path, environment=settings, capabilities=four) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
         assert paused(server) == set()
@@ -383,7 +383,7 @@ def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
     with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=USER) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             assert "ledger.json cannot be written (Permission denied)" in running.log
             running.stop()
         assert paused(server) == set()
@@ -393,7 +393,7 @@ def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: 
     with immich(MAY) as server:
         options = options_for(server, ON_EXIT="keep")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
             release = ["python3", "-m", "immich_job_daemon", "release", "--all"]
             done = running.run(*release, "--options", "/data/options.json")
             assert done.returncode == 0, done.stderr
@@ -413,7 +413,7 @@ def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
         immich(MAY) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         assert running.is_healthy()
         daemon = running.daemon
         assert daemon is not None
@@ -445,7 +445,7 @@ def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None
     with immich(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, **ports}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_held(server))
+            until(lambda: is_under_control(server))
 
             def totals() -> dict[str, Any]:
                 return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=90).json())
@@ -465,6 +465,6 @@ def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: 
         immich(MAY) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         assert requests.get(f"http://127.0.0.1:{page}/", timeout=90).status_code == 403
         running.stop()

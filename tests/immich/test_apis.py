@@ -9,19 +9,18 @@ import pytest
 
 from immich_job_daemon.base.errors import UnexpectedError
 from immich_job_daemon.immich.apis import (
-    JOBS,
-    MOST_QUEUES,
-    QUEUES,
-    Dialect,
+    JOBS_API,
+    QUEUES_API,
+    QueueApi,
     parse_message,
     parse_permissions,
     parse_version,
 )
-from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.model.queue import MAX_QUEUES, Queue
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
-BOTH = pytest.mark.parametrize("dialect", [QUEUES, JOBS], ids=lambda dialect: dialect.name)
+BOTH = pytest.mark.parametrize("dialect", [QUEUES_API, JOBS_API], ids=lambda dialect: dialect.name)
 
 COUNTS = ("active", "waiting", "paused", "delayed", "failed")
 
@@ -63,26 +62,26 @@ def recorded() -> list[tuple[str, str, str, Any]]:
     return answers
 
 
-def listing(dialect: Dialect, *names: str) -> Any:  # noqa: ANN401 (JSON to be spoilt)
+def listing(dialect: QueueApi, *names: str) -> Any:  # noqa: ANN401 (JSON to be spoilt)
     """Return a sound answer with all queues, decoded."""
     counts = {**dict.fromkeys(COUNTS, 0), "completed": 0}
-    if dialect is QUEUES:
+    if dialect is QUEUES_API:
         return [{"name": name, "isPaused": False, "statistics": {**counts}} for name in names]
     status = {"isPaused": False, "isActive": False}
     return {name: {"queueStatus": {**status}, "jobCounts": {**counts}} for name in names}
 
 
-def counts_of(data: Any, dialect: Dialect) -> Any:  # noqa: ANN401 (the same)
+def counts_of(data: Any, dialect: QueueApi) -> Any:  # noqa: ANN401 (the same)
     """Return the counts of the second queue, `ocr`."""
-    return data[1]["statistics"] if dialect is QUEUES else data["ocr"]["jobCounts"]
+    return data[1]["statistics"] if dialect is QUEUES_API else data["ocr"]["jobCounts"]
 
 
-def status_of(data: Any, dialect: Dialect) -> Any:  # noqa: ANN401 (the same)
+def status_of(data: Any, dialect: QueueApi) -> Any:  # noqa: ANN401 (the same)
     """Return the object that says whether the second queue is paused."""
-    return data[1] if dialect is QUEUES else data["ocr"]["queueStatus"]
+    return data[1] if dialect is QUEUES_API else data["ocr"]["queueStatus"]
 
 
-def complaint(dialect: Dialect, data: object) -> str:
+def complaint(dialect: QueueApi, data: object) -> str:
     """Parse an answer that makes no sense, and return what a person is told."""
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
     with pytest.raises(UnexpectedError) as caught:
@@ -107,18 +106,18 @@ def test_the_recordings_hold_both_shapes_of_both_apis() -> None:
     ("path", "body"), [pytest.param(path, body, id=file) for file, _, path, body in recorded()]
 )
 def test_every_recorded_answer_is_read(path: str, body: Any) -> None:  # noqa: ANN401 (JSON)
-    dialect = QUEUES if path.startswith("/api/queues") else JOBS
+    dialect = QUEUES_API if path.startswith("/api/queues") else JOBS_API
     content = json.dumps(body).encode()
     if path == dialect.path:
         snapshot = dialect.parse_all(content)
         assert list(snapshot) == (
-            [queue["name"] for queue in body] if dialect is QUEUES else list(body)
+            [queue["name"] for queue in body] if dialect is QUEUES_API else list(body)
         )
         assert set(snapshot) == set(NAMES)
     else:
         name = path.rpartition("/")[2]
         queue = dialect.parse_one(name, content)
-        is_paused = body["isPaused"] if dialect is QUEUES else body["queueStatus"]["isPaused"]
+        is_paused = body["isPaused"] if dialect is QUEUES_API else body["queueStatus"]["isPaused"]
         assert (queue.name, queue.is_paused) == (name, is_paused)
 
 
@@ -126,15 +125,15 @@ def test_both_apis_tell_the_same_of_the_same_queue() -> None:
     def body(file: str) -> bytes:
         return json.dumps(json.loads((RECORDINGS / f"{file}.json").read_text())["body"]).encode()
 
-    queues = QUEUES.parse_all(body("queues_all_paused_backlog"))
-    jobs = JOBS.parse_all(body("jobs_all_paused_backlog"))
+    queues = QUEUES_API.parse_all(body("queues_all_paused_backlog"))
+    jobs = JOBS_API.parse_all(body("jobs_all_paused_backlog"))
     assert queues == jobs
     assert queues["metadataExtraction"].is_paused
     assert queues["metadataExtraction"].backlog > 0
 
 
 @BOTH
-def test_every_count_goes_to_its_own_field(dialect: Dialect) -> None:
+def test_every_count_goes_to_its_own_field(dialect: QueueApi) -> None:
     data = listing(dialect, "sidecar", "ocr")
     counts_of(data, dialect).update(active=1, waiting=2, paused=3, delayed=4, failed=5)
     status_of(data, dialect)["isPaused"] = True
@@ -146,7 +145,7 @@ def test_every_count_goes_to_its_own_field(dialect: Dialect) -> None:
 
 
 @BOTH
-def test_immichs_order_is_kept(dialect: Dialect) -> None:
+def test_immichs_order_is_kept(dialect: QueueApi) -> None:
     backwards = NAMES[::-1]
     snapshot = dialect.parse_all(json.dumps(listing(dialect, *backwards)).encode())
     assert list(snapshot) == backwards
@@ -154,12 +153,12 @@ def test_immichs_order_is_kept(dialect: Dialect) -> None:
 
 @BOTH
 @pytest.mark.parametrize("name", ["newQueue", "face-detection", "größe", "with space", "v2.0"])
-def test_an_unknown_queue_is_taken(dialect: Dialect, name: str) -> None:
+def test_an_unknown_queue_is_taken(dialect: QueueApi, name: str) -> None:
     assert list(dialect.parse_all(json.dumps(listing(dialect, name)).encode())) == [name]
 
 
 @BOTH
-def test_fields_that_are_not_known_do_not_matter(dialect: Dialect) -> None:
+def test_fields_that_are_not_known_do_not_matter(dialect: QueueApi) -> None:
     data = listing(dialect, "sidecar", "ocr")
     counts_of(data, dialect)["prioritized"] = {"deep": [None]}
     status_of(data, dialect)["since"] = "today"
@@ -172,19 +171,19 @@ def test_fields_that_are_not_known_do_not_matter(dialect: Dialect) -> None:
 
 @BOTH
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_missing_count_is_unexpected_and_named(dialect: Dialect, count: str) -> None:
+def test_a_missing_count_is_unexpected_and_named(dialect: QueueApi, count: str) -> None:
     data = listing(dialect, "sidecar", "ocr")
     del counts_of(data, dialect)[count]
-    where = "[1].statistics" if dialect is QUEUES else "ocr.jobCounts"
+    where = "[1].statistics" if dialect is QUEUES_API else "ocr.jobCounts"
     assert complaint(dialect, data).startswith(f"{where}.{count}: missing. ")
 
 
 @BOTH
 @pytest.mark.parametrize("wrong", [True, -1, 1.0, "1", None, [], {}, 2**53 + 1])
-def test_a_wrong_count_is_unexpected_and_named(dialect: Dialect, wrong: object) -> None:
+def test_a_wrong_count_is_unexpected_and_named(dialect: QueueApi, wrong: object) -> None:
     data = listing(dialect, "sidecar", "ocr")
     counts_of(data, dialect)["active"] = wrong
-    where = "[1].statistics" if dialect is QUEUES else "ocr.jobCounts"
+    where = "[1].statistics" if dialect is QUEUES_API else "ocr.jobCounts"
     said = complaint(dialect, data)
     assert said.startswith(f"{where}.active: expected a whole number from 0, got ")
 
@@ -192,7 +191,7 @@ def test_a_wrong_count_is_unexpected_and_named(dialect: Dialect, wrong: object) 
 @BOTH
 @pytest.mark.parametrize("wrong", [0, 1, "true", None, []])
 def test_a_pause_that_is_neither_true_nor_false_is_unexpected(
-    dialect: Dialect, wrong: object
+    dialect: QueueApi, wrong: object
 ) -> None:
     data = listing(dialect, "sidecar", "ocr")
     status_of(data, dialect)["isPaused"] = wrong
@@ -200,7 +199,7 @@ def test_a_pause_that_is_neither_true_nor_false_is_unexpected(
 
 
 @BOTH
-def test_a_missing_pause_is_unexpected(dialect: Dialect) -> None:
+def test_a_missing_pause_is_unexpected(dialect: QueueApi) -> None:
     data = listing(dialect, "sidecar", "ocr")
     del status_of(data, dialect)["isPaused"]
     assert "isPaused: missing" in complaint(dialect, data)
@@ -210,45 +209,45 @@ def test_a_missing_pause_is_unexpected(dialect: Dialect) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a/b", "a\\b", "a\nb", "a\x00", "\x1b[31m", "..", ".", " ", "a" * 101, "\ud800"]
 )
-def test_a_name_that_could_do_harm_is_unexpected(dialect: Dialect, name: str) -> None:
+def test_a_name_that_could_do_harm_is_unexpected(dialect: QueueApi, name: str) -> None:
     assert "expected the name of a queue, got " in complaint(dialect, listing(dialect, "ok", name))
 
 
 @pytest.mark.parametrize("name", [None, 3, ["ocr"], {}])
 def test_a_name_that_is_no_text_is_unexpected(name: object) -> None:
-    data = listing(QUEUES, "ocr")
+    data = listing(QUEUES_API, "ocr")
     data[0]["name"] = name
-    assert complaint(QUEUES, data).startswith("[0].name: expected the name of a queue, got ")
+    assert complaint(QUEUES_API, data).startswith("[0].name: expected the name of a queue, got ")
 
 
 def test_a_queue_twice_is_unexpected() -> None:
-    assert complaint(QUEUES, listing(QUEUES, "ocr", "ocr")).startswith("ocr is there twice")
-    job = json.dumps(listing(JOBS, "ocr")["ocr"])
+    assert complaint(QUEUES_API, listing(QUEUES_API, "ocr", "ocr")).startswith("ocr is there twice")
+    job = json.dumps(listing(JOBS_API, "ocr")["ocr"])
     body = f'{{"ocr": {job}, "ocr": {job}}}'.encode()
-    assert complaint(JOBS, body).startswith("a field is there twice")
+    assert complaint(JOBS_API, body).startswith("a field is there twice")
 
 
 @BOTH
 @pytest.mark.parametrize("data", [[], {}, None, 0, "queues", True, [[]], [None], {"ocr": []}])
-def test_another_shape_is_unexpected(dialect: Dialect, data: object) -> None:
+def test_another_shape_is_unexpected(dialect: QueueApi, data: object) -> None:
     assert complaint(dialect, data)
 
 
 def test_the_shape_of_the_other_api_is_unexpected() -> None:
-    assert complaint(QUEUES, listing(JOBS, "ocr")).startswith("expected list")
-    assert complaint(JOBS, listing(QUEUES, "ocr")).startswith("expected dict")
+    assert complaint(QUEUES_API, listing(JOBS_API, "ocr")).startswith("expected list")
+    assert complaint(JOBS_API, listing(QUEUES_API, "ocr")).startswith("expected dict")
 
 
 @BOTH
-def test_more_queues_than_there_can_be_are_unexpected(dialect: Dialect) -> None:
+def test_more_queues_than_there_can_be_are_unexpected(dialect: QueueApi) -> None:
     assert complaint(
-        dialect, listing(dialect, *(f"queue{number}" for number in range(MOST_QUEUES + 1)))
+        dialect, listing(dialect, *(f"queue{number}" for number in range(MAX_QUEUES + 1)))
     )
 
 
 @BOTH
 @pytest.mark.parametrize("part", [0, 1, 100, -1])
-def test_a_truncated_answer_is_unexpected(dialect: Dialect, part: int) -> None:
+def test_a_truncated_answer_is_unexpected(dialect: QueueApi, part: int) -> None:
     whole = json.dumps(listing(dialect, *NAMES)).encode()
     assert "it is no complete JSON" in complaint(dialect, whole[:part])
 
@@ -267,27 +266,27 @@ def test_a_truncated_answer_is_unexpected(dialect: Dialect, part: int) -> None:
         (b"ok", "no complete JSON"),
     ],
 )
-def test_what_is_no_json_is_unexpected(dialect: Dialect, body: bytes, reason: str) -> None:
+def test_what_is_no_json_is_unexpected(dialect: QueueApi, body: bytes, reason: str) -> None:
     assert reason in complaint(dialect, body)
 
 
 def test_an_answer_about_another_queue_is_unexpected() -> None:
-    body = json.dumps(listing(QUEUES, "sidecar")[0]).encode()
+    body = json.dumps(listing(QUEUES_API, "sidecar")[0]).encode()
     with pytest.raises(UnexpectedError, match=r"PUT /api/queues/ocr .* name: expected 'ocr'"):
-        QUEUES.parse_one("ocr", body)
+        QUEUES_API.parse_one("ocr", body)
 
 
 @BOTH
-def test_an_answer_about_one_queue_is_checked_as_strictly(dialect: Dialect) -> None:
+def test_an_answer_about_one_queue_is_checked_as_strictly(dialect: QueueApi) -> None:
     data = listing(dialect, "sidecar", "ocr")
     counts_of(data, dialect)["failed"] = -1
-    one = data[1] if dialect is QUEUES else data["ocr"]
+    one = data[1] if dialect is QUEUES_API else data["ocr"]
     with pytest.raises(UnexpectedError, match=rf"PUT {dialect.path}/ocr .*failed: expected"):
         dialect.parse_one("ocr", json.dumps(one).encode())
 
 
 @BOTH
-def test_reading_nineteen_queues_costs_next_to_nothing(dialect: Dialect) -> None:
+def test_reading_nineteen_queues_costs_next_to_nothing(dialect: QueueApi) -> None:
     body = json.dumps(listing(dialect, *NAMES)).encode()
     rounds = 20
 
@@ -308,12 +307,12 @@ def test_reading_nineteen_queues_costs_next_to_nothing(dialect: Dialect) -> None
 @pytest.mark.parametrize(
     ("dialect", "path", "pause", "resume"),
     [
-        (QUEUES, "/api/queues/ocr", {"isPaused": True}, {"isPaused": False}),
-        (JOBS, "/api/jobs/ocr", {"command": "pause"}, {"command": "resume"}),
+        (QUEUES_API, "/api/queues/ocr", {"isPaused": True}, {"isPaused": False}),
+        (JOBS_API, "/api/jobs/ocr", {"command": "pause"}, {"command": "resume"}),
     ],
 )
 def test_how_each_api_pauses_and_resumes(
-    dialect: Dialect, path: str, pause: object, resume: object
+    dialect: QueueApi, path: str, pause: object, resume: object
 ) -> None:
     assert dialect.path_of("ocr") == path
     assert json.loads(dialect.body(paused=True)) == pause
@@ -321,12 +320,12 @@ def test_how_each_api_pauses_and_resumes(
 
 
 @BOTH
-def test_a_name_cannot_leave_its_place_in_the_path(dialect: Dialect) -> None:
+def test_a_name_cannot_leave_its_place_in_the_path(dialect: QueueApi) -> None:
     assert dialect.path_of("a/b?c#d%") == f"{dialect.path}/a%2Fb%3Fc%23d%25"
 
 
 @BOTH
-def test_what_a_key_lacks(dialect: Dialect) -> None:
+def test_what_a_key_lacks(dialect: QueueApi) -> None:
     both = frozenset({dialect.read, dialect.write})
     assert dialect.missing(both) == frozenset()
     assert dialect.missing(frozenset({"all"})) == frozenset()

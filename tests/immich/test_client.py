@@ -27,9 +27,10 @@ from immich_job_daemon.base.errors import (
     UnexpectedError,
     UnreachableError,
 )
-from immich_job_daemon.immich.apis import MOST_QUEUES, START
-from immich_job_daemon.immich.client import Connection, Immich
-from immich_job_daemon.immich.transport import Answer, HttpTransport
+from immich_job_daemon.immich.apis import START
+from immich_job_daemon.immich.client import Connection, ImmichClient
+from immich_job_daemon.immich.transport import HttpTransport, Response
+from immich_job_daemon.model.queue import MAX_QUEUES
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, FaultQueue
@@ -39,9 +40,9 @@ from simulator.immich.server import SimulatedServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Respond = Callable[[str, str], Answer | None]
-    Serve = Callable[[Respond], Immich]
-    Simulate = Callable[..., Immich]
+    Respond = Callable[[str, str], Response | None]
+    Serve = Callable[[Respond], ImmichClient]
+    Simulate = Callable[..., ImmichClient]
 
 LIMIT = 60.0
 
@@ -68,7 +69,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
         over = threading.Event()
 
-        def start(respond: Respond) -> Immich:
+        def start(respond: Respond) -> ImmichClient:
             class Connected(BaseHTTPRequestHandler):
                 protocol_version = "HTTP/1.1"
                 disable_nagle_algorithm = True
@@ -104,7 +105,7 @@ def serve() -> Iterator[Serve]:
             stack.callback(thread.join)
             stack.callback(server.shutdown)
             transport = HttpTransport(f"http://127.0.0.1:{server.server_address[1]}", "key")
-            return stack.enter_context(closing(Immich(transport)))
+            return stack.enter_context(closing(ImmichClient(transport)))
 
         stack.callback(over.set)
         yield start
@@ -120,13 +121,13 @@ def simulate() -> Iterator[Simulate]:
             key: str,
             serves: frozenset[str] = QUEUES_ONLY | JOBS_ONLY,
             faults: FaultQueue | None = None,
-        ) -> Immich:
+        ) -> ImmichClient:
             engine = Engine(seed=1)
             keys = {in_header(name): kind for name, kind in KEYS.items()}
             api = Api(engine, keys=keys, serves=serves)
             server = stack.enter_context(SimulatedServer(engine, api, faults=faults))
             transport = HttpTransport(server.url, in_header(key), read_timeout=LIMIT)
-            return stack.enter_context(closing(Immich(transport)))
+            return stack.enter_context(closing(ImmichClient(transport)))
 
         yield start
 
@@ -136,8 +137,8 @@ def in_header(name: str) -> str:
     return f"the-key-{name}".replace(" ", "-")
 
 
-def answer(body: object, status: int = 200) -> Answer:
-    return Answer(status, "application/json; charset=utf-8", json.dumps(body).encode())
+def answer(body: object, status: int = 200) -> Response:
+    return Response(status, "application/json; charset=utf-8", json.dumps(body).encode())
 
 
 def queue(name: str, *, paused: bool = False) -> dict[str, object]:
@@ -145,7 +146,7 @@ def queue(name: str, *, paused: bool = False) -> dict[str, object]:
     return {"name": name, "isPaused": paused, "statistics": counts}
 
 
-def healthy(method: str, path: str) -> Answer:
+def healthy(method: str, path: str) -> Response:
     """Answer as an Immich with one queue that is always open."""
     if method == "PUT":
         return answer(queue(path.rpartition("/")[2]))
@@ -159,12 +160,12 @@ def healthy(method: str, path: str) -> Answer:
     return answer({"message": f"Cannot {method} {path}"}, 404)
 
 
-def instead(path: str, other: Answer) -> Respond:
+def instead(path: str, other: Response) -> Respond:
     """Answer as a healthy Immich, but at one path."""
     return lambda method, asked: other if asked == path else healthy(method, asked)
 
 
-PAGE = Answer(200, "text/html; charset=utf-8", b"<!doctype html><title>Log in</title>")
+PAGE = Response(200, "text/html; charset=utf-8", b"<!doctype html><title>Log in</title>")
 
 
 # Connecting
@@ -184,7 +185,7 @@ def test_the_api_is_the_first_that_the_key_can_use(simulate: Simulate, key: str,
     immich = simulate(key)
     assert immich.connect() == Connection("3.1.0", api, KEYS[key].permissions)
     assert immich.api == api
-    assert len(immich.look()) == 19
+    assert len(immich.fetch_queues()) == 19
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_the_key_of_someone_who_is_no_administrator_is_told_so(simulate: Simulat
 def test_a_key_without_permissions_of_someone_who_is_no_administrator(
     serve: Serve,
 ) -> None:
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         if path == "/api/api-keys/me":
             return answer({"permissions": ["asset.upload"]})
         return (
@@ -247,7 +248,7 @@ def test_an_immich_that_does_not_tell_permissions_is_tried(serve: Serve, status:
 
 
 def test_what_is_not_told_is_named_from_the_refusal(serve: Serve) -> None:
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         if path == "/api/queues":
             return answer({"message": "Missing required permission: queue.read"}, 403)
         if path == "/api/api-keys/me":
@@ -269,12 +270,12 @@ def test_what_is_not_told_is_named_from_the_refusal(serve: Serve) -> None:
         answer({"message": "not found"}, 404),
         answer({"message": "log in"}, 401),
         answer({"message": "log in"}, 403),
-        Answer(404, "text/html", b"<h1>nginx</h1>"),
-        Answer(403, "text/plain", b"no"),
-        Answer(302, "text/html", b"", "https://login.example/"),
+        Response(404, "text/html", b"<h1>nginx</h1>"),
+        Response(403, "text/plain", b"no"),
+        Response(302, "text/html", b"", "https://login.example/"),
     ],
 )
-def test_a_server_that_tells_no_version_is_not_immich(serve: Serve, other: Answer) -> None:
+def test_a_server_that_tells_no_version_is_not_immich(serve: Serve, other: Response) -> None:
     with pytest.raises(NotImmichError, match="set IMMICH_URL"):
         serve(instead("/api/server/version", other)).connect()
 
@@ -289,7 +290,7 @@ def test_a_queues_api_that_makes_no_sense_gives_way_to_the_jobs_api(
 ) -> None:
     job = {"queueStatus": {"isPaused": False}, "jobCounts": queue("ocr")["statistics"]}
 
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         if path == "/api/queues":
             return answer({"items": []})
         return answer({"ocr": job}) if path == "/api/jobs" else healthy(method, path)
@@ -311,9 +312,9 @@ def test_pause_and_resume_return_what_immich_shows(simulate: Simulate, key: str)
     immich = simulate(key)
     immich.connect()
     assert immich.pause("ocr").is_paused
-    assert [name for name, queue in immich.look().items() if queue.is_paused] == ["ocr"]
+    assert [name for name, queue in immich.fetch_queues().items() if queue.is_paused] == ["ocr"]
     assert not immich.resume("ocr").is_paused
-    assert not any(queue.is_paused for queue in immich.look().values())
+    assert not any(queue.is_paused for queue in immich.fetch_queues().values())
 
 
 @pytest.mark.parametrize(
@@ -362,39 +363,39 @@ def test_an_answer_about_all_queues_does_not_pass_for_one(serve: Serve) -> None:
 
 STATUSES = [
     (answer({"message": "Invalid API key"}, 401), KeyRejectedError, "401 Invalid API key"),
-    (Answer(401, "text/html", b"<h1>Log in</h1>"), NotImmichError, "status 401"),
+    (Response(401, "text/html", b"<h1>Log in</h1>"), NotImmichError, "status 401"),
     (answer({"message": "Forbidden"}, 403), PermissionMissingError, "no administrator"),
     (
         answer({"message": "Missing required permission: queue.read"}, 403),
         PermissionMissingError,
         "lacks the permission queue.read: ",
     ),
-    (Answer(403, "text/html", b"<h1>Blocked</h1>"), NotImmichError, "status 403"),
-    (Answer(404, "text/html", b"<h1>nginx</h1>"), NotImmichError, "status 404"),
-    (Answer(404, "text/plain", b"404"), NotImmichError, "404 is all it says"),
+    (Response(403, "text/html", b"<h1>Blocked</h1>"), NotImmichError, "status 403"),
+    (Response(404, "text/html", b"<h1>nginx</h1>"), NotImmichError, "status 404"),
+    (Response(404, "text/plain", b"404"), NotImmichError, "404 is all it says"),
     (answer({"message": "Cannot GET /api/queues"}, 404), UnexpectedError, "Cannot GET"),
     (answer({"message": "Bad\x1b[31m\nrequest"}, 400), RefusedError, r"Bad \[31m request"),
-    (Answer(400, "text/plain", b"plain HTTP to HTTPS port"), UnexpectedError, "with 400"),
-    (Answer(400, "text/html", b"<h1>400</h1>"), NotImmichError, "status 400"),
+    (Response(400, "text/plain", b"plain HTTP to HTTPS port"), UnexpectedError, "with 400"),
+    (Response(400, "text/html", b"<h1>400</h1>"), NotImmichError, "status 400"),
     (answer({"message": "slow down"}, 429), UnexpectedError, "with 429 slow down"),
     (answer({"message": "Internal server error"}, 500), UnexpectedError, "500 Internal server"),
     (answer({"message": "x" * 1000}, 500), UnexpectedError, "x{197}[.]{3}: if"),
-    (Answer(500, "text/html", b"<h1>500</h1>"), UnexpectedError, "with 500"),
-    (Answer(502, "text/html", b"<h1>502</h1>"), UnreachableError, "a proxy answers, Immich"),
+    (Response(500, "text/html", b"<h1>500</h1>"), UnexpectedError, "with 500"),
+    (Response(502, "text/html", b"<h1>502</h1>"), UnreachableError, "a proxy answers, Immich"),
     (answer({"message": "starting"}, 503), UnreachableError, "503 starting"),
-    (Answer(504, "text/plain", b""), UnreachableError, "behind it does not"),
+    (Response(504, "text/plain", b""), UnreachableError, "behind it does not"),
     (PAGE, NotImmichError, "it sends a page, with status 200"),
-    (Answer(200, "application/json", b" <html>"), NotImmichError, "it sends a page"),
-    (Answer(200, "application/json", b'[{"name": "oc'), UnexpectedError, "no complete JSON"),
-    (Answer(200, "application/json", b""), UnexpectedError, "no complete JSON"),
-    (Answer(204, "", b""), UnexpectedError, "no complete JSON"),
-    (Answer(304, "", b""), UnexpectedError, "with 304"),
+    (Response(200, "application/json", b" <html>"), NotImmichError, "it sends a page"),
+    (Response(200, "application/json", b'[{"name": "oc'), UnexpectedError, "no complete JSON"),
+    (Response(200, "application/json", b""), UnexpectedError, "no complete JSON"),
+    (Response(204, "", b""), UnexpectedError, "no complete JSON"),
+    (Response(304, "", b""), UnexpectedError, "with 304"),
 ]
 
 
 @pytest.mark.parametrize(("other", "kind", "words"), STATUSES)
 def test_what_each_answer_means(
-    serve: Serve, other: Answer, kind: type[ImmichError], words: str
+    serve: Serve, other: Response, kind: type[ImmichError], words: str
 ) -> None:
     is_well = [True]
     immich = serve(
@@ -403,10 +404,10 @@ def test_what_each_answer_means(
     immich.connect()
     is_well[0] = False
     with pytest.raises(kind, match=words) as caught:
-        immich.look()
+        immich.fetch_queues()
     assert isinstance(caught.value, kind)
     is_well[0] = True
-    assert list(immich.look()) == ["ocr"]
+    assert list(immich.fetch_queues()) == ["ocr"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -426,10 +427,10 @@ def test_a_redirected_pause_failed_and_the_address_to_set_is_told(
 ) -> None:
     asked: list[str] = []
 
-    def respond(method: str, _path: str) -> Answer:
+    def respond(method: str, _path: str) -> Response:
         asked.append(method)
         if method == "PUT":
-            return Answer(status, "text/html", b"<p>moved</p>", location)
+            return Response(status, "text/html", b"<p>moved</p>", location)
         return answer([queue("ocr", paused=True)])
 
     with pytest.raises(NotImmichError) as caught:
@@ -445,12 +446,12 @@ def test_a_redirected_pause_failed_and_the_address_to_set_is_told(
 class Losing:
     """An Immich whose queues API ends at some time, with an answer of choice."""
 
-    def __init__(self, ending: Answer, jobs: Answer) -> None:
+    def __init__(self, ending: Response, jobs: Response) -> None:
         self.is_lost = False
         self.ending = ending
         self.jobs = jobs
 
-    def __call__(self, method: str, path: str) -> Answer:
+    def __call__(self, method: str, path: str) -> Response:
         if self.is_lost and path.startswith("/api/queues"):
             return self.ending
         return self.jobs if path == "/api/jobs" else healthy(method, path)
@@ -467,14 +468,14 @@ ENDINGS = [
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_an_api_lost_at_run_time_gives_way_to_the_other_with_one_warning(
-    serve: Serve, caplog: pytest.LogCaptureFixture, ending: Answer
+    serve: Serve, caplog: pytest.LogCaptureFixture, ending: Response
 ) -> None:
     respond = Losing(ending, SOUND)
     immich = serve(respond)
     immich.connect()
     respond.is_lost = True
     for _ in range(3):
-        assert list(immich.look()) == ["ocr"]
+        assert list(immich.fetch_queues()) == ["ocr"]
     assert immich.api == "jobs API"
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -490,17 +491,19 @@ def test_an_api_lost_at_run_time_gives_way_to_the_other_with_one_warning(
         answer({}),
     ],
 )
-def test_the_first_failure_is_told_when_the_other_api_fails_too(serve: Serve, jobs: Answer) -> None:
+def test_the_first_failure_is_told_when_the_other_api_fails_too(
+    serve: Serve, jobs: Response
+) -> None:
     respond = Losing(ENDINGS[1], jobs)
     immich = serve(respond)
     immich.connect()
     respond.is_lost = True
     with pytest.raises(PermissionMissingError) as caught:
-        immich.look()
+        immich.fetch_queues()
     assert caught.value.missing == {"queue.read"}
     assert immich.api == "queues API"
     respond.is_lost = False
-    assert list(immich.look()) == ["ocr"]
+    assert list(immich.fetch_queues()) == ["ocr"]
 
 
 def test_an_api_lost_while_all_are_resumed_is_told_once(
@@ -508,7 +511,7 @@ def test_an_api_lost_while_all_are_resumed_is_told_once(
 ) -> None:
     job = {"queueStatus": {"isPaused": False}, "jobCounts": queue("")["statistics"]}
 
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         if method == "PUT" and path.startswith("/api/queues"):
             return answer({"message": f"Cannot {method} {path}"}, 404)
         return answer(job) if method == "PUT" else healthy(method, path)
@@ -522,15 +525,15 @@ def test_an_api_lost_while_all_are_resumed_is_told_once(
 
 
 def test_names_without_an_end_are_refused_and_the_known_ones_go_on(serve: Serve) -> None:
-    known = [queue(f"queue{number}") for number in range(MOST_QUEUES - 1)]
+    known = [queue(f"queue{number}") for number in range(MAX_QUEUES - 1)]
     more = [queue("one more")]
     immich = serve(lambda _method, _path: answer([*known, *more]))
-    assert len(immich.look()) == MOST_QUEUES
+    assert len(immich.fetch_queues()) == MAX_QUEUES
     more[0] = queue("another")
-    with pytest.raises(UnexpectedError, match=f"more than {MOST_QUEUES} different queues"):
-        immich.look()
+    with pytest.raises(UnexpectedError, match=f"more than {MAX_QUEUES} different queues"):
+        immich.fetch_queues()
     more.clear()
-    assert len(immich.look()) == MOST_QUEUES - 1
+    assert len(immich.fetch_queues()) == MAX_QUEUES - 1
 
 
 def test_a_failure_that_may_pass_does_not_change_the_api(serve: Serve) -> None:
@@ -539,7 +542,7 @@ def test_a_failure_that_may_pass_does_not_change_the_api(serve: Serve) -> None:
     immich.connect()
     respond.is_lost = True
     with pytest.raises(UnexpectedError, match="500"):
-        immich.look()
+        immich.fetch_queues()
     assert immich.api == "queues API"
 
 
@@ -548,7 +551,7 @@ def test_a_key_that_reads_in_one_api_and_writes_in_the_other_works_with_one_warn
 ) -> None:
     immich = simulate("read queues, write jobs")
     for _ in range(3):
-        assert len(immich.look()) == 19
+        assert len(immich.fetch_queues()) == 19
         assert immich.pause("ocr").is_paused
     messages = [record.getMessage() for record in caplog.records]
     assert [message.split(",")[0] for message in messages] == [
@@ -570,8 +573,8 @@ def simulated() -> Iterator[SimulatedServer]:
         yield server
 
 
-def client(server: SimulatedServer, key: str) -> Immich:
-    return Immich(HttpTransport(server.url, in_header(key), read_timeout=LIMIT))
+def client(server: SimulatedServer, key: str) -> ImmichClient:
+    return ImmichClient(HttpTransport(server.url, in_header(key), read_timeout=LIMIT))
 
 
 def begun(server: SimulatedServer) -> int:
@@ -588,7 +591,7 @@ def test_a_queue_is_told_to_look_for_what_is_missing_whichever_api_is_in_use(
         api = immich.connect().api
         found = immich.start("ocr")
         assert (found.name, found.is_paused, found.pending) == ("ocr", True, 1)
-        assert immich.look()["ocr"].backlog == 1
+        assert immich.fetch_queues()["ocr"].backlog == 1
         assert immich.api == api
 
 
@@ -651,7 +654,7 @@ def test_what_was_asked_for_without_an_answer_is_never_asked_for_again(
             immich.start("ocr")
         assert asked == ["PUT /api/jobs/ocr"]
         assert begun(simulated) == times
-        assert len(immich.look()) == 19
+        assert len(immich.fetch_queues()) == 19
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_does_not_make_it_fail(
@@ -661,7 +664,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_does_not_make_it_fail(
         immich.connect()
         simulated.faults = FaultQueue([Fault.LOST_RESPONSE])
         # The look is made good over a new connection; the first one is dead from now on.
-        immich.look()
+        immich.fetch_queues()
         immich.start("ocr")
         assert begun(simulated) == 1
 
@@ -677,7 +680,7 @@ def test_a_kept_connection_that_breaks_once_is_no_failure(simulate: Simulate, fa
     faults.left.extend([fault])
     assert immich.pause("ocr").is_paused
     faults.left.extend([fault])
-    assert immich.look()["ocr"].is_paused
+    assert immich.fetch_queues()["ocr"].is_paused
 
 
 @pytest.mark.parametrize(
@@ -698,15 +701,15 @@ def test_it_goes_on_after_a_fault(
     faults.left.extend([fault, fault])
     for _ in range(2):
         with pytest.raises(kind):
-            immich.look()
-    assert len(immich.look()) == 19
+            immich.fetch_queues()
+    assert len(immich.fetch_queues()) == 19
 
 
 def test_nobody_there_is_unreachable() -> None:
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with closing(Immich(HttpTransport(f"http://127.0.0.1:{port}", "key"))) as immich:
-        for request in (immich.connect, immich.look, lambda: immich.pause("ocr")):
+    with closing(ImmichClient(HttpTransport(f"http://127.0.0.1:{port}", "key"))) as immich:
+        for request in (immich.connect, immich.fetch_queues, lambda: immich.pause("ocr")):
             with pytest.raises(UnreachableError, match="refuses the connection: start Immich"):
                 request()
 
@@ -717,11 +720,11 @@ def test_nobody_there_is_unreachable() -> None:
 @pytest.mark.parametrize("key", ["queues", "jobs"])
 def test_all_queues_are_resumed(simulate: Simulate, key: str) -> None:
     immich = simulate(key)
-    names = [name for name in immich.look() if name != "backgroundTask"]
+    names = [name for name in immich.fetch_queues() if name != "backgroundTask"]
     for name in names:
         immich.pause(name)
     assert immich.resume_all(names, within=LIMIT) == dict.fromkeys(names)
-    assert not any(queue.is_paused for queue in immich.look().values())
+    assert not any(queue.is_paused for queue in immich.fetch_queues().values())
 
 
 def test_all_queues_are_resumed_without_connecting_first(
@@ -748,7 +751,7 @@ def test_all_are_resumed_at_the_same_time(serve: Serve) -> None:
     # Nobody is answered before everybody has asked.
     everybody = threading.Barrier(len(names), timeout=LIMIT)
 
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         everybody.wait()
         return healthy(method, path)
 
@@ -756,7 +759,7 @@ def test_all_are_resumed_at_the_same_time(serve: Serve) -> None:
 
 
 def test_each_queue_has_its_own_outcome(serve: Serve) -> None:
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         others = {
             "refused": answer({"message": "no"}, 400),
             "failed": answer({"message": "no"}, 500),
@@ -777,7 +780,7 @@ def test_each_queue_has_its_own_outcome(serve: Serve) -> None:
 def test_what_fails_at_first_is_tried_again_within_the_time(serve: Serve) -> None:
     counted: Counter[str] = Counter()
 
-    def respond(method: str, path: str) -> Answer:
+    def respond(method: str, path: str) -> Response:
         counted[path] += 1
         if counted[path] < 3:
             return answer({"message": "not now"}, 500)
@@ -793,7 +796,7 @@ def test_what_fails_at_first_is_tried_again_within_the_time(serve: Serve) -> Non
 def test_a_deadline_is_kept_and_the_missing_are_named(serve: Serve) -> None:
     counted: Counter[str] = Counter()
 
-    def respond(method: str, path: str) -> Answer | None:
+    def respond(method: str, path: str) -> Response | None:
         counted[path] += 1
         return None if path.endswith("slow") else healthy(method, path)
 
@@ -843,7 +846,7 @@ def test_a_server_that_hangs_does_not_keep_the_process_alive(serve: Serve) -> No
     assert hanging.is_set()
 
 
-def url_of(immich: Immich) -> str:
+def url_of(immich: ImmichClient) -> str:
     return repr(immich).split("'")[1]
 
 

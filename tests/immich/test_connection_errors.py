@@ -16,7 +16,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from immich_job_daemon.base.errors import UnreachableError
 from immich_job_daemon.immich.connection_errors import explain
-from immich_job_daemon.immich.transport import Answer, HttpTransport
+from immich_job_daemon.immich.transport import HttpTransport, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def secure(play: Callable[[Play], int], tmp_path: Path, monkeypatch: pytest.Monk
     return f"https://127.0.0.1:{play(act)}"
 
 
-def ask(url: str, *, connect_timeout: float = 5.0) -> Answer:
+def ask(url: str, *, connect_timeout: float = 5.0) -> Response:
     with closing(HttpTransport(url, "key", connect_timeout=connect_timeout)) as transport:
         return transport.send("GET", "/api/queues")
 

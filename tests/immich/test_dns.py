@@ -7,8 +7,7 @@ from contextlib import closing
 import pytest
 
 from immich_job_daemon.base.errors import UnreachableError
-from immich_job_daemon.immich.dns import addresses
-from immich_job_daemon.immich.transport import HttpTransport
+from immich_job_daemon.immich.transport import HttpTransport, addresses
 
 
 @pytest.mark.parametrize("address", ["192.168.1.5", "::1", "fe80::1%lo"])

@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 import pytest
 import requests
 
-from immich_job_daemon.immich.apis import MOST_QUEUES
+from immich_job_daemon.model.queue import MAX_QUEUES
 from tests.cli.test_main import daemon, stop
 from tests.support.immich_server import immich, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, Impostor, Say, whole
-from tests.support.observed_process import Watched
+from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, Say, whole
+from tests.support.observed_process import ObservedProcess
 from tests.web.daemon_process import Real, real_daemon
 
 MIB: Final = 1 << 20
@@ -36,35 +36,35 @@ FORGING: Final = f"x\n[19:07:31] INFO: {FORGED}\r\x1b[2K\u202e<b>bold</b>"
 MARKUP: Final = "<img src=x onerror=alert(1)>"
 
 
-class Scene(NamedTuple):
+class Scenario(NamedTuple):
     """A daemon that has a simulated Immich in hand, through an impostor that is still honest."""
 
     real: Real
-    impostor: Impostor
-    watched: Watched
+    impostor: InterceptingServer
+    watched: ObservedProcess
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     folder = tmp_path_factory.mktemp("hostile")
-    with immich() as server, closing(Impostor(server)) as impostor:
+    with immich() as server, closing(InterceptingServer(server)) as impostor:
         options = {"IMMICH_URL": impostor.url, "POLL_INTERVAL": 1}
         with real_daemon(server, folder, **options) as real:
-            yield Scene(real, impostor, Watched(real.process.pid, folder))
+            yield Scenario(real, impostor, ObservedProcess(real.process.pid, folder))
 
 
-def suffer(scene: Scene, requests: str, say: Say, *words: str) -> None:
+def suffer(scenario: Scenario, requests: str, say: Say, *words: str) -> None:
     """Let the daemon meet it, tell of it in one of these ways, and be well again."""
-    watched, start = scene.watched, len(scene.watched.log)
+    watched, start = scenario.watched, len(scenario.watched.log)
     watched.forget_peak()
     memory, processor = watched.peak, watched.processor
-    with scene.impostor.instead(requests, say):
+    with scenario.impostor.instead(requests, say):
         until(lambda: any(one in watched.log[start:] for one in words))
-        assert requests_to(scene.real.page_port)
+        assert requests_to(scenario.real.page_port)
         assert watched.peak - memory < MORE_MEMORY
     until(lambda: "All is well again" in watched.log[start:])
     assert watched.processor - processor < MORE_TIME
-    assert scene.real.process.poll() is None
+    assert scenario.real.process.poll() is None
     watched.said_since(start)
 
 
@@ -165,53 +165,55 @@ WRONG: Final[dict[str, tuple[Say, str]]] = {
 
 
 @pytest.mark.parametrize("case", LARGE)
-def test_however_much_a_look_brings_it_is_told_and_costs_little(scene: Scene, case: str) -> None:
+def test_however_much_a_look_brings_it_is_told_and_costs_little(
+    scenario: Scenario, case: str
+) -> None:
     say, words = LARGE[case]
-    suffer(scene, LOOKS, say, words)
+    suffer(scenario, LOOKS, say, words)
 
 
-def test_chunks_of_a_byte_without_an_end_cost_no_more_than_their_time(scene: Scene) -> None:
+def test_chunks_of_a_byte_without_an_end_cost_no_more_than_their_time(scenario: Scenario) -> None:
     """They cost the most: on a slow machine the time of an answer is over before its size is."""
-    suffer(scene, LOOKS, endless(CHUNKED, b"1\r\n \r\n"), TOO_MUCH, TOO_LONG)
+    suffer(scenario, LOOKS, endless(CHUNKED, b"1\r\n \r\n"), TOO_MUCH, TOO_LONG)
 
 
-def test_whatever_is_wrong_with_a_look_is_told_and_forges_nothing(scene: Scene) -> None:
-    watched, start = scene.watched, len(scene.watched.log)
+def test_whatever_is_wrong_with_a_look_is_told_and_forges_nothing(scenario: Scenario) -> None:
+    watched, start = scenario.watched, len(scenario.watched.log)
     for say, words in WRONG.values():
-        with scene.impostor.instead(LOOKS, say):
+        with scenario.impostor.instead(LOOKS, say):
             until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
-            page = requests_to(scene.real.page_port)
+            page = requests_to(scenario.real.page_port)
             assert "<b>" not in page
             assert "<img src=x" not in page
     until(lambda: "All is well again" in watched.log[start:])
     assert not re.search(rf"INFO: {FORGED}$", watched.said_since(start), re.MULTILINE)
 
 
-def test_rubbish_instead_of_every_answer_is_no_end_either(scene: Scene) -> None:
-    suffer(scene, EVERYTHING, endless(OK + b"\r\n", b"\xff\x00<"), TOO_MUCH)
+def test_rubbish_instead_of_every_answer_is_no_end_either(scenario: Scenario) -> None:
+    suffer(scenario, EVERYTHING, endless(OK + b"\r\n", b"\xff\x00<"), TOO_MUCH)
 
 
-def test_names_without_an_end_are_not_all_remembered(scene: Scene) -> None:
+def test_names_without_an_end_are_not_all_remembered(scenario: Scenario) -> None:
     """Each look names 70 queues that none has named before."""
     numbers = itertools.count()
 
     def say() -> Iterable[bytes]:
         yield whole(json.dumps([queue(f"q{next(numbers)}", active=1) for _ in range(70)]).encode())
 
-    suffer(scene, LOOKS, say, f"has named more than {MOST_QUEUES} different queues")
-    assert len(json.loads((scene.real.folder / "ledger.json").read_text())["held"]) < MOST_QUEUES
+    suffer(scenario, LOOKS, say, f"has named more than {MAX_QUEUES} different queues")
+    assert len(json.loads((scenario.real.folder / "ledger.json").read_text())["held"]) < MAX_QUEUES
 
 
-def test_markup_in_a_name_is_text_on_the_page_and_everywhere(scene: Scene) -> None:
-    start = len(scene.watched.log)
-    with scene.impostor.instead(LOOKS, queues(queue(MARKUP, active=1), queue("\"&'", failed=3))):
-        until(lambda: "&lt;img src=x onerror=alert(1)&gt;" in requests_to(scene.real.page_port))
-        page = requests_to(scene.real.page_port)
+def test_markup_in_a_name_is_text_on_the_page_and_everywhere(scenario: Scenario) -> None:
+    start = len(scenario.watched.log)
+    with scenario.impostor.instead(LOOKS, queues(queue(MARKUP, active=1), queue("\"&'", failed=3))):
+        until(lambda: "&lt;img src=x onerror=alert(1)&gt;" in requests_to(scenario.real.page_port))
+        page = requests_to(scenario.real.page_port)
         assert "<img src=x" not in page.lower()
-        metrics = requests.get(f"http://127.0.0.1:{scene.real.status_port}/metrics", timeout=90)
+        metrics = requests.get(f"http://127.0.0.1:{scenario.real.status_port}/metrics", timeout=90)
         assert f'queue="{MARKUP}"' in metrics.text
         assert 'queue="\\"&\'"' in metrics.text
-    scene.watched.said_since(start)
+    scenario.watched.said_since(start)
 
 
 PERMISSIONS: Final = b'{"permissions":[' + b"0," * ((MIB - 20) // 2) + b"0]}"
@@ -231,11 +233,11 @@ def test_what_comes_at_the_start_is_bounded_too(
 ) -> None:
     with (
         immich() as server,
-        closing(Impostor(server)) as impostor,
+        closing(InterceptingServer(server)) as impostor,
         impostor.instead(requests, say),
         daemon(server, tmp_path, IMMICH_URL=impostor.url) as process,
     ):
-        watched = Watched(process.pid, tmp_path)
+        watched = ObservedProcess(process.pid, tmp_path)
         until(lambda: words in watched.log)
         assert watched.peak < ITS_MEMORY + MORE_MEMORY
         assert watched.processor < MORE_TIME

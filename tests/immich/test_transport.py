@@ -16,7 +16,7 @@ import pytest
 
 from immich_job_daemon import __version__
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, UnreachableError
-from immich_job_daemon.immich.transport import LARGEST_ANSWER, Answer, HttpTransport
+from immich_job_daemon.immich.transport import LARGEST_ANSWER, HttpTransport, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,7 +237,7 @@ def test_a_request_carries_the_key_the_user_agent_and_the_json(
     answer = transport.send("PUT", "/api/queues/ocr", b'{"isPaused": true}')
     transport.send("GET", "/api/queues")
 
-    assert answer == Answer(200, "application/json; charset=utf-8", b"[]")
+    assert answer == Response(200, "application/json; charset=utf-8", b"[]")
     put, get = requests
     assert put.startswith(b"PUT /api/queues/ocr HTTP/1.1\r\n")
     assert put.endswith(b'\r\n\r\n{"isPaused": true}')
@@ -304,7 +304,7 @@ def test_a_request_after_close_opens_a_new_connection(listen: Listen, connect: C
 def test_another_transport_has_a_connection_of_its_own(listen: Listen, connect: Connect) -> None:
     server = listen(always())
     transport = connect(server.url, read_timeout=50.0)
-    with closing(transport.another()) as other:
+    with closing(transport.new_connection()) as other:
         assert transport.send("GET", "/") == other.send("GET", "/")
         assert repr(other) == repr(transport)
     assert server.connections == 2
@@ -406,7 +406,7 @@ def test_it_works_again_after_a_failure(listen: Listen, connect: Connect) -> Non
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 503])
 def test_any_status_is_an_answer(listen: Listen, connect: Connect, status: int) -> None:
     answer = connect(listen(always(status, b"no", content_type="text/plain")).url).send("GET", "/")
-    assert answer == Answer(status, "text/plain", b"no")
+    assert answer == Response(status, "text/plain", b"no")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

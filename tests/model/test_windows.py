@@ -11,7 +11,7 @@ from dateutil import tz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.base.zone import local_zone
+from immich_job_daemon.base.clock import local_zone
 from immich_job_daemon.model.windows import DAILY, Window, closed_until, next_edge
 
 BERLIN = ZoneInfo("Europe/Berlin")  # 29 March 02:00 -> 03:00, 25 October 03:00 -> 02:00

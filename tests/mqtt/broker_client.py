@@ -20,7 +20,7 @@ class Said(NamedTuple):
     kept: bool
 
 
-class Ears:
+class BrokerClient:
     """A client that hears everything, as a context manager. It does not come back by itself."""
 
     def __init__(self, broker: Mosquitto) -> None:

@@ -15,19 +15,19 @@ from typing import Any, Final
 
 import yaml
 from jinja2 import Environment
+from tests.support.patience import LIMIT as PATIENCE
+from tests.support.patience import until
 
 from immich_job_daemon import __version__
 from immich_job_daemon.config.schema import SETTINGS
-from immich_job_daemon.model.conflict import WAR
+from immich_job_daemon.model.conflict import CONFLICT_THRESHOLD
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.server import SimulatedServer
-from tests.mqtt.broker_client import Ears
+from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.home_assistant_core import Core
-from tests.mqtt.installation import House
+from tests.mqtt.installation import Installation
 from tests.mqtt.mosquitto import mosquitto
 from tests.support.immich_server import MANAGED, immich, paused
-from tests.support.patience import LIMIT as PATIENCE
-from tests.support.patience import until
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 TEMPLATES: Final = Environment(autoescape=False)  # noqa: S701 - it makes states, not pages
@@ -60,7 +60,7 @@ class Trial:
         topics: where the daemon speaks.
     """
 
-    def __init__(self, core: Core, house: House, ears: Ears, topics: Topics) -> None:
+    def __init__(self, core: Core, house: Installation, ears: BrokerClient, topics: Topics) -> None:
         self.core = core
         self.house = house
         self.ears = ears
@@ -211,7 +211,7 @@ class Trial:
 
     def who_works_against_it_is_the_problem(self) -> None:
         server, problem = self.house.server, f"binary_sensor.{ENTITY}_problem"
-        for _ in range(WAR):
+        for _ in range(CONFLICT_THRESHOLD):
             until("ocr is held", lambda: "ocr" in paused(server))
             with server.present() as engine:
                 engine.resume("ocr", by="another tool")
@@ -338,10 +338,10 @@ def run(inside: Path, folder: Path, server: SimulatedServer) -> None:
     with mosquitto(folder / "broker") as broker, Core(inside, folder / "core") as core:
         say(f"Home Assistant {core.get('config')['version']}")
         core.connect(broker)
-        house = House(server, broker, folder)
+        house = Installation(server, broker, folder)
         with house.daemon() as process:
             topics = house.topics()
-            with Ears(broker) as ears:
+            with BrokerClient(broker) as ears:
                 until("the daemon is heard", lambda: ears.state(topics).get("pending") is not None)
                 trial = Trial(core, house, ears, topics)
                 until("the device is there", lambda: bool(trial.registry))

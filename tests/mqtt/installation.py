@@ -19,7 +19,7 @@ UI_PASSWORD: Final = "password-of-the-page"
 SECRETS: Final = (KEY, PASSWORD, UI_PASSWORD)
 
 
-class House:
+class Installation:
     """All that is there: Immich, a broker, somebody who listens to it, and the daemon."""
 
     def __init__(self, server: SimulatedServer, broker: Mosquitto, folder: Path) -> None:

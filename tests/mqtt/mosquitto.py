@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from simulator.immich.ports import free_port
 from tests.support.programs import Serving, program
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.model.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.controls import Change, Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.mqtt.commands import (
     LONGEST,
     RefusedCommandError,
@@ -40,9 +40,9 @@ EVERY: Final = [
         (TOPICS.limit, b"2.0", SetLimit(2)),
         (TOPICS.limit, b"1000", SetLimit(1000)),
         (TOPICS.resume_all, b"PRESS", SetMode(Mode.OPEN)),
-        (TOPICS.of_queue("ocr"), b"automatic", SetQueue("ocr", Wish.AUTOMATIC)),
-        (TOPICS.of_queue("ocr"), b"run next", SetQueue("ocr", Wish.NEXT)),
-        (TOPICS.of_queue("ocr"), b"held", SetQueue("ocr", Wish.HELD)),
+        (TOPICS.of_queue("ocr"), b"automatic", SetQueue("ocr", Override.AUTOMATIC)),
+        (TOPICS.of_queue("ocr"), b"run next", SetQueue("ocr", Override.NEXT)),
+        (TOPICS.of_queue("ocr"), b"held", SetQueue("ocr", Override.HELD)),
     ],
 )
 def test_what_home_assistant_sends_is_understood(
@@ -112,10 +112,10 @@ def test_whatever_is_said_is_a_change_that_can_be_made_or_refused(
         (SetMode(Mode.HELD), None),
         (SetLimit(4), None),
         (SetLimit(5), "there are only 4 queues"),
-        (SetQueue("ocr", Wish.NEXT), None),
-        (SetQueue("new", Wish.NEXT), "Immich has no queue new"),
+        (SetQueue("ocr", Override.NEXT), None),
+        (SetQueue("new", Override.NEXT), "Immich has no queue new"),
         (
-            SetQueue("search", Wish.HELD),
+            SetQueue("search", Override.HELD),
             "search is left alone: it is protected, or Immich lets nobody pause it",
         ),
     ],
@@ -126,4 +126,4 @@ def test_what_cannot_be_done_now_is_refused_with_the_reason(change: Change, why:
 
 def test_before_immich_has_answered_no_limit_is_too_high_and_no_queue_is_known() -> None:
     assert refusal(SetLimit(1000), NOTHING) is None
-    assert refusal(SetQueue("ocr", Wish.HELD), NOTHING) == "Immich has no queue ocr"
+    assert refusal(SetQueue("ocr", Override.HELD), NOTHING) == "Immich has no queue ocr"

@@ -16,30 +16,30 @@ from hypothesis import strategies as st
 from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.engine import Engine
-from tests.mqtt.broker_client import Ears
-from tests.mqtt.installation import SECRETS, House
+from tests.mqtt.broker_client import BrokerClient
+from tests.mqtt.installation import SECRETS, Installation
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto, mosquitto
 from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[Installation]:
     with immich() as server, mosquitto(tmp_path / "broker") as broker:
-        yield House(server, broker, tmp_path)
+        yield Installation(server, broker, tmp_path)
 
 
 @contextmanager
-def listening(house: House) -> Iterator[tuple[Ears, Topics]]:
+def listening(house: Installation) -> Iterator[tuple[BrokerClient, Topics]]:
     """Give ears that have heard a whole picture of a running daemon."""
     topics = house.topics()
-    with Ears(house.broker) as ears:
+    with BrokerClient(house.broker) as ears:
         until(lambda: ears.state(topics).get("pending") is not None)
         yield ears, topics
         said = b"\n".join(one.payload for one in ears.said)
         assert not [secret for secret in SECRETS if secret.encode() in said]
 
 
-def engine_says(house: House, question: Callable[[Engine], bool]) -> Callable[[], bool]:
+def engine_says(house: Installation, question: Callable[[Engine], bool]) -> Callable[[], bool]:
     """Return what asks the simulated Immich something."""
 
     def ask() -> bool:
@@ -54,7 +54,7 @@ def pending(found: Any) -> int:  # noqa: ANN401 - a part of a JSON object
     return sum(queue["pending"] or 0 for queue in found["queues"].values())
 
 
-def test_the_states_follow_immich_until_everything_is_done(house: House) -> None:
+def test_the_states_follow_immich_until_everything_is_done(house: Installation) -> None:
     with house.daemon() as process, listening(house) as (ears, topics):
         until(lambda: ears.state(topics)["state"] == "idle")
         with house.server.present() as engine:
@@ -79,12 +79,14 @@ def test_the_states_follow_immich_until_everything_is_done(house: House) -> None
     assert "Connected to the MQTT broker" in house.log
 
 
-def test_while_immich_is_looked_for_it_is_there_and_says_so_under_one_name(house: House) -> None:
-    with Ears(house.broker) as ears:
+def test_while_immich_is_looked_for_it_is_there_and_says_so_under_one_name(
+    house: Installation,
+) -> None:
+    with BrokerClient(house.broker) as ears:
         assert name_while_looking(house, ears) == name_while_looking(house, ears)
 
 
-def name_while_looking(house: House, ears: Ears) -> str:
+def name_while_looking(house: Installation, ears: BrokerClient) -> str:
     """Return the name of a daemon that says that it looks for Immich, until it is stopped."""
     with house.daemon(IMMICH_URL="") as process:
         topics = house.topics()
@@ -97,7 +99,7 @@ def name_while_looking(house: House, ears: Ears) -> str:
         return topics.instance
 
 
-def test_every_command_works(house: House) -> None:
+def test_every_command_works(house: Installation) -> None:
     with house.server.present() as engine:
         engine.upload(photos=2000)
     with house.daemon() as process, listening(house) as (ears, topics):
@@ -129,7 +131,7 @@ def test_every_command_works(house: House) -> None:
         assert process.poll() is None
 
 
-def test_what_was_asked_for_survives_a_restart(house: House) -> None:
+def test_what_was_asked_for_survives_a_restart(house: Installation) -> None:
     with house.daemon() as process, listening(house) as (ears, topics):
         ears.say(topics.mode, "held")
         until(lambda: ears.state(topics)["mode"] == "held")
@@ -141,7 +143,7 @@ def test_what_was_asked_for_survives_a_restart(house: House) -> None:
         until(lambda: paused(house.server) == MANAGED)
 
 
-def test_a_killed_daemon_is_seen_to_be_gone_and_comes_back(house: House) -> None:
+def test_a_killed_daemon_is_seen_to_be_gone_and_comes_back(house: Installation) -> None:
     with house.daemon() as process, listening(house) as (ears, topics):
         process.kill()
         ears.until_said(topics.availability, b"offline")
@@ -150,7 +152,7 @@ def test_a_killed_daemon_is_seen_to_be_gone_and_comes_back(house: House) -> None
         ears.until_said(topics.availability, b"online")
 
 
-def test_a_killed_broker_does_not_keep_the_queues_from_running(house: House) -> None:
+def test_a_killed_broker_does_not_keep_the_queues_from_running(house: Installation) -> None:
     with house.daemon() as process:
         with listening(house):
             house.broker.kill()
@@ -164,7 +166,7 @@ def test_a_killed_broker_does_not_keep_the_queues_from_running(house: House) -> 
         assert process.poll() is None
 
 
-def test_while_immich_is_away_it_is_seen_and_controls_still_work(house: House) -> None:
+def test_while_immich_is_away_it_is_seen_and_controls_still_work(house: Installation) -> None:
     with house.daemon(), listening(house) as (ears, topics):
         house.server.close()
         ears.until_said(topics.immich, b"offline")
@@ -181,7 +183,7 @@ def test_while_immich_is_away_it_is_seen_and_controls_still_work(house: House) -
         until(lambda: ears.state(topics)["state"] == "held")
 
 
-def test_what_an_option_takes_away_is_removed(house: House) -> None:
+def test_what_an_option_takes_away_is_removed(house: Installation) -> None:
     with house.daemon(), listening(house) as (ears, topics):
         until(lambda: "queue_ocr_pending" in ears.device(topics)["cmps"])
     protected = f"{SETTINGS['PROTECTED_QUEUES'].default},ocr"
@@ -192,7 +194,7 @@ def test_what_an_option_takes_away_is_removed(house: House) -> None:
         assert ears.device(topics)["cmps"]["limit"]["max"] == len(MANAGED) - 1
 
 
-def test_without_a_broker_the_daemon_does_its_work(house: House) -> None:
+def test_without_a_broker_the_daemon_does_its_work(house: Installation) -> None:
     house.broker.kill()
     with house.daemon():
         with house.server.present() as engine:
@@ -211,7 +213,7 @@ def certificate(folder: Path) -> Path:
     return made
 
 
-def test_mqtts_is_encrypted_and_only_a_trusted_certificate_is_believed(house: House) -> None:
+def test_mqtts_is_encrypted_and_only_a_trusted_certificate_is_believed(house: Installation) -> None:
     made = certificate(house.folder)
     folder = house.folder / "encrypted"
     folder.mkdir()
@@ -225,11 +227,13 @@ def test_mqtts_is_encrypted_and_only_a_trusted_certificate_is_believed(house: Ho
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Ears, Topics]]:
+def heard(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Installation, BrokerClient, Topics]]:
     """Give a daemon that somebody talks to all the time."""
     folder = tmp_path_factory.mktemp("fuzzed")
     with immich() as server, mosquitto(folder / "broker") as broker:
-        house = House(server, broker, folder)
+        house = Installation(server, broker, folder)
         with house.daemon() as process, listening(house) as (ears, topics):
             yield house, ears, topics
             assert process.poll() is None
@@ -247,13 +251,13 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Ear
     | st.integers(0, 10_000_000).map(lambda length: b"9" * length),
 )
 def test_no_payload_on_a_command_topic_does_any_harm(
-    heard: tuple[House, Ears, Topics], where: str, payload: bytes
+    heard: tuple[Installation, BrokerClient, Topics], where: str, payload: bytes
 ) -> None:
     _, ears, topics = heard
     ears.say(f"{topics.base}/{where}/set", payload)
 
 
-def test_after_all_that_it_still_obeys(heard: tuple[House, Ears, Topics]) -> None:
+def test_after_all_that_it_still_obeys(heard: tuple[Installation, BrokerClient, Topics]) -> None:
     house, ears, topics = heard
     ears.say(topics.mode, "held")
     until(lambda: ears.state(topics)["mode"] == "held")

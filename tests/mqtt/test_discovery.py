@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon import __version__
-from immich_job_daemon.model.queue import PRIORITY
+from immich_job_daemon.model.queue import MAX_QUEUES, PRIORITY
 from immich_job_daemon.mqtt import discovery
 from immich_job_daemon.mqtt.discovery import (
     MOST_BYTES,
-    MOST_QUEUES,
     announced,
     components,
     is_of,
@@ -274,7 +273,7 @@ def test_what_is_to_be_removed_has_only_its_platform() -> None:
 
 
 def test_a_message_is_short_enough_to_be_read_back() -> None:
-    names = [f"{'q' * 60}{number:04}" for number in range(MOST_QUEUES)]
+    names = [f"{'q' * 60}{number:04}" for number in range(MAX_QUEUES)]
     text = message(TOPICS, components(TOPICS, names, 100), {}).encode()
     assert len(text) < MOST_BYTES
     assert len(announced(text)) == len(components(TOPICS, names, 100))
@@ -316,8 +315,8 @@ def test_whatever_the_broker_kept_is_read_without_harm(kept: bytes) -> None:
 
 
 def test_no_more_queues_have_entities_than_anybody_has() -> None:
-    keys = [f"queue_q{number}_pending" for number in range(2 * MOST_QUEUES)]
-    assert len(queues_in(keys)) == MOST_QUEUES
+    keys = [f"queue_q{number}_pending" for number in range(2 * MAX_QUEUES)]
+    assert len(queues_in(keys)) == MAX_QUEUES
     assert queues_in(["queue_a b_pending", "queue_a/b_mode"]) == []
 
 

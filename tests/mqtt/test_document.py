@@ -9,7 +9,7 @@ import yaml
 
 from immich_job_daemon.mqtt.discovery import components
 from immich_job_daemon.mqtt.topics import Topics
-from immich_job_daemon.status.status import State
+from immich_job_daemon.status.status import OverallState
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "home-assistant.md").read_text()
 FOUND: Final = components(Topics("1a2b3c4d"), ["videoConversion"], 12)
@@ -32,7 +32,7 @@ def test_it_says_what_is_disabled() -> None:
 
 def test_every_state_and_choice_is_told_of() -> None:
     told = {entity: set(re.findall(r"`([^`]+)`", words)) for _, entity, words in ROWS}
-    assert told["sensor.immich_job_daemon_state"] == {str(state) for state in State}
+    assert told["sensor.immich_job_daemon_state"] == {str(state) for state in OverallState}
     for key in ("mode", "queue_videoConversion_mode"):
         assert told[FOUND[key]["def_ent_id"]] == set(FOUND[key]["ops"])
 

@@ -17,20 +17,20 @@ import pytest
 
 from immich_job_daemon.base.logging import set_up
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import Broker
-from immich_job_daemon.model.controls import Controls, Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.controls import Controls, Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import connection, publisher, refusals, service, supervisor
 from immich_job_daemon.mqtt.discovery import MOST_BYTES
 from immich_job_daemon.mqtt.refusals import MOST_LINES
 from immich_job_daemon.mqtt.service import Link
 from immich_job_daemon.mqtt.supervisor import NoBrokerError
 from immich_job_daemon.mqtt.topics import Topics
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.hub import MOST_WISHES, Board
+from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
 from immich_job_daemon.status.status import Status
 from simulator.immich.ports import free_port
-from tests.mqtt.broker_client import Ears
+from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.fake_supervisor import TOKEN, standing_in
 from tests.mqtt.mosquitto import PASSWORD, STRANGER, Mosquitto, mosquitto
 from tests.mqtt.mqtt3_proxy import knowing_no_mqtt_5
@@ -75,16 +75,16 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def linked(find: Mosquitto | Callable[[], Broker], status: Status = BUSY) -> Iterator[Board]:
+def linked(find: Mosquitto | Callable[[], Broker], status: Status = BUSY) -> Iterator[StatusHub]:
     """Give a board that is shown through the broker."""
-    board = Board(of_now(status))
+    hub = StatusHub(of_now(status))
     named = find.broker if isinstance(find, Mosquitto) else None
     finder = find if callable(find) else lambda: named or find.broker
-    running = Link(finder, board)
+    running = Link(finder, hub)
     before = talking()
     running.start()
     try:
-        yield board
+        yield hub
     finally:
         running.close()
         assert talking() == before
@@ -99,12 +99,12 @@ def lines(written: io.StringIO) -> list[str]:
     return [line[11:] for line in written.getvalue().splitlines()]
 
 
-def asked(board: Board) -> list[object]:
+def asked(hub: StatusHub) -> list[object]:
     """Return what was asked for, as soon as something was."""
     found: list[object] = []
 
     def is_asked() -> bool:
-        found.extend(board.take())
+        found.extend(hub.take_changes())
         return bool(found)
 
     until(is_asked)
@@ -118,10 +118,10 @@ def test_the_device_and_all_that_it_shows_is_there_for_whoever_comes_later(
     broker: Mosquitto,
 ) -> None:
     with linked(broker):
-        with Ears(broker) as early:
+        with BrokerClient(broker) as early:
             early.until_said(TOPICS.immich, b"online")
             until(lambda: early.state(TOPICS) != {})
-        with Ears(broker) as late:
+        with BrokerClient(broker) as late:
             until(lambda: late.state(TOPICS) != {})
             assert late.device(TOPICS)["dev"]["ids"] == ["immich_job_daemon_1a2b3c4d"]
             assert late.last(TOPICS.availability) == b"online"
@@ -130,9 +130,9 @@ def test_the_device_and_all_that_it_shows_is_there_for_whoever_comes_later(
 
 
 def test_the_state_follows_the_picture(broker: Mosquitto) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS).get("mode") == "automatic")
-        board.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
+        hub.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
         until(lambda: ears.state(TOPICS).get("mode") == "held")
 
 
@@ -140,13 +140,13 @@ def test_pictures_that_come_fast_are_said_as_one_and_the_last_one_always(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "BETWEEN", 3.0)
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         began, number = time.monotonic(), 0
         while time.monotonic() - began < 1.0:
             number += 1
             queue = Queue("ocr", is_paused=True, paused=number)
-            board.publish(of_now(replace(BUSY, queues={**BUSY.queues, "ocr": queue})))
+            hub.publish(of_now(replace(BUSY, queues={**BUSY.queues, "ocr": queue})))
         until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == number)
         said = len(ears.every(TOPICS.state))
         assert number > 100
@@ -154,10 +154,10 @@ def test_pictures_that_come_fast_are_said_as_one_and_the_last_one_always(
 
 
 def test_the_same_picture_is_said_once(broker: Mosquitto) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
-        board.publish(of_now(BUSY))
-        board.publish(of_now(replace(BUSY, controls=Controls(Mode.OPEN))))
+        hub.publish(of_now(BUSY))
+        hub.publish(of_now(replace(BUSY, controls=Controls(Mode.OPEN))))
         until(lambda: ears.state(TOPICS)["mode"] == "open")
         assert len(ears.every(TOPICS.state)) == 2
         assert len([one for one in ears.said if one.topic == TOPICS.discovery]) == 1
@@ -166,29 +166,29 @@ def test_the_same_picture_is_said_once(broker: Mosquitto) -> None:
 def test_while_immich_is_away_what_depends_on_it_is_unavailable_and_the_daemon_is_not(
     broker: Mosquitto,
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         ears.until_said(TOPICS.immich, b"online")
-        board.publish(of_now(LOST))
+        hub.publish(of_now(LOST))
         ears.until_said(TOPICS.immich, b"offline")
         until(lambda: not ears.state(TOPICS)["connected"])
         assert ears.last(TOPICS.availability) == b"online"
-        board.publish(of_now(BUSY))
+        hub.publish(of_now(BUSY))
         ears.until_said(TOPICS.immich, b"online")
 
 
 def test_when_the_loop_stands_still_what_depends_on_immich_is_unavailable(
     broker: Mosquitto,
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         ears.until_said(TOPICS.immich, b"online")
-        board.publish(replace(of_now(BUSY), due=time.monotonic() - 1))
+        hub.publish(replace(of_now(BUSY), due=time.monotonic() - 1))
         ears.until_said(TOPICS.immich, b"offline")
 
 
 def test_before_the_daemon_has_its_name_nothing_is_said(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
-        board = Board(NOTHING)
-        running = Link(lambda: broker.broker, board)
+    with BrokerClient(broker) as ears:
+        hub = StatusHub(NOTHING)
+        running = Link(lambda: broker.broker, hub)
         running.start()
         running.close()
         ears.say("end", b"")
@@ -197,7 +197,7 @@ def test_before_the_daemon_has_its_name_nothing_is_said(broker: Mosquitto) -> No
 
 
 def test_a_stop_says_goodbye(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         with linked(broker):
             ears.until_said(TOPICS.immich, b"online")
         ears.until_said(TOPICS.availability, b"offline")
@@ -205,7 +205,7 @@ def test_a_stop_says_goodbye(broker: Mosquitto) -> None:
 
 
 def test_when_home_assistant_starts_it_is_told_everything_again(broker: Mosquitto) -> None:
-    with linked(broker), Ears(broker) as ears:
+    with linked(broker), BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         before = len(ears.said)
         ears.say(TOPICS.home_assistant, b"offline")
@@ -220,10 +220,10 @@ def test_when_home_assistant_starts_it_is_told_everything_again(broker: Mosquitt
 def test_a_new_queue_gets_its_entities_and_one_that_is_protected_now_loses_them(
     broker: Mosquitto,
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
         new = Queue("library", is_paused=True)
-        board.publish(
+        hub.publish(
             of_now(
                 replace(
                     BUSY,
@@ -245,7 +245,7 @@ def test_a_new_queue_gets_its_entities_and_one_that_is_protected_now_loses_them(
 
 
 def test_what_an_earlier_run_announced_and_this_one_has_not_is_removed(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         earlier = {"cmps": {"old": {"p": "switch", "uniq_id": "x"}, "state": {"p": "sensor"}}}
         ears.say(TOPICS.discovery, json.dumps(earlier), retain=True)
         with linked(broker):
@@ -256,22 +256,22 @@ def test_what_an_earlier_run_announced_and_this_one_has_not_is_removed(broker: M
 
 
 def test_until_immich_answers_the_queues_of_an_earlier_run_stay(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         with linked(broker):
             until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
         said = len(ears.said)
-        with linked(broker, NOTHING) as board:
+        with linked(broker, NOTHING) as hub:
             until(lambda: bool(ears.said[said:]) and ears.last(TOPICS.availability) == b"online")
             until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] is None)
             assert "queue_ocr_mode" in ears.device(TOPICS)["cmps"]
-            board.publish(of_now(BUSY))
+            hub.publish(of_now(BUSY))
             until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
         kept = [one for one in ears.every(TOPICS.discovery) if b'"queue_ocr_mode":{"p"' in one]
         assert len(kept) == len(ears.every(TOPICS.discovery))
 
 
 def test_what_this_daemon_left_where_only_one_has_room_is_taken_away(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         mine = json.dumps({"dev": {"ids": ["immich_job_daemon_1a2b3c4d"]}})
         ears.say(TOPICS.shared_discovery, mine, retain=True)
         with linked(broker):
@@ -279,7 +279,7 @@ def test_what_this_daemon_left_where_only_one_has_room_is_taken_away(broker: Mos
 
 
 def test_what_another_daemon_left_there_stays(broker: Mosquitto) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         ears.say(TOPICS.shared_discovery, b'{"dev": {"ids": ["another"]}}', retain=True)
         with linked(broker):
             until(lambda: ears.state(TOPICS) != {})
@@ -290,7 +290,7 @@ def test_what_another_daemon_left_there_stays(broker: Mosquitto) -> None:
 def test_rubbish_that_the_broker_kept_for_us_does_no_harm(
     broker: Mosquitto, rubbish: bytes
 ) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         ears.say(TOPICS.discovery, rubbish, retain=True)
         ears.say(TOPICS.shared_discovery, rubbish, retain=True)
         with linked(broker):
@@ -307,28 +307,28 @@ def test_rubbish_that_the_broker_kept_for_us_does_no_harm(
         (TOPICS.mode, "held", SetMode(Mode.HELD)),
         (TOPICS.limit, "3", SetLimit(3)),
         (TOPICS.resume_all, "PRESS", SetMode(Mode.OPEN)),
-        (TOPICS.of_queue("ocr"), "run next", SetQueue("ocr", Wish.NEXT)),
+        (TOPICS.of_queue("ocr"), "run next", SetQueue("ocr", Override.NEXT)),
     ],
 )
 def test_what_is_asked_for_reaches_the_loop(
     broker: Mosquitto, topic: str, payload: str, change: object
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         ears.say(topic, payload)
-        assert asked(board) == [change]
+        assert asked(hub) == [change]
 
 
 def test_what_means_nothing_is_refused_with_one_line(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         ears.say(TOPICS.mode, "\u202e\n[20:00:00] INFO: all is well")
         ears.say(TOPICS.of_queue("search"), "held")
         ears.say(f"{TOPICS.base}/a\u202eb/set", "held")
         ears.say(TOPICS.mode, "open")
-        assert asked(board) == [SetMode(Mode.OPEN)]
+        assert asked(hub) == [SetMode(Mode.OPEN)]
     before = "WARNING: A command over MQTT, immich_job_daemon/1a2b3c4d/"
     alone = "search is left alone: it is protected, or Immich lets nobody pause it"
     assert [line for line in lines(written) if "refused" in line] == [
@@ -341,28 +341,28 @@ def test_what_means_nothing_is_refused_with_one_line(
 def test_more_than_the_loop_can_be_asked_for_is_refused(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
-        for _ in range(2 * MOST_WISHES):
+        for _ in range(2 * MAX_PENDING_CHANGES):
             ears.shout(TOPICS.mode, b"open")
         until(lambda: "is refused: too much is asked for at once." in written.getvalue())
-        assert len(board.take()) == MOST_WISHES
+        assert len(hub.take_changes()) == MAX_PENDING_CHANGES
 
 
 def test_a_command_that_the_broker_has_kept_is_not_carried_out_again(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
-    with Ears(broker) as ears:
+    with BrokerClient(broker) as ears:
         ears.say(TOPICS.mode, "held", retain=True)
-        with linked(broker) as board:
+        with linked(broker) as hub:
             until(lambda: ears.state(TOPICS) != {})
             ears.say(TOPICS.mode, "open")
-            assert asked(board) == [SetMode(Mode.OPEN)]
+            assert asked(hub) == [SetMode(Mode.OPEN)]
     assert "is refused: it was sent to be retained, which none may be." in written.getvalue()
 
 
 def test_a_flood_of_rubbish_does_no_harm(broker: Mosquitto, written: io.StringIO) -> None:
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         topics = [*(topic.replace("+", "ocr") for topic in TOPICS.commands)]
         topics += [TOPICS.mode, TOPICS.limit, TOPICS.resume_all, TOPICS.home_assistant]
@@ -372,14 +372,14 @@ def test_a_flood_of_rubbish_does_no_harm(broker: Mosquitto, written: io.StringIO
                 ears.shout(topic, os.urandom(number * 100))
         ears.say(TOPICS.limit, b"1" * (MOST_BYTES * 3))
         ears.say(TOPICS.mode, "open")
-        assert asked(board) == [SetMode(Mode.OPEN)]
+        assert asked(hub) == [SetMode(Mode.OPEN)]
         assert len([line for line in lines(written) if "is refused" in line]) == MOST_LINES
 
 
 def test_what_was_refused_without_a_line_is_summed_up(
     broker: Mosquitto, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with linked(broker), Ears(broker) as ears:
+    with linked(broker), BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         for _ in range(MOST_LINES + 37):
             ears.say(TOPICS.mode, b"?")
@@ -390,11 +390,11 @@ def test_what_was_refused_without_a_line_is_summed_up(
 
 def test_a_message_that_is_too_long_does_not_even_come(broker: Mosquitto) -> None:
     """The broker keeps it from us, and the connection lives on."""
-    with linked(broker) as board, Ears(broker) as ears:
+    with linked(broker) as hub, BrokerClient(broker) as ears:
         until(lambda: ears.state(TOPICS) != {})
         ears.say(TOPICS.mode, b"x" * (MOST_BYTES * 20))
         ears.say(TOPICS.mode, "held")
-        assert asked(board) == [SetMode(Mode.HELD)]
+        assert asked(hub) == [SetMode(Mode.HELD)]
         assert b"offline" not in ears.every(TOPICS.availability)
 
 
@@ -405,7 +405,7 @@ def test_a_broker_that_starts_later_is_found(tmp_path: Path, written: io.StringI
     broker = Mosquitto(tmp_path)
     with linked(broker):
         until(lambda: "refuses the connection" in written.getvalue())
-        with broker, Ears(broker) as ears:
+        with broker, BrokerClient(broker) as ears:
             until(lambda: ears.state(TOPICS) != {})
     warning, connected = lines(written)[:2]
     assert warning == (
@@ -420,22 +420,22 @@ def test_a_broker_that_starts_later_is_found(tmp_path: Path, written: io.StringI
 def test_after_a_broker_was_killed_everything_is_said_again_as_it_is_then(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
-    with linked(broker) as board:
-        with Ears(broker) as ears:
+    with linked(broker) as hub:
+        with BrokerClient(broker) as ears:
             until(lambda: ears.state(TOPICS) != {})
         broker.kill()
         until(lambda: "WARNING" in written.getvalue())
         for limit in range(1, 200):
-            board.publish(of_now(replace(BUSY, limit=limit % 4 + 1)))
-        board.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
+            hub.publish(of_now(replace(BUSY, limit=limit % 4 + 1)))
+        hub.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
         broker.start()
-        with Ears(broker) as ears:
+        with BrokerClient(broker) as ears:
             until(lambda: ears.state(TOPICS).get("mode") == "held")
             assert "cmps" in ears.device(TOPICS)
             assert ears.last(TOPICS.availability) == b"online"
             assert len(ears.every(TOPICS.state)) == 1, "nothing was kept for later"
             ears.say(TOPICS.mode, "open")
-            assert asked(board) == [SetMode(Mode.OPEN)]
+            assert asked(hub) == [SetMode(Mode.OPEN)]
     assert f"NOTICE: Connected again to the MQTT broker at 127.0.0.1:{broker.port}" in (
         written.getvalue()
     )
@@ -487,9 +487,9 @@ def test_a_user_who_may_not_do_what_is_needed_is_told_of_once(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
     stranger = Broker("127.0.0.1", broker.port, STRANGER, Secret(PASSWORD))
-    with linked(lambda: stranger) as board:
+    with linked(lambda: stranger) as hub:
         until(lambda: "does not let its user" in written.getvalue())
-        board.publish(of_now(LOST))
+        hub.publish(of_now(LOST))
     _, line = lines(written)
     assert line == (
         f"WARNING: The MQTT broker at 127.0.0.1:{broker.port} does not let its user stranger do "
@@ -542,15 +542,15 @@ def test_one_that_takes_the_connection_and_says_nothing_is_told_of(
 def test_with_a_broker_that_knows_no_mqtt_5_it_speaks_an_older_one(
     broker: Mosquitto, written: io.StringIO, *, politely: bool
 ) -> None:
-    with knowing_no_mqtt_5(broker.port, politely=politely) as port, Ears(broker) as ears:
+    with knowing_no_mqtt_5(broker.port, politely=politely) as port, BrokerClient(broker) as ears:
         old = replace(broker.broker, port=port)
-        with linked(lambda: old) as board:
+        with linked(lambda: old) as hub:
             until(lambda: ears.state(TOPICS) != {})
             ears.say(TOPICS.mode, "held")
-            assert asked(board) == [SetMode(Mode.HELD)]
+            assert asked(hub) == [SetMode(Mode.HELD)]
             ears.say(TOPICS.mode, b"x" * MOST_BYTES * 2)
             ears.say(TOPICS.mode, "open")
-            assert asked(board) == [SetMode(Mode.OPEN)]
+            assert asked(hub) == [SetMode(Mode.OPEN)]
         ears.until_said(TOPICS.availability, b"offline")
     assert lines(written)[0].startswith("INFO: Connected to the MQTT broker")
 
@@ -575,7 +575,7 @@ def test_a_missing_service_is_told_once_at_info_and_asked_for_again(
             until(lambda: len(asked_for) > 2)
             with standing_in(200, json.dumps({"data": service}).encode()) as having:
                 address[0] = having
-                with Ears(broker) as ears:
+                with BrokerClient(broker) as ears:
                     until(lambda: ears.state(TOPICS) != {})
     assert lines(written)[0] == (
         "INFO: No MQTT broker, so no entities in Home Assistant (the Supervisor says 400: Service "
@@ -596,14 +596,14 @@ def test_a_supervisor_that_cannot_be_asked_is_no_more_than_that(written: io.Stri
 
 def test_two_daemons_live_beside_each_other(broker: Mosquitto) -> None:
     other = Topics("ffffffff")
-    theirs = Board(replace(of_now(BUSY), instance=other.instance))
+    theirs = StatusHub(replace(of_now(BUSY), instance=other.instance))
     running = Link(lambda: broker.broker, theirs)
     running.start()
     try:
-        with linked(broker) as board, Ears(broker) as ears:
+        with linked(broker) as hub, BrokerClient(broker) as ears:
             until(lambda: ears.state(TOPICS) != {} and ears.state(other) != {})
             ears.say(other.mode, "held")
             assert asked(theirs) == [SetMode(Mode.HELD)]
-            assert board.take() == []
+            assert hub.take_changes() == []
     finally:
         running.close()

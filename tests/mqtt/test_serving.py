@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt.serving import linked
 from immich_job_daemon.mqtt.topics import Topics
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.status import Problem, Trouble
-from tests.mqtt.broker_client import Ears
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import Problem, ProblemKind
+from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.fake_supervisor import TOKEN, standing_in
 from tests.mqtt.mosquitto import PASSWORD, USER, mosquitto
 from tests.support.immich_server import KEY, until
@@ -28,10 +28,10 @@ class Wanted:
     secrets: list[str] = field(default_factory=lambda: [KEY])
 
 
-def board() -> Board:
-    told = Problem(Trouble.UNEXPECTED, f"it says {KEY}", time.time())
+def hub() -> StatusHub:
+    told = Problem(ProblemKind.UNEXPECTED, f"it says {KEY}", time.time())
     due = time.monotonic() + 1000
-    return Board(replace(BUSY, instance=TOPICS.instance, due=due, problem=told))
+    return StatusHub(replace(BUSY, instance=TOPICS.instance, due=due, problem=told))
 
 
 def test_the_broker_of_the_settings_wins_and_no_supervisor_is_asked(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_the_broker_of_the_settings_wins_and_no_supervisor_is_asked(tmp_path: Pa
     with (
         mosquitto(tmp_path / "broker") as broker,
         standing_in(400, b"", asked) as address,
-        linked(board(), Wanted(broker.broker), TOKEN, address),
-        Ears(broker) as ears,
+        linked(hub(), Wanted(broker.broker), TOKEN, address),
+        BrokerClient(broker) as ears,
     ):
         until(lambda: ears.state(TOPICS) != {})
         assert ears.state(TOPICS)["problem"]["text"] == "it says (hidden)"
@@ -53,7 +53,7 @@ def test_without_one_it_is_the_supervisors(tmp_path: Path) -> None:
         service = json.dumps({"data": found}).encode()
         with (
             standing_in(200, service) as address,
-            linked(board(), Wanted(), TOKEN, address),
-            Ears(broker) as ears,
+            linked(hub(), Wanted(), TOKEN, address),
+            BrokerClient(broker) as ears,
         ):
             until(lambda: ears.state(TOPICS) != {})

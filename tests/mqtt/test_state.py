@@ -11,6 +11,7 @@ from immich_job_daemon.base.redaction import redactor
 from immich_job_daemon.forecast.estimate import Forecast
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.mqtt.state import (
     LONGEST_STATE,
     LONGEST_TEXT,
@@ -21,8 +22,7 @@ from immich_job_daemon.mqtt.state import (
     managed,
     shown,
 )
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING
 
 KEY: Final = "a-secret-key-of-tests"
@@ -76,7 +76,7 @@ def test_everything_is_shown_at_its_place() -> None:
 
 def test_a_rehearsal_and_the_hours_of_queues_are_told() -> None:
     opens = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))
-    found = show(replace(BUSY, is_rehearsal=True, opens={"ocr": opens}))
+    found = show(replace(BUSY, is_dry_run=True, opens_at={"ocr": opens}))
     assert found["rehearsal"] is True
     assert found["running_attributes"]["may_run_again"] == {"ocr": "2026-11-25T22:30:00+01:00"}
 
@@ -104,14 +104,14 @@ def test_while_immich_is_away_it_says_so_and_what_to_do() -> None:
 
 
 def test_a_problem_with_the_key_is_no_missing_connection_but_nothing_holds_any_more() -> None:
-    rejected = replace(BUSY, problem=Problem(Trouble.KEY_REJECTED, "make a new one", AT))
+    rejected = replace(BUSY, problem=Problem(ProblemKind.KEY_REJECTED, "make a new one", AT))
     assert show(rejected)["connected"]
     assert show(rejected)["state"] == "needs attention"
     assert not is_immich_there(rejected, AT)
 
 
 def test_a_refused_command_leaves_what_is_known_of_immich_standing() -> None:
-    refused = replace(BUSY, problem=Problem(Trouble.REFUSED, "no", BEGAN - 10))
+    refused = replace(BUSY, problem=Problem(ProblemKind.REFUSED, "no", BEGAN - 10))
     assert show(refused)["state"] == "needs attention"
     assert is_immich_there(refused, AT)
 
@@ -125,7 +125,7 @@ def test_what_a_person_asks_for_is_shown() -> None:
     asked = replace(
         BUSY,
         controls=Controls(Mode.HELD, 1, frozenset({"ocr"})),
-        next=frozenset({"videoConversion"}),
+        wanted=frozenset({"videoConversion"}),
     )
     found = show(asked)
     assert (found["mode"], found["state"]) == ("held", "held")
@@ -143,7 +143,7 @@ def test_only_managed_queues_with_a_name_that_can_be_spoken_have_entities() -> N
         BUSY,
         queues={**BUSY.queues, odd: Queue(odd, is_paused=False)},
         order=(*BUSY.order, odd),
-        reasons={**BUSY.reasons, odd: Reason.IDLE, "sidecar": Reason.REFUSED},
+        reasons={**BUSY.reasons, odd: Reason.IDLE, "sidecar": Reason.UNPAUSABLE},
     )
     assert managed(status) == ["thumbnailGeneration", "videoConversion", "ocr"]
     assert odd in show(status)["running_attributes"]["reasons"]
@@ -160,7 +160,7 @@ def test_a_queue_that_is_gone_is_unknown() -> None:
 
 
 def test_secrets_in_a_problem_are_not_shown_and_its_text_has_an_end() -> None:
-    told = Problem(Trouble.UNEXPECTED, f"it says {KEY} " + "x" * 5000, AT)
+    told = Problem(ProblemKind.UNEXPECTED, f"it says {KEY} " + "x" * 5000, AT)
     found = shown(replace(BUSY, problem=told), queues=[], done={}, now=AT, hide=redactor(KEY))
     assert KEY not in json.dumps(found)
     assert len(found["problem"]["text"]) == LONGEST_TEXT
@@ -194,7 +194,7 @@ def expecting(seconds: float | None, at: float = 0.0) -> Status:
     return replace(
         BUSY,
         updated_at=1_790_000_000 + at,
-        forecast=Forecast({"ocr": seconds, "videoConversion": None}, whole=seconds),
+        forecast=Forecast({"ocr": seconds, "videoConversion": None}, total=seconds),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import Broker
+from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import supervisor
 from immich_job_daemon.mqtt.supervisor import NoBrokerError, ask
 from simulator.immich.ports import free_port

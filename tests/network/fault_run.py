@@ -8,8 +8,8 @@ from pathlib import Path
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon_through, stop
-from tests.support.immich_server import is_held, is_idle, paused, until
-from tests.support.observed_process import Watched
+from tests.support.immich_server import is_idle, is_under_control, paused, until
+from tests.support.observed_process import ObservedProcess
 from tests.support.scenario import FACES, SEARCH, VIDEO, most_at_once
 
 
@@ -17,7 +17,7 @@ class Course:
     """What is asked of a daemon meanwhile."""
 
     def __init__(
-        self, watched: Watched, process: subprocess.Popen[str], server: SimulatedServer
+        self, watched: ObservedProcess, process: subprocess.Popen[str], server: SimulatedServer
     ) -> None:
         self.watched = watched
         self.process = process
@@ -38,7 +38,7 @@ class Course:
     def is_well(self) -> None:
         """Wait until the work is done; at most one queue ever ran at once."""
         until(lambda: is_idle(self._server))
-        until(lambda: is_held(self._server))
+        until(lambda: is_under_control(self._server))
         assert self._most() == 1
         assert self.process.poll() is None
         self.watched.said_since(0)
@@ -57,8 +57,8 @@ def course(
 ) -> Iterator[Course]:
     """Run a daemon that has Immich in hand; at the end it stops, and nothing is left paused."""
     with running(server, folder, url, command) as process:
-        until(lambda: is_held(server))
-        yield Course(Watched(process.pid, folder), process, server)
+        until(lambda: is_under_control(server))
+        yield Course(ObservedProcess(process.pid, folder), process, server)
         stop(process)
     assert paused(server) == set()
 

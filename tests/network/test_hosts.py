@@ -26,8 +26,8 @@ from tests.network.fault_run import course as on_course
 from tests.network.namespaces import IMMICHS, Host, may_have_hosts, two_hosts
 from tests.network.resolver import NAME, Mood, Resolver
 from tests.support import patience
-from tests.support.immich_server import GRACE, KEY, is_held, paused, until
-from tests.support.observed_process import Watched
+from tests.support.immich_server import GRACE, KEY, is_under_control, paused, until
+from tests.support.observed_process import ObservedProcess
 
 MINUTE: Final = 60.0
 
@@ -106,10 +106,10 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
     way: Way, tmp_path: Path
 ) -> None:
     with there(way, tmp_path) as process:
-        until(lambda: is_held(way.server))
+        until(lambda: is_under_control(way.server))
         way.immichs.plug(in_=False)
         assert stop(process) < GRACE
-    said = Watched(process.pid, tmp_path).said_since(0)
+    said = ObservedProcess(process.pid, tmp_path).said_since(0)
     assert "Not resumed, so it may stay paused: " in said
     assert set(json.loads((tmp_path / "ledger.json").read_text())["held"]) == paused(way.server)
     way.immichs.plug(in_=True)
@@ -122,10 +122,10 @@ def test_without_a_network_at_the_start_it_says_so_and_begins_when_there_is_one(
 ) -> None:
     way.daemons.plug(in_=False)
     with there(way, tmp_path) as process:
-        watched = Watched(process.pid, tmp_path)
+        watched = ObservedProcess(process.pid, tmp_path)
         until(lambda: "cannot be reached (Network is unreachable)" in watched.log)
         way.daemons.plug(in_=True)
-        until(lambda: is_held(way.server))
+        until(lambda: is_under_control(way.server))
         stop(process)
     assert paused(way.server) == set()
 
@@ -171,7 +171,7 @@ def test_a_stop_while_a_silent_name_server_is_asked_is_in_time(
     url = f"http://{NAME}:{way.port}"
     way.server.keep_alive = 0.1
     with there(way, tmp_path, url) as process:
-        until(lambda: is_held(way.server))
+        until(lambda: is_under_control(way.server))
         asked = resolver.asked
         resolver.mood = Mood.SILENT
         until(lambda: resolver.asked > asked)

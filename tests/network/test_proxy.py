@@ -14,12 +14,12 @@ from simulator.immich.faults import Fault
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
 from tests.network.fault_run import course, in_the_middle, running
-from tests.support.faulty_proxy import Line
-from tests.support.immich_server import GRACE, immich, is_held, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, Impostor, whole
-from tests.support.observed_process import Watched
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.immich_server import GRACE, immich, is_under_control, paused, until
+from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, whole
+from tests.support.observed_process import ObservedProcess
 
-Way = tuple[SimulatedServer, Line]
+Way = tuple[SimulatedServer, FaultyProxy]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def way() -> Iterator[Way]:
     with immich() as server:
         port = urlsplit(server.url).port
         assert port is not None
-        with Line(port) as line:
+        with FaultyProxy(port) as line:
             yield server, line
 
 
@@ -98,10 +98,12 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
 ) -> None:
     server, line = way
     with running(server, tmp_path, line.url) as process:
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         line.plug(in_=False)
         assert stop(process) < GRACE
-    assert "Not resumed, so it may stay paused: " in Watched(process.pid, tmp_path).said_since(0)
+    assert "Not resumed, so it may stay paused: " in ObservedProcess(
+        process.pid, tmp_path
+    ).said_since(0)
     line.plug(in_=True)
     with course(server, tmp_path, line.url) as one:
         until(lambda: one.watched.log.count("Connected") == 2)
@@ -141,10 +143,10 @@ def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
 def test_a_proxy_that_does_not_let_through_is_told_and_waited_for(
     tmp_path: Path, requests: str, answer: bytes, words: str
 ) -> None:
-    with immich() as server, closing(Impostor(server)) as impostor:
+    with immich() as server, closing(InterceptingServer(server)) as impostor:
         with daemon(server, tmp_path, IMMICH_URL=impostor.url, POLL_INTERVAL=1) as process:
-            watched = Watched(process.pid, tmp_path)
-            until(lambda: is_held(server))
+            watched = ObservedProcess(process.pid, tmp_path)
+            until(lambda: is_under_control(server))
             with impostor.instead(requests, lambda: [answer]):
                 until(lambda: words in watched.log)
             until(lambda: "All is well again" in watched.log)

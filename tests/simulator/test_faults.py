@@ -1,4 +1,4 @@
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.transport import Response
 from simulator.immich.faults import Fault, FaultQueue, RandomFaults, truncated
 
 
@@ -26,4 +26,4 @@ def test_random_faults_are_of_every_kind_where_not_said() -> None:
 
 
 def test_a_truncated_answer_lacks_its_second_half() -> None:
-    assert truncated(Answer(200, "text/plain", b"abcd")) == Answer(200, "text/plain", b"ab")
+    assert truncated(Response(200, "text/plain", b"abcd")) == Response(200, "text/plain", b"ab")

@@ -13,11 +13,11 @@ from simulator.immich.pipeline import lasting
 from simulator.immich.virtual import VirtualClock, VirtualTransport
 
 PAUSE = b'{"isPaused": true}'
-Immich = tuple[Engine, Api]
+ImmichClient = tuple[Engine, Api]
 
 
 @pytest.fixture
-def immich() -> Immich:
+def immich() -> ImmichClient:
     return simulated_immich()
 
 
@@ -36,7 +36,7 @@ def test_sleeping_lets_the_engine_live() -> None:
     assert clock.monotonic() == 60.0
 
 
-def test_a_request_arrives_after_half_of_its_latency(immich: Immich) -> None:
+def test_a_request_arrives_after_half_of_its_latency(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=4.0)
     engine.at(1.0, lambda: engine.fail("ocr", 1))
@@ -46,16 +46,16 @@ def test_a_request_arrives_after_half_of_its_latency(immich: Immich) -> None:
     assert json.loads(answer.body)["statistics"]["failed"] == 1
 
 
-def test_latency_may_differ_from_request_to_request(immich: Immich) -> None:
+def test_latency_may_differ_from_request_to_request(immich: ImmichClient) -> None:
     engine, api = immich
     latencies = iter([1.0, 2.0])
     transport = VirtualTransport(engine, api, KEY, latency=lambda: next(latencies))
     transport.send("GET", "/api/queues")
-    transport.another().send("GET", "/api/queues")
+    transport.new_connection().send("GET", "/api/queues")
     assert engine.now == 3.0
 
 
-def test_requests_are_counted_by_method_also_those_that_fail(immich: Immich) -> None:
+def test_requests_are_counted_by_method_also_those_that_fail(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([None, Fault.RESET]))
     transport.send("GET", "/api/queues")
@@ -77,7 +77,7 @@ def test_requests_are_counted_by_method_also_those_that_fail(immich: Immich) -> 
     ],
 )
 def test_a_fault_without_an_answer_is_unreachable(
-    immich: Immich, fault: Fault, takes: float, *, is_carried_out: bool
+    immich: ImmichClient, fault: Fault, takes: float, *, is_carried_out: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(
@@ -100,7 +100,7 @@ def test_a_fault_without_an_answer_is_unreachable(
     ],
 )
 def test_a_fault_with_an_answer_is_no_answer_of_immichs(
-    immich: Immich, fault: Fault, status: int, content_type: str, *, is_carried_out: bool
+    immich: ImmichClient, fault: Fault, status: int, content_type: str, *, is_carried_out: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([fault]))
@@ -112,7 +112,7 @@ def test_a_fault_with_an_answer_is_no_answer_of_immichs(
             json.loads(answer.body)
 
 
-def test_a_late_request_is_carried_out_after_the_client_gave_up(immich: Immich) -> None:
+def test_a_late_request_is_carried_out_after_the_client_gave_up(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([Fault.LATE]))
     with pytest.raises(UnreachableError):
@@ -123,7 +123,7 @@ def test_a_late_request_is_carried_out_after_the_client_gave_up(immich: Immich) 
     assert engine.queues["ocr"].is_paused
 
 
-def test_a_late_request_is_lost_when_immich_is_away_by_then(immich: Immich) -> None:
+def test_a_late_request_is_lost_when_immich_is_away_by_then(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([Fault.LATE]))
     with pytest.raises(UnreachableError):
@@ -133,7 +133,9 @@ def test_a_late_request_is_lost_when_immich_is_away_by_then(immich: Immich) -> N
     assert not engine.queues["ocr"].is_paused
 
 
-def test_an_answer_slower_than_the_timeout_is_given_up_but_carried_out(immich: Immich) -> None:
+def test_an_answer_slower_than_the_timeout_is_given_up_but_carried_out(
+    immich: ImmichClient,
+) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=8.0)
     with pytest.raises(UnreachableError, match="no answer within 5 s"):
@@ -142,7 +144,7 @@ def test_an_answer_slower_than_the_timeout_is_given_up_but_carried_out(immich: I
     assert engine.queues["ocr"].is_paused
 
 
-def test_an_immich_that_is_away_refuses(immich: Immich) -> None:
+def test_an_immich_that_is_away_refuses(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY)
     engine.restart(8.0)
@@ -154,7 +156,7 @@ def test_an_immich_that_is_away_refuses(immich: Immich) -> None:
 
 @pytest.mark.parametrize(("killed_at", "is_carried_out"), [(1.0, False), (3.0, True)])
 def test_a_restart_during_a_request_cuts_it(
-    immich: Immich, killed_at: float, *, is_carried_out: bool
+    immich: ImmichClient, killed_at: float, *, is_carried_out: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=4.0)
@@ -164,7 +166,7 @@ def test_a_restart_during_a_request_cuts_it(
     assert engine.queues["ocr"].is_paused is is_carried_out
 
 
-def test_a_look_costs_little_real_time(immich: Immich) -> None:
+def test_a_look_costs_little_real_time(immich: ImmichClient) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY)
     best = float("inf")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.status.counters import HANDOVER_BOUNDS, REQUEST_BOUNDS, Histogram, Tally
+from immich_job_daemon.status.counters import HANDOVER_BOUNDS, REQUEST_BOUNDS, Counters, Histogram
 
 seconds = st.floats(0, 1e6)
 
@@ -21,17 +21,17 @@ def test_every_value_lies_in_one_range_and_counts_once(values: list[float]) -> N
 
 
 def test_a_new_tally_has_counted_nothing() -> None:
-    tally = Tally()
-    assert (tally.commands, tally.failures) == ({}, {})
-    assert tally.requests == Histogram.of(REQUEST_BOUNDS)
-    assert tally.handovers == Histogram.of(HANDOVER_BOUNDS)
+    counters = Counters()
+    assert (counters.commands, counters.failures) == ({}, {})
+    assert counters.requests == Histogram.of(REQUEST_BOUNDS)
+    assert counters.handovers == Histogram.of(HANDOVER_BOUNDS)
 
 
 def test_each_thing_is_counted_for_itself_and_the_tally_before_stays() -> None:
-    before = Tally()
+    before = Counters()
     after = before.commanded("pause").commanded("pause").commanded("resume").failed("refused")
     after = after.answered(0.02).handed_over(0.3)
     assert after.commands == {"pause": 2, "resume": 1}
     assert after.failures == {"refused": 1}
     assert (after.requests.total, after.handovers.total) == (0.02, 0.3)
-    assert before == Tally()
+    assert before == Counters()

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.status import Status, changes, jobs
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.log_lines import jobs, log_lines
+from immich_job_daemon.status.status import Status
 
 OCR = Queue("ocr", is_paused=False, active=1, waiting=4)
 
@@ -18,15 +19,15 @@ def picture(reason: Reason, queue: Queue = OCR) -> Status:
 
 
 def said(before: Reason | None, after: Reason, queue: Queue = OCR) -> list[str]:
-    """Return what is said when a queue's reason changes from one to the other."""
+    """Return what is said when a queue's reason log_lines from one to the other."""
     was = Status(1) if before is None else picture(before, queue)
-    return [change.text for change in changes(was, picture(after, queue))]
+    return [change.text for change in log_lines(was, picture(after, queue))]
 
 
 def test_a_picture_before_the_first_look_knows_nothing() -> None:
     status = Status(3)
     assert (status.limit, status.updated, status.problem) == (3, None, None)
-    assert status.those(*Reason) == []
+    assert status.with_reasons(*Reason) == []
 
 
 def test_a_picture_cannot_be_changed() -> None:
@@ -41,9 +42,9 @@ def test_queues_are_found_by_their_reason_in_immichs_order() -> None:
         queues=queues,
         reasons={"ocr": Reason.WAITING, "library": Reason.RUNNING, "migration": Reason.IDLE},
     )
-    assert status.those(Reason.IDLE) == [queues["migration"]]
-    assert status.those(Reason.WAITING, Reason.RUNNING) == [queues["library"], queues["ocr"]]
-    assert status.those(Reason.REFUSED) == []
+    assert status.with_reasons(Reason.IDLE) == [queues["migration"]]
+    assert status.with_reasons(Reason.WAITING, Reason.RUNNING) == [queues["library"], queues["ocr"]]
+    assert status.with_reasons(Reason.UNPAUSABLE) == []
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -53,7 +54,7 @@ def test_what_stays_as_it_is_is_not_said_again(reason: Reason) -> None:
 
 def test_other_counts_alone_are_not_worth_a_line() -> None:
     more = dataclasses.replace(OCR, waiting=400)
-    assert list(changes(picture(Reason.RUNNING), picture(Reason.RUNNING, more))) == []
+    assert list(log_lines(picture(Reason.RUNNING), picture(Reason.RUNNING, more))) == []
 
 
 def test_a_queue_that_starts_to_run_is_said_with_all_its_jobs() -> None:
@@ -103,7 +104,9 @@ def test_a_protected_queue_that_is_open_is_nothing_to_speak_of() -> None:
     assert said(None, Reason.PROTECTED) == []
 
 
-@pytest.mark.parametrize("reason", [Reason.IDLE, Reason.LENT, Reason.UNRESTRICTED, Reason.REFUSED])
+@pytest.mark.parametrize(
+    "reason", [Reason.IDLE, Reason.LENT, Reason.UNRESTRICTED, Reason.UNPAUSABLE]
+)
 def test_a_first_look_is_silent_about_what_needs_no_attention(reason: Reason) -> None:
     assert said(None, reason) == []
 
@@ -115,7 +118,7 @@ def test_what_ended_is_said_before_what_began_and_both_that_wait_are_details() -
     after = Status(
         1, queues=done, reasons={"a": Reason.RUNNING, "b": Reason.WAITING, "c": Reason.IDLE}
     )
-    assert [*changes(before, after)] == [
+    assert [*log_lines(before, after)] == [
         ("c is drained.", True),
         ("a runs (1 job).", False),
         ("b waits for a slot (1 job).", True),
@@ -131,17 +134,17 @@ def test_the_end_of_all_work_is_said_whatever_waits_in_queues_that_are_not_the_d
         queues={"ocr": empty, "search": protected},
         reasons={"ocr": Reason.IDLE, "search": Reason.PROTECTED},
     )
-    assert [change.text for change in changes(before, after)][-1] == "Nothing is left to do."
-    assert [*changes(after, after)] == []
+    assert [change.text for change in log_lines(before, after)][-1] == "Nothing is left to do."
+    assert [*log_lines(after, after)] == []
 
 
 def test_a_queue_outside_its_hours_is_said_with_when_it_may_run_again_as_a_detail() -> None:
     opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
-    after = dataclasses.replace(picture(Reason.CLOSED), opens=opens)
-    assert [*changes(picture(Reason.DRAINING), after)] == [
+    after = dataclasses.replace(picture(Reason.OUTSIDE_WINDOW), opens_at=opens)
+    assert [*log_lines(picture(Reason.DRAINING), after)] == [
         ("ocr is outside its hours until Tue 22:00.", True)
     ]
-    assert [*changes(after, after)] == []
+    assert [*log_lines(after, after)] == []
 
 
 def test_a_busy_machine_is_said_once_for_all_queues_and_so_is_its_end() -> None:
@@ -150,11 +153,11 @@ def test_a_busy_machine_is_said_once_for_all_queues_and_so_is_its_end() -> None:
         return Status(1, queues=queues, reasons={"ocr": one, "library": other})
 
     free = both(Reason.RUNNING, Reason.WAITING)
-    ending, busy = both(Reason.DRAINING, Reason.LOADED), both(Reason.LOADED, Reason.LOADED)
+    ending, busy = both(Reason.DRAINING, Reason.HIGH_LOAD), both(Reason.HIGH_LOAD, Reason.HIGH_LOAD)
     told = "The machine has more to do than PAUSE_ABOVE_LOAD says: nothing new starts."
-    assert [change.text for change in changes(free, ending)][-1] == told
-    assert [*changes(ending, busy)] == []
-    assert [change.text for change in changes(busy, free)] == [
+    assert [change.text for change in log_lines(free, ending)][-1] == told
+    assert [*log_lines(ending, busy)] == []
+    assert [change.text for change in log_lines(busy, free)] == [
         "ocr runs (5 jobs).",
         "library waits for a slot (4 jobs).",
         "The machine has time again.",
@@ -162,7 +165,7 @@ def test_a_busy_machine_is_said_once_for_all_queues_and_so_is_its_end() -> None:
 
 
 def test_a_queue_that_immich_no_longer_reports_is_passed_over() -> None:
-    assert list(changes(picture(Reason.RUNNING), Status(1))) == []
+    assert list(log_lines(picture(Reason.RUNNING), Status(1))) == []
 
 
 def test_each_queue_that_changed_has_its_line() -> None:
@@ -172,7 +175,7 @@ def test_each_queue_that_changed_has_its_line() -> None:
         queues={"library": other, "ocr": OCR},
         reasons={"library": Reason.WAITING, "ocr": Reason.RUNNING},
     )
-    assert [change.text for change in changes(Status(1), after)] == [
+    assert [change.text for change in log_lines(Status(1), after)] == [
         "library waits for a slot (2 jobs).",
         "ocr runs (5 jobs).",
     ]

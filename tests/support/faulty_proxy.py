@@ -16,7 +16,7 @@ _CHUNK: Final = 65536
 _UnderWay = asyncio.Queue[tuple[float, bytes]]
 
 
-class Line:
+class FaultyProxy:
     """Carries what is sent to a port of its own on to a server, and back; a context manager.
 
     Not in the kernel: its own way to delay packets, netem, is not in every kernel.

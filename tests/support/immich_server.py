@@ -44,7 +44,7 @@ def is_idle(server: SimulatedServer) -> bool:
         return engine.is_idle
 
 
-def is_held(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
+def is_under_control(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
     """Whether the daemon has the server in hand: every managed queue is paused but one.
 
     By default that one has the spare slot, which is given last: no pause is under way any more.
@@ -63,4 +63,4 @@ def works(server: SimulatedServer, name: str = "ocr") -> None:
             return engine.queues[name].is_paused and engine.queues[name].active == 0
 
     until(is_done)
-    until(lambda: is_held(server))
+    until(lambda: is_under_control(server))

@@ -18,7 +18,7 @@ LOOKS = r"GET /api/(queues|jobs)$"
 EVERYTHING = r""
 
 
-class Impostor:
+class InterceptingServer:
     """Listens on a free port; ``instead`` says which requests get what, of a kind or all."""
 
     def __init__(self, behind: SimulatedServer) -> None:

@@ -12,7 +12,7 @@ LINE: Final = re.compile(r"\[\d\d:\d\d:\d\d\] [A-Z]+: [^\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ObservedProcess:
     """The process ``pid``, which writes its log to log.txt in ``folder``."""
 
     pid: int

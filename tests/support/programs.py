@@ -9,13 +9,20 @@ from typing import Final, Self
 
 from tests.support.immich_server import until
 
-PLACES: Final = ("/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/bin", "/sbin")
+USUAL_ADDRESSES: Final = (
+    "/usr/local/bin",
+    "/usr/bin",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/bin",
+    "/sbin",
+)
 """An ordinary user's PATH lacks half of them."""
 
 
 def program(name: str) -> str:
     """Return the path of a program: one of the tests' own Python, or of the system."""
-    found = shutil.which(name, path=":".join((str(Path(sys.executable).parent), *PLACES)))
+    found = shutil.which(name, path=":".join((str(Path(sys.executable).parent), *USUAL_ADDRESSES)))
     assert found, f"{name} is missing: run script/test, which installs it"
     return found
 

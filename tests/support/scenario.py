@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
-from immich_job_daemon.daemon.ledger import Kept
+from immich_job_daemon.daemon.ledger import StateStore
 from immich_job_daemon.daemon.loop import Daemon
-from immich_job_daemon.immich.server import Server
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.immich.client import ImmichServer
+from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.controls import Change
 from immich_job_daemon.model.queue import PROTECTED
 from immich_job_daemon.status.status import Status
@@ -14,7 +14,13 @@ from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import QUEUES, lasting
 from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import Changes, VirtualAlarm, VirtualLedger, VirtualServer, settings
+from simulator.worlds.virtual import (
+    Changes,
+    VirtualDaemonClock,
+    VirtualLedger,
+    VirtualServer,
+    settings,
+)
 
 if TYPE_CHECKING:
     from simulator.immich.api import Api
@@ -41,18 +47,18 @@ class Wire:
         self.times: list[float] = []
         self.engine = transport._engine  # noqa: SLF001 - for the time alone
         self.arriving: Callable[[str], None] = lambda _: None
-        self.instead: Callable[[str], Answer | None] = lambda _: None
+        self.instead: Callable[[str], Response | None] = lambda _: None
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> Response:
         request = self._named(method, path, body)
         self.sent.append(request)
         self.times.append(self.engine.now)
         self.arriving(request)
         return self.instead(request) or self.transport.send(method, path, body, timeout=timeout)
 
-    def another(self) -> "Wire":
+    def new_connection(self) -> "Wire":
         return self
 
     def close(self) -> None:
@@ -69,7 +75,7 @@ class Wire:
         return f"{'start' if 'start' in text else verb} {path.rpartition('/')[2]}"
 
 
-class Scene:
+class Scenario:
     """An Immich, a disk, and one daemon after the other.
 
     Args:
@@ -81,8 +87,8 @@ class Scene:
     def __init__(
         self,
         *,
-        ledger: Kept | None = None,
-        beside: "Scene | None" = None,
+        ledger: StateStore | None = None,
+        beside: "Scenario | None" = None,
         **changes: Unpack[Changes],
     ) -> None:
         self.immich: tuple[Engine, Api] = beside.immich if beside else simulated_immich()
@@ -93,29 +99,29 @@ class Scene:
         self.ledger = ledger or self.disk
         self.settings = settings(**changes)
         self.published = list[Status]()
-        self.wishes: list[Change] = []
+        self.take_changes: list[Change] = []
         self.is_over: Callable[[], bool] = lambda: False
         self.daemon = self.new_daemon()
 
-    def new_daemon(self, server: Callable[[Wire], Server] = VirtualServer) -> Daemon:
+    def new_daemon(self, server: Callable[[Wire], ImmichServer] = VirtualServer) -> Daemon:
         """Start a process anew: nothing but the ledger is left of the one before."""
-        alarm = VirtualAlarm(self.engine, self._must_stop)
+        alarm = VirtualDaemonClock(self.engine, self._must_stop)
         self.daemon = Daemon(
             self.settings,
             server(self.wire),
             self.ledger,
             alarm,
             publish=self.published.append,
-            wishes=self._take,
+            take_changes=self._take,
         )
         return self.daemon
 
     def ask(self, *changes: Change) -> None:
         """Let a person ask for something on the page."""
-        self.wishes += changes
+        self.take_changes += changes
 
     def _take(self) -> list[Change]:
-        taken, self.wishes = self.wishes, []
+        taken, self.take_changes = self.take_changes, []
         return taken
 
     def _must_stop(self) -> bool:
@@ -186,6 +192,6 @@ def most_at_once(engine: Engine) -> Callable[[], int]:
     return lambda: most
 
 
-def problem_of(scene: Scene) -> str:
-    problem = scene.daemon.status.problem
+def problem_of(scenario: Scenario) -> str:
+    problem = scenario.daemon.status.problem
     return "" if problem is None else problem.text

@@ -13,7 +13,7 @@ import requests
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import environment
-from tests.support.immich_server import KEY, is_held, until
+from tests.support.immich_server import KEY, is_under_control, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def real_daemon(server: SimulatedServer, folder: Path, **options: object) -> Ite
         assert process.stdin is not None
         process.stdin.write(json.dumps(given).encode())
         process.stdin.close()
-        until(lambda: is_held(server))
+        until(lambda: is_under_control(server))
         real = Real(process, ports["STATUS_PORT"], ports["UI_PORT"], folder)
         until(lambda: is_answering(real))
         yield real

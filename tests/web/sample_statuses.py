@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from immich_job_daemon.forecast.estimate import Forecast, Rate, Rates
+from immich_job_daemon.forecast.estimate import Forecast
+from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.counters import Tally
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.counters import Counters
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.api.routes import create_machines
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
@@ -45,8 +46,8 @@ BUSY: Final = Status(
         "sidecar": Reason.IDLE,
     },
     rates=Rates({"thumbnailGeneration": Rate(jobs=30.0, seconds=40.0)}),
-    forecast=Forecast({"thumbnailGeneration": 1337.4, "ocr": None}, whole=1500.6),
-    tally=Tally()
+    forecast=Forecast({"thumbnailGeneration": 1337.4, "ocr": None}, total=1500.6),
+    counters=Counters()
     .answered(0.004)
     .answered(0.3)
     .answered(60.0)
@@ -60,7 +61,7 @@ NOTHING: Final = Status(limit=1, due=AT + 30)
 """Nothing is known yet."""
 
 AWAY: Final = Problem(
-    Trouble.UNREACHABLE, "http://photos:2283 refuses the connection", since=1_790_000_010.0
+    ProblemKind.UNREACHABLE, "http://photos:2283 refuses the connection", since=1_790_000_010.0
 )
 LOST: Final = replace(BUSY, due=AT + 100, problem=AWAY)
 """Immich answered once and is away now; the loop turns."""
@@ -79,7 +80,7 @@ class Clock:
 @contextmanager
 def shown(status: Status, clock: Clock | None = None) -> Iterator[str]:
     """Give the address at which the face for machines shows this status."""
-    face = create_machines(Board(status), clock or Clock())
+    face = create_machines(StatusHub(status), clock or Clock())
     listener = Listener(Face.MACHINES, 0, with_faces({Face.MACHINES: face}))
     try:
         yield f"http://127.0.0.1:{listener.port}"

@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from immich_job_daemon.model.controls import Mode, SetMode
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from simulator.immich.pipeline import lasting
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
@@ -63,8 +63,8 @@ def chip(page: Page, name: str) -> Locator:
     return row(page, name).locator(".chip")
 
 
-def click(page: Page, name: str, wish: str) -> None:
-    row(page, name).get_by_role("button", name=wish).click()
+def click(page: Page, name: str, override: str) -> None:
+    row(page, name).get_by_role("button", name=override).click()
 
 
 def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
@@ -211,8 +211,8 @@ def test_the_real_add_on_answers_nobody_but_home_assistant(
 
 
 def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) -> None:
-    board = Board(busy())
-    with serve(board, gateway=GATEWAY) as behind, ingress(behind) as url:
+    hub = StatusHub(busy())
+    with serve(hub, gateway=GATEWAY) as behind, ingress(behind) as url:
         assert requests.get(behind, timeout=LIMIT).status_code == 403
         with window(browser, locale="de-DE") as page:
             page.goto(url)
@@ -222,7 +222,7 @@ def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) 
             assert font == "500", "the style was not loaded"
             frame.get_by_role("button", name="Alles angehalten").click()
             expect(frame.locator("#toast")).to_contain_text("beendet die 5 laufenden Aufgaben")
-            assert board.take() == [SetMode(Mode.HELD)]
+            assert hub.take_changes() == [SetMode(Mode.HELD)]
             (inner,) = [other for other in page.frames if other.url.endswith(f"{PATH}/")]
             loaded: list[str] = inner.evaluate(
                 "performance.getEntriesByType('resource').map(({name}) => new URL(name).pathname)"

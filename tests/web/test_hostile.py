@@ -10,7 +10,7 @@ from typing import Final
 
 from immich_job_daemon.config.schema import read_settings
 from immich_job_daemon.model.controls import Change
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
@@ -59,7 +59,7 @@ def test_ten_thousand_hostile_requests_harm_nobody(tmp_path: Path) -> None:
     assert b64encode(PASSWORD.encode()).decode() not in log
 
 
-class Wishes(Board):
+class Wishes(StatusHub):
     """A board that counts what was wished for."""
 
     def __init__(self, status: Status) -> None:
@@ -75,22 +75,22 @@ class Wishes(Board):
 @contextmanager
 def page_behind_ingress(status: Status) -> Iterator[tuple[int, Wishes]]:
     """Give the port of a page that lets this machine in as Home Assistant's gateway."""
-    board = Wishes(status)
+    hub = Wishes(status)
     settings, _ = read_settings({"API_KEY": KEY}, None)
-    face = create_people(board, settings, behind_ingress=True, gateway="127.0.0.1", clock=Clock())
+    face = create_people(hub, settings, behind_ingress=True, gateway="127.0.0.1", clock=Clock())
     listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: face}))
     try:
-        yield listener.port, board
+        yield listener.port, hub
     finally:
         listener.close()
 
 
 def test_hostile_requests_that_home_assistant_lets_through_harm_nobody() -> None:
     for seed, status in enumerate((BUSY, NOTHING, LOST)):
-        with page_behind_ingress(status) as (port, board):
+        with page_behind_ingress(status) as (port, hub):
             assert fuzzed(port, seed, 1000)[200] > 20
             # Some of them are as right as the page's own.
-            assert board.asked or status is not BUSY
+            assert hub.asked or status is not BUSY
 
 
 def test_what_the_chance_makes_is_the_same_for_the_same_seed() -> None:

@@ -13,9 +13,8 @@ always, and what nobody knows is null.
 from datetime import UTC, datetime
 from typing import Final, TypedDict
 
-from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.labels import is_stale, label
+from immich_job_daemon.model.queue import Queue, label
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import Status
 
 WORDS: Final = {
@@ -25,11 +24,11 @@ WORDS: Final = {
     Reason.IDLE: "idle",
     Reason.LENT: "open",
     Reason.UNRESTRICTED: "open",
-    Reason.HELD: "held",
-    Reason.CLOSED: "closed",
-    Reason.LOADED: "loaded",
+    Reason.HELD_BY_USER: "held",
+    Reason.OUTSIDE_WINDOW: "closed",
+    Reason.HIGH_LOAD: "loaded",
     Reason.PAUSED_BY_OTHERS: "paused",
-    Reason.REFUSED: "refused",
+    Reason.UNPAUSABLE: "refused",
     Reason.PROTECTED: "protected",
 }
 """The state of a queue in one word, by the reason for it."""
@@ -93,17 +92,17 @@ def totals(status: Status, now: float) -> Totals | None:
         delayed=sum(queue.delayed for queue in found),
         running=[queue.name for queue in status.running],
         state=str(status.state),
-        eta_seconds=_whole(None if is_stale(status, now) else status.forecast.whole),
+        eta_seconds=_whole(None if status.is_stale(now) else status.forecast.total),
         updated=datetime.fromtimestamp(status.updated_at, UTC).isoformat(timespec="seconds"),
         age_seconds=max(0, int(now - status.updated)),
-        stale=is_stale(status, now),
-        dry_run=status.is_rehearsal,
+        stale=status.is_stale(now),
+        dry_run=status.is_dry_run,
     )
 
 
 def queues(status: Status, now: float) -> list[QueuePicture]:
     """Return every queue, the first by priority first; ``now`` as for ``totals``."""
-    is_known = not is_stale(status, now)
+    is_known = not status.is_stale(now)
     return [_queue(status, status.queues[name], is_known=is_known) for name in status.order]
 
 
@@ -111,7 +110,7 @@ def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:
     reason = status.reasons[queue.name]
     rate = status.rates.queues.get(queue.name)
     per_second = rate.per_second if rate else None
-    opens = status.opens.get(queue.name)
+    opens = status.opens_at.get(queue.name)
     return QueuePicture(
         name=queue.name,
         label=label(queue.name),

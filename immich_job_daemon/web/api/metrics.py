@@ -24,18 +24,10 @@ from prometheus_client.registry import Collector
 
 from immich_job_daemon import __version__
 from immich_job_daemon.base import errors
-from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Action, Reason
+from immich_job_daemon.model.reason import SCHEDULED, Action
 from immich_job_daemon.status.counters import Histogram
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.labels import is_stale
-from immich_job_daemon.status.status import Status, Trouble
-
-MOST_QUEUES: Final = 100
-"""Queues with metrics of their own, the first by priority; Immich 3.1.0 has 19."""
-
-OTHERS: Final = "(others)"
-"""The name under which the queues beyond those are added up."""
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import ProblemKind, Status
 
 KINDS: Final = tuple(
     kind.__name__
@@ -50,14 +42,13 @@ KINDS: Final = tuple(
 )
 """The kinds of failures that are there from the start, so that their first one is an increase."""
 
-_NOT_HELD: Final = frozenset({Reason.PROTECTED, Reason.REFUSED, Reason.PAUSED_BY_OTHERS})
 _OURS: Final = "immich_job_daemon"
 
 
-def exposition(board: Board, clock: Callable[[], float] = time.monotonic) -> WSGIApplication:
+def exposition(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> WSGIApplication:
     """Return prometheus_client's application: it speaks both of Prometheus' formats."""
     registry = CollectorRegistry(auto_describe=True)
-    registry.register(_OfBoard(board, clock))
+    registry.register(_OfBoard(hub, clock))
     application: WSGIApplication = make_wsgi_app(registry)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -74,13 +65,13 @@ def exposition(board: Board, clock: Callable[[], float] = time.monotonic) -> WSG
 class _OfBoard(Collector):
     """Collects what the board shows at that moment."""
 
-    def __init__(self, board: Board, clock: Callable[[], float]) -> None:
-        self._board = board
+    def __init__(self, hub: StatusHub, clock: Callable[[], float]) -> None:
+        self._hub = hub
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of the picture of now."""
-        return families(self._board.status, self._clock())
+        return families(self._hub.status, self._clock())
 
 
 def families(status: Status, now: float) -> Iterator[Metric]:
@@ -94,7 +85,7 @@ def families(status: Status, now: float) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "immich_up",
         "Whether the last look at Immich's queues succeeded.",
-        not is_stale(status, now),
+        not status.is_stale(now),
     )
     yield from _daemon(status)
     yield from _done(status)
@@ -109,34 +100,18 @@ def _queues(status: Status) -> Iterator[Metric]:
     paused = GaugeMetricFamily(
         "immich_queue_paused", "Whether a queue of Immich is paused, by anybody.", labels=("queue",)
     )
-    for queue in _bounded(status):
+    for queue in (status.queues[name] for name in status.order):
         for state in ("active", "waiting", "paused", "delayed", "failed"):
             jobs.add_metric((queue.name, state), getattr(queue, state))
         paused.add_metric((queue.name,), queue.is_paused)
     yield from (jobs, paused)
 
 
-def _bounded(status: Status) -> Iterator[Queue]:
-    """Yield the queues by priority, of which those beyond the bound are one."""
-    found = [status.queues[name] for name in status.order]
-    yield from found[:MOST_QUEUES]
-    if others := found[MOST_QUEUES:]:
-        yield Queue(
-            OTHERS,
-            is_paused=all(queue.is_paused for queue in others),
-            active=sum(queue.active for queue in others),
-            waiting=sum(queue.waiting for queue in others),
-            paused=sum(queue.paused for queue in others),
-            delayed=sum(queue.delayed for queue in others),
-            failed=sum(queue.failed for queue in others),
-        )
-
-
 def _daemon(status: Status) -> Iterator[Metric]:
     held = [
         name
         for name, reason in status.reasons.items()
-        if status.queues[name].is_paused and reason not in _NOT_HELD
+        if status.queues[name].is_paused and reason in SCHEDULED
     ]
     yield GaugeMetricFamily(f"{_OURS}_held_queues", "Queues that the daemon has paused.", len(held))
     yield GaugeMetricFamily(
@@ -153,13 +128,13 @@ def _daemon(status: Status) -> Iterator[Metric]:
     yield _if_known(
         f"{_OURS}_remaining_seconds",
         "The estimate of when everything will be done; missing while it is unknown.",
-        status.forecast.whole,
+        status.forecast.total,
     )
     problems = GaugeMetricFamily(
         f"{_OURS}_problem", "Whether there is a problem of that kind.", labels=("kind",)
     )
-    trouble = status.problem.trouble if status.problem else None
-    for kind in Trouble:
+    trouble = status.problem.kind if status.problem else None
+    for kind in ProblemKind:
         problems.add_metric((kind.replace(" ", "_"),), kind is trouble)
     yield problems
     versions = {"version": __version__, "immich_version": status.server or ""}
@@ -167,27 +142,27 @@ def _daemon(status: Status) -> Iterator[Metric]:
 
 
 def _done(status: Status) -> Iterator[Metric]:
-    tally = status.tally
+    counters = status.counters
     commands = CounterMetricFamily(
         f"{_OURS}_commands", "Pauses and resumes that Immich carried out.", labels=("command",)
     )
-    for command, number in ({str(action): 0 for action in Action} | {**tally.commands}).items():
+    for command, number in ({str(action): 0 for action in Action} | {**counters.commands}).items():
         commands.add_metric((command,), number)
     failures = CounterMetricFamily(
         f"{_OURS}_request_failures", "Requests to Immich that failed.", labels=("kind",)
     )
-    for kind, number in (dict.fromkeys(KINDS, 0) | {**tally.failures}).items():
+    for kind, number in (dict.fromkeys(KINDS, 0) | {**counters.failures}).items():
         failures.add_metric((_kind(kind),), number)
     yield from (commands, failures)
     yield _histogram(
         f"{_OURS}_request_duration_seconds",
         "Time from a request to Immich's answer.",
-        tally.requests,
+        counters.requests,
     )
     yield _histogram(
         f"{_OURS}_handover_duration_seconds",
         "Time from the last look that saw a queue at work to the start of the next in its place.",
-        tally.handovers,
+        counters.handovers,
     )
 
 

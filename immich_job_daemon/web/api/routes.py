@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from immich_job_daemon import __version__
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.api import json
 from immich_job_daemon.web.api.metrics import exposition
 
@@ -26,28 +26,28 @@ SAID: Final[dict[int, str]] = {
 log = logging.getLogger(__name__)
 
 
-def create_machines(board: Board, clock: Callable[[], float] = time.monotonic) -> Flask:
+def create_machines(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> Flask:
     """Return the application that answers from what the board shows.
 
     Args:
-        board: where the loop leaves its pictures.
+        hub: where the loop leaves its pictures.
         clock: the daemon's, of which the picture's times are.
     """
     face = Flask(__name__, static_folder=None)
     face.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider
     # A path is known or not: nothing is redirected.
     face.url_map.merge_slashes = False
-    metrics = exposition(board, clock)
+    metrics = exposition(hub, clock)
 
     @face.get("/")
     def totals() -> Response:
-        found = json.totals(board.status, clock())
-        return _unknown(board) if found is None else jsonify(found)
+        found = json.totals(hub.status, clock())
+        return _unknown(hub) if found is None else jsonify(found)
 
     @face.get("/queues")
     def queues() -> Response:
-        status = board.status
-        return _unknown(board) if status.updated is None else jsonify(json.queues(status, clock()))
+        status = hub.status
+        return _unknown(hub) if status.updated is None else jsonify(json.queues(status, clock()))
 
     @face.get("/metrics")
     def metrics_of_now() -> BaseResponse:
@@ -57,7 +57,7 @@ def create_machines(board: Board, clock: Callable[[], float] = time.monotonic) -
 
     @face.get("/health")
     def health() -> Response:
-        late = clock() - board.status.due
+        late = clock() - hub.status.due
         if late <= 0:
             return jsonify(status="ok", version=__version__)
         return _error(
@@ -72,8 +72,8 @@ def create_machines(board: Board, clock: Callable[[], float] = time.monotonic) -
     return face
 
 
-def _unknown(board: Board) -> Response:
-    problem = board.status.problem
+def _unknown(hub: StatusHub) -> Response:
+    problem = hub.status.problem
     return _error(HTTPStatus.SERVICE_UNAVAILABLE, problem.text if problem else UNKNOWN)
 
 

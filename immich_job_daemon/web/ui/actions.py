@@ -13,7 +13,7 @@ from flask import Response, jsonify, make_response, render_template, request
 
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.controls import Change, ChangeError, as_json, read_change
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.ui import feedback
 from immich_job_daemon.web.ui.auth import Door, Patience, Right
@@ -52,16 +52,16 @@ class Desk:
     """Answers those who want something changed.
 
     Args:
-        board: where the wishes go.
+        hub: where the wishes go.
         settings: what the user wants.
         door: who may do what.
         link: returns the address of a path of the page.
     """
 
     def __init__(
-        self, board: Board, settings: Wanted, door: Door, link: Callable[[str], str]
+        self, hub: StatusHub, settings: Wanted, door: Door, link: Callable[[str], str]
     ) -> None:
-        self._board = board
+        self._hub = hub
         self._settings = settings
         self._door = door
         self._link = link
@@ -72,15 +72,15 @@ class Desk:
         if not self._door.is_own(request):
             raise Refusal(HTTPStatus.FORBIDDEN, words("error.foreign"))
         self._admit(words)
-        status = self._board.status
+        status = self._hub.status
         change = _read(status, words)
         if (why := feedback.refusal(change, status, words)) is not None:
             raise Refusal(HTTPStatus.CONFLICT, why)
         says = feedback.promise(change, status, words, self._settings.max_concurrent_jobs)
-        undo = feedback.undoing(change, status)
-        if not self._board.ask(change):
+        undo = feedback.undo_of(change, status)
+        if not self._hub.submit(change):
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, words("error.full"))
-        answer = jsonify(says=says, undo=None if undo is None else as_json(undo))
+        answer = jsonify(says=says, undo=as_json(undo))
         answer.status_code = HTTPStatus.ACCEPTED
         return answer
 
@@ -108,8 +108,8 @@ class Desk:
         """
         try:
             right = self._door.right(request)
-        except Patience as patience:
-            seconds = math.ceil(patience.seconds)
+        except Patience as waiting:
+            seconds = math.ceil(waiting.seconds)
             text = words.many("error.patience", seconds)
             refusal = Refusal(HTTPStatus.TOO_MANY_REQUESTS, text)
             refusal.answer.headers["Retry-After"] = str(seconds)

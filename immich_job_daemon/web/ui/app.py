@@ -16,7 +16,7 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from immich_job_daemon import __version__
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.ui.actions import LARGEST_BODY, Desk, Refusal, Wanted
 from immich_job_daemon.web.ui.assets import read_files
 from immich_job_daemon.web.ui.auth import GATEWAY, OWN_HEADER, Door, Patience, Right
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def create_people(
-    board: Board,
+    hub: StatusHub,
     settings: Wanted,
     *,
     behind_ingress: bool,
@@ -45,7 +45,7 @@ def create_people(
     """Return the application.
 
     Args:
-        board: where the loop leaves its pictures and finds what is wished for.
+        hub: where the loop leaves its pictures and finds what is wished for.
         settings: what the user wants.
         behind_ingress: whether this is the add-on, with Home Assistant in front.
         gateway: the only address that is answered then.
@@ -57,8 +57,8 @@ def create_people(
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     door = Door(settings.ui_password, clock, behind_ingress=behind_ingress, gateway=gateway)
-    page = Page(board, settings, door, clock)
-    desk = Desk(board, settings, door, page.link)
+    page = Page(hub, settings, door, clock)
+    desk = Desk(hub, settings, door, page.link)
 
     @app.before_request
     def admit() -> Response | None:
@@ -95,16 +95,16 @@ class Page:
     """Answers the requests that were let in.
 
     Args:
-        board: where the loop is met.
+        hub: where the loop is met.
         settings: what the user wants.
         door: who may do what.
         clock: the daemon's.
     """
 
     def __init__(
-        self, board: Board, settings: Wanted, door: Door, clock: Callable[[], float]
+        self, hub: StatusHub, settings: Wanted, door: Door, clock: Callable[[], float]
     ) -> None:
-        self._board = board
+        self._hub = hub
         self._settings = settings
         self._door = door
         self._clock = clock
@@ -136,7 +136,7 @@ class Page:
         text = render_template(
             template,
             t=words,
-            v=view(self._board.status, words, self._settings.max_concurrent_jobs, self._clock()),
+            v=view(self._hub.status, words, self._settings.max_concurrent_jobs, self._clock()),
             right=self._right().value,
             link=self.link,
             iso=_iso,

@@ -2,40 +2,43 @@
 
 from typing import Final
 
-from immich_job_daemon.model.controls import Change, Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.controls import (
+    Change,
+    Mode,
+    Override,
+    SetLimit,
+    SetMode,
+    SetQueue,
+    inverse,
+)
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.scheduler.state import Memory, after_change
-from immich_job_daemon.status.status import AT_WORK, Status
-from immich_job_daemon.status.validation import Objection, objection
+from immich_job_daemon.model.reason import WORKING, Reason
+from immich_job_daemon.status.status import Status
+from immich_job_daemon.status.validation import Rejection, rejection
 from immich_job_daemon.web.ui.i18n import Words, plain
 
-_BARRED: Final = {Reason.CLOSED: "next_closed", Reason.LOADED: "next_loaded"}
+_BARRED: Final = {Reason.OUTSIDE_WINDOW: "next_closed", Reason.HIGH_LOAD: "next_loaded"}
 """What becomes of a queue in which nothing may start at present, whatever is free."""
 
 
 def refusal(change: Change, status: Status, words: Words) -> str | None:
     """Return why a change cannot be made, for a person; None if it can."""
-    match objection(change, status), change:
-        case Objection.MORE_THAN_ALL, _:
+    match rejection(change, status), change:
+        case Rejection.ABOVE_MAXIMUM, _:
             return words.many("error.limit", len(status.managed))
-        case Objection.NO_SUCH_QUEUE, SetQueue(name):
+        case Rejection.UNKNOWN_QUEUE, SetQueue(name):
             return words("error.queue", queue=plain(name))
-        case Objection.LEFT_ALONE, SetQueue(name):
+        case Rejection.UNMANAGED_QUEUE, SetQueue(name):
             return words("error.protected", queue=words.queue(name))
     return None
 
 
-def undoing(change: Change, status: Status) -> Change | None:
+def undo_of(change: Change, status: Status) -> Change:
     """Return what would take a change back that is made now."""
-    memory = Memory(
-        controls=status.controls,
-        wanted=status.next,
-        paused_by_others=frozenset(
-            name for name, reason in status.reasons.items() if reason is Reason.PAUSED_BY_OTHERS
-        ),
-    )
-    return after_change(memory, change).undo
+    paused_by_others = {
+        name for name, reason in status.reasons.items() if reason is Reason.PAUSED_BY_OTHERS
+    }
+    return inverse(change, status.controls, status.wanted, paused_by_others)
 
 
 def promise(change: Change, status: Status, words: Words, setting: int) -> str:
@@ -52,8 +55,8 @@ def promise(change: Change, status: Status, words: Words, setting: int) -> str:
             says = _of_mode(mode, status, words, setting)
         case SetLimit(limit):
             says = _of_limit(limit, status, words, setting)
-        case SetQueue(name, wish):
-            says = _of_queue(status.queues[name], wish, status, words)
+        case SetQueue(name, override):
+            says = _of_queue(status.queues[name], override, status, words)
     if status.problem is not None or status.updated is None:
         says = f"{says} {words('will.away')}"
     return says
@@ -76,11 +79,11 @@ def _of_limit(limit: int | None, status: Status, words: Words, setting: int) -> 
     return words.many("will.limit_lower" if is_lower else "will.limit", limit)
 
 
-def _of_queue(queue: Queue, wish: Wish, status: Status, words: Words) -> str:
+def _of_queue(queue: Queue, override: Override, status: Status, words: Words) -> str:
     label, mode = words.queue(queue.name), status.controls.mode
-    if wish is Wish.AUTOMATIC:
+    if override is Override.AUTOMATIC:
         return words("will.automatic_queue", queue=label)
-    if wish is Wish.HELD:
+    if override is Override.HELD:
         if mode is Mode.OPEN:
             return words("will.hold_open", queue=label)
         if queue.active:
@@ -94,7 +97,7 @@ def _next(queue: Queue, status: Status) -> str:
     reason = status.reasons.get(queue.name)
     if status.controls.mode is Mode.HELD:
         return "next_held"
-    if reason in AT_WORK and reason is not Reason.DRAINING and queue.pending:
+    if reason in WORKING and reason is not Reason.DRAINING and queue.pending:
         return "next_running"
     if not queue.pending:
         return "next_idle"

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.labels import BLIND, is_stale
-from immich_job_daemon.status.status import AWAY, State, Status
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.status import UNREACHABLE, WITHOUT_POLL, OverallState, Status
 from immich_job_daemon.web.ui.i18n import Words
 
 _BARRED: Final = (
-    (Reason.LOADED, "now.loaded", "state.loaded"),
-    (Reason.CLOSED, "now.closed", "state.closed"),
+    (Reason.HIGH_LOAD, "now.loaded", "state.loaded"),
+    (Reason.OUTSIDE_WINDOW, "now.closed", "state.closed"),
     (Reason.PAUSED_BY_OTHERS, "now.paused", "now.idle"),
-    (Reason.HELD, "now.kept", "now.idle"),
+    (Reason.HELD_BY_USER, "now.kept", "now.idle"),
 )
 """Why nothing is done though there is work, the sentence for it, and what of it is said aloud."""
 
@@ -70,11 +69,11 @@ def headline(status: Status, words: Words, now: float) -> Headline:
     """Return what is happening; ``now`` is in seconds of the daemon's clock."""
     if unknown := _unknown(status, now):
         return _once(words(unknown))
-    if status.state is State.HELD:
+    if status.state is OverallState.HELD:
         return _held(status, words)
     if status.running:
         return _running(status, words, now)
-    if status.state is State.OPEN:
+    if status.state is OverallState.OPEN:
         return _once(words("now.open"))
     return _at_rest(status, words)
 
@@ -84,7 +83,7 @@ def progress(status: Status, words: Words, now: float) -> Progress | None:
     peak, left = status.history.peak, status.pending
     if not left or peak < left:
         return None
-    whole = None if is_stale(status, now) else status.forecast.whole
+    whole = None if status.is_stale(now) else status.forecast.total
     known = whole is not None and status.updated_at is not None
     return Progress(
         done=peak - left,
@@ -119,8 +118,8 @@ def _unknown(status: Status, now: float) -> str:
     """Return the name of the sentence for when nobody knows what is happening, else nothing."""
     if is_late(status, now):
         return "now.late"
-    if status.problem is not None and status.problem.trouble in BLIND:
-        return "now.away" if status.problem.trouble in AWAY else "now.blind"
+    if status.problem is not None and status.problem.kind in WITHOUT_POLL:
+        return "now.away" if status.problem.kind in UNREACHABLE else "now.blind"
     return "now.starting" if status.updated is None else ""
 
 
@@ -147,7 +146,7 @@ def _running(status: Status, words: Words, now: float) -> Headline:
     parts = [doing, words.many("now.left", sum(queue.pending for queue in running))]
     ends = [status.forecast.queues.get(queue.name) for queue in running]
     known = [end for end in ends if end is not None]
-    if len(known) == len(ends) and not is_stale(status, now):
+    if len(known) == len(ends) and not status.is_stale(now):
         parts.append(words.about(max(known)))
     text = ", ".join(parts)
     if waiting := _waiting(status):
@@ -159,13 +158,13 @@ def _at_rest(status: Status, words: Words) -> Headline:
     if waiting := _waiting(status):
         return _once(words.many("now.next", waiting))
     for reason, key, spoken in _BARRED:
-        if backlog := sum(queue.backlog for queue in status.those(reason)):
+        if backlog := sum(queue.backlog for queue in status.with_reasons(reason)):
             return Headline(words.many(key, backlog), words(spoken))
     return _once(words("now.idle"))
 
 
 def _waiting(status: Status) -> int:
-    return sum(queue.backlog > 0 for queue in status.those(Reason.WAITING))
+    return sum(queue.backlog > 0 for queue in status.with_reasons(Reason.WAITING))
 
 
 def _doing(running: list[Queue], words: Words) -> str:

@@ -104,7 +104,7 @@ def _undo(change: Change, words: Words) -> str:
             what = words("controls.back_setting")
         case SetLimit(int(limit)):
             what = words.many("controls.back_limit", limit)
-        case SetQueue(queue, wish):
-            word = words(f"wish.{wish}")
-            what = words("controls.back_queue", queue=words.queue(queue), wish=word)
+        case SetQueue(queue, override):
+            word = words(f"override.{override}")
+            what = words("controls.back_queue", queue=words.queue(queue), override=word)
     return words("controls.undo_says", what=what)

@@ -6,12 +6,10 @@ Pure.
 from dataclasses import dataclass
 from typing import Final
 
-from immich_job_daemon.model.controls import Wish
+from immich_job_daemon.model.controls import Override
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.labels import is_stale
+from immich_job_daemon.model.reason import UNMANAGED, Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import ALONE
 from immich_job_daemon.web.ui.i18n import Words
 from immich_job_daemon.web.ui.states import ICONS, Case, state
 
@@ -20,7 +18,7 @@ QUIET: Final = frozenset({"idle", "ready", "held", "closed", "loaded"})
 
 _TWO_DIGITS: Final = 10
 
-WISH_ICONS: Final = {Wish.AUTOMATIC: "auto", Wish.NEXT: "next", Wish.HELD: "pause"}
+WISH_ICONS: Final = {Override.AUTOMATIC: "auto", Override.NEXT: "next", Override.HELD: "pause"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +68,17 @@ class Rows:
     def __init__(self, status: Status, words: Words, now: float) -> None:
         self._status = status
         self._words = words
-        self._is_stale = is_stale(status, now)
+        self._is_stale = status.is_stale(now)
         waiting = [name for name in status.order if status.reasons.get(name) is Reason.WAITING]
-        self._line = sorted(waiting, key=lambda name: name not in status.next)
+        self._line = sorted(waiting, key=lambda name: name not in status.wanted)
 
     def row(self, name: str) -> Row:
         """Return one queue's row."""
         status, words = self._status, self._words
-        queue, reason, wish = status.queues[name], status.reasons[name], status.wish(name)
-        opens = status.opens.get(name) if reason is Reason.CLOSED else None
+        queue, reason, override = status.queues[name], status.reasons[name], status.override(name)
+        opens = status.opens_at.get(name) if reason is Reason.OUTSIDE_WINDOW else None
         ahead = self._line.index(name) if name in self._line else 0
-        found = state(reason, Case(queue, wish, status.controls.mode, ahead))
+        found = state(reason, Case(queue, override, status.controls.mode, ahead))
         why = f"why.{found.why}"
         label = words.queue(name)
         return Row(
@@ -92,13 +90,13 @@ class Rows:
             why=words(why) if found.number is None else words.many(why, found.number),
             opens=None if opens is None else opens.timestamp(),
             cells=self._cells(queue),
-            choices=() if reason in ALONE else tuple(self._choices(wish)),
+            choices=() if reason in UNMANAGED else tuple(self._choices(override)),
             is_quiet=found.name in QUIET and not queue.pending and not queue.failed,
         )
 
-    def _choices(self, wish: Wish) -> list[Choice]:
+    def _choices(self, override: Override) -> list[Choice]:
         return [
-            Choice(choice, icon, self._words(f"wish.{choice}"), choice is wish)
+            Choice(choice, icon, self._words(f"override.{choice}"), choice is override)
             for choice, icon in WISH_ICONS.items()
         ]
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from immich_job_daemon.model.controls import Mode, Wish
+from immich_job_daemon.model.controls import Mode, Override
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 
 ICONS: Final = {
     "running": "play",
@@ -30,7 +30,7 @@ class Case(NamedTuple):
     """What a queue's state depends on; ``ahead``: how many queues get a slot before it."""
 
     queue: Queue
-    wish: Wish
+    override: Override
     mode: Mode
     ahead: int
 
@@ -46,7 +46,7 @@ class State(NamedTuple):
 def state(reason: Reason, case: Case) -> State:
     """Return the state of a queue that is in it for that reason.
 
-    >>> case = Case(Queue("ocr", is_paused=True, waiting=4), Wish.AUTOMATIC, Mode.AUTOMATIC, 2)
+    >>> case = Case(Queue("ocr", is_paused=True, waiting=4), Override.AUTOMATIC, Mode.AUTOMATIC, 2)
     >>> state(Reason.WAITING, case)
     State(name='waiting', why='waiting', number=2)
     """
@@ -58,7 +58,7 @@ def _always(name: str, why: str) -> Callable[[Case], State]:
 
 
 def _running(case: Case) -> State:
-    return State("running", "running_next" if case.wish is Wish.NEXT else "running")
+    return State("running", "running_next" if case.override is Override.NEXT else "running")
 
 
 def _draining(case: Case) -> State:
@@ -66,7 +66,7 @@ def _draining(case: Case) -> State:
 
 
 def _waiting(case: Case) -> State:
-    if case.wish is Wish.NEXT:
+    if case.override is Override.NEXT:
         return State("next", "next")
     return State("waiting", "waiting", case.ahead) if case.ahead else State("waiting", "first")
 
@@ -99,10 +99,10 @@ _STATES: Final[Mapping[Reason, Callable[[Case], State]]] = {
     Reason.IDLE: _always("idle", "idle"),
     Reason.LENT: _lent,
     Reason.UNRESTRICTED: _unrestricted,
-    Reason.HELD: _held,
-    Reason.CLOSED: _always("closed", "closed"),
-    Reason.LOADED: _always("loaded", "loaded"),
+    Reason.HELD_BY_USER: _held,
+    Reason.OUTSIDE_WINDOW: _always("closed", "closed"),
+    Reason.HIGH_LOAD: _always("loaded", "loaded"),
     Reason.PAUSED_BY_OTHERS: _always("paused", "paused"),
-    Reason.REFUSED: _always("refused", "refused"),
+    Reason.UNPAUSABLE: _always("refused", "refused"),
     Reason.PROTECTED: _protected,
 }

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from immich_job_daemon.status.labels import is_stale
+from immich_job_daemon.model.reason import UNMANAGED
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import ALONE
 from immich_job_daemon.web.ui.headline import (
     Figure,
     Headline,
@@ -65,7 +64,7 @@ class View:
 
     headline: Headline
     trouble: Trouble | None
-    is_rehearsal: bool
+    is_dry_run: bool
     progress: Progress | None
     figures: tuple[Figure, ...]
     panel: Panel
@@ -89,13 +88,13 @@ def view(status: Status, words: Words, setting: int, now: float) -> View:
     """
     rows = Rows(status, words, now)
     known = [name for name in status.order if name in status.reasons and name in status.queues]
-    apart = [name for name in known if status.reasons[name] in ALONE]
-    managed = [name for name in known if status.reasons[name] not in ALONE]
+    apart = [name for name in known if status.reasons[name] in UNMANAGED]
+    managed = [name for name in known if status.reasons[name] not in UNMANAGED]
     offset = (status.updated_at or 0.0) - (status.updated or 0.0)
     return View(
         headline=headline(status, words, now),
         trouble=_trouble(status, words, now),
-        is_rehearsal=status.is_rehearsal,
+        is_dry_run=status.is_dry_run,
         progress=progress(status, words, now),
         figures=figures(status, words),
         panel=panel(status, words, setting),
@@ -110,13 +109,13 @@ def view(status: Status, words: Words, setting: int, now: float) -> View:
 
 
 def _trouble(status: Status, words: Words, now: float) -> Trouble | None:
-    seen = status.updated_at if is_stale(status, now) else None
+    seen = status.updated_at if status.is_stale(now) else None
     if is_late(status, now):
         return Trouble(words("trouble.late"), words("advice.late"), "", None, seen)
     problem = status.problem
     if problem is None:
         return None
-    kind = problem.trouble.replace(" ", "_")
+    kind = problem.kind.replace(" ", "_")
     return Trouble(
         words(f"trouble.{kind}"), words(f"advice.{kind}"), problem.text, problem.since, seen
     )

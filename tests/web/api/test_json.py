@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from immich_job_daemon.forecast.estimate import Forecast, Rate, Rates
+from immich_job_daemon.forecast.estimate import Forecast
+from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.api.json import WORDS, queues, totals
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING
@@ -68,8 +69,8 @@ def test_every_reason_has_a_word() -> None:
 
 def test_a_queue_outside_its_hours_tells_when_they_begin_again_with_the_zone() -> None:
     opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
-    reasons = {**BUSY.reasons, "ocr": Reason.CLOSED, "videoConversion": Reason.LOADED}
-    found = {q["name"]: q for q in queues(replace(BUSY, opens=opens, reasons=reasons), AT)}
+    reasons = {**BUSY.reasons, "ocr": Reason.OUTSIDE_WINDOW, "videoConversion": Reason.HIGH_LOAD}
+    found = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
     assert found["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
     assert (found["ocr"]["state"], found["ocr"]["reason"]) == ("closed", "outside its hours")
     busy = found["videoConversion"]
@@ -81,7 +82,7 @@ def test_a_queue_outside_its_hours_tells_when_they_begin_again_with_the_zone() -
 
 
 def test_a_rehearsal_says_so() -> None:
-    found = totals(replace(BUSY, is_rehearsal=True), AT)
+    found = totals(replace(BUSY, is_dry_run=True), AT)
     assert found is not None
     assert found["dry_run"] is True
 

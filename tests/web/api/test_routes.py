@@ -7,8 +7,8 @@ import pytest
 import requests
 
 from immich_job_daemon import __version__
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.api import routes
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
@@ -139,7 +139,7 @@ def test_nothing_is_kept_by_a_proxy_or_given_to_another_page(path: str) -> None:
 def test_a_mistake_of_our_own_is_said_without_its_details(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Broken(Board):
+    class Broken(StatusHub):
         @property
         def status(self) -> Status:
             raise LookupError("the details")
@@ -147,9 +147,9 @@ def test_a_mistake_of_our_own_is_said_without_its_details(
         @status.setter
         def status(self, _: Status) -> None: ...
 
-    board = Board(NOTHING)
-    face = routes.create_machines(board, Clock())
-    board.__class__ = Broken
+    hub = StatusHub(NOTHING)
+    face = routes.create_machines(hub, Clock())
+    hub.__class__ = Broken
     listener = Listener(Face.MACHINES, 0, with_faces({Face.MACHINES: face}))
     try:
         answer = requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=90)
@@ -162,5 +162,5 @@ def test_a_mistake_of_our_own_is_said_without_its_details(
 
 
 def test_a_problem_is_shown_as_the_loop_says_it() -> None:
-    status = replace(NOTHING, problem=Problem(Trouble.KEY_REJECTED, 'ü "quoted"\n<b>', 0.0))
+    status = replace(NOTHING, problem=Problem(ProblemKind.KEY_REJECTED, 'ü "quoted"\n<b>', 0.0))
     assert got(status, "/").json() == {"error": 'ü "quoted"\n<b>'}

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.status.hub import Board
+from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
 from immich_job_daemon.web.ui.app import create_people
@@ -19,11 +19,11 @@ class Wanted:
 
 
 @contextmanager
-def page(board: Board, *, password: str = "", gateway: str = "") -> Iterator[str]:
+def page(hub: StatusHub, *, password: str = "", gateway: str = "") -> Iterator[str]:
     """Serve the page and give its address; with a gateway, as the add-on does."""
     settings = Wanted(ui_password=Secret(password))
     app = create_people(
-        board, settings, behind_ingress=bool(gateway), gateway=gateway, clock=lambda: NOW
+        hub, settings, behind_ingress=bool(gateway), gateway=gateway, clock=lambda: NOW
     )
     listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
     try:

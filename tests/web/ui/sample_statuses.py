@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from immich_job_daemon.forecast.estimate import Forecast, Rate, Rates
+from immich_job_daemon.forecast.estimate import Forecast
+from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED, Queue, by_priority
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.history import PART, PARTS, History, Part
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from simulator.immich.pipeline import QUEUES
 
 NOW: Final = 1_000_000 * PART + 130.0
@@ -30,7 +31,7 @@ _BACKLOGS: Final = {
     "ocr": (0, 0, Reason.IDLE),
     "library": (0, 96, Reason.PAUSED_BY_OTHERS),
     "metadataExtraction": (0, 0, Reason.LENT),
-    "facialRecognition": (0, 655, Reason.HELD),
+    "facialRecognition": (0, 655, Reason.HELD_BY_USER),
 }
 
 
@@ -47,7 +48,7 @@ def busy() -> Status:
             Reason.DRAINING,
             Reason.IDLE,
             Reason.PAUSED_BY_OTHERS,
-            Reason.HELD,
+            Reason.HELD_BY_USER,
         }
         queues[name] = Queue(
             name,
@@ -68,7 +69,7 @@ def busy() -> Status:
         queues=queues,
         order=order,
         reasons=reasons,
-        controls=Controls(limit=2, held=frozenset({"facialRecognition"})),
+        controls=Controls(limit=2, held_by_user=frozenset({"facialRecognition"})),
         rates=Rates(
             {
                 "thumbnailGeneration": Rate(103.0, 60.0),
@@ -145,7 +146,7 @@ def idle() -> Status:
     )
 
 
-def troubled(trouble: Trouble = Trouble.UNREACHABLE, text: str = "it refuses") -> Status:
+def troubled(trouble: ProblemKind = ProblemKind.UNREACHABLE, text: str = "it refuses") -> Status:
     """The same import, and Immich does not answer any more."""
     return replace(
         busy(),
@@ -162,7 +163,7 @@ def held() -> Status:
     return replace(
         status,
         reasons={
-            name: reason if reason in alone else Reason.HELD
+            name: reason if reason in alone else Reason.HELD_BY_USER
             for name, reason in status.reasons.items()
         },
         controls=Controls(mode=Mode.HELD),
@@ -172,13 +173,15 @@ def held() -> Status:
 def rehearsed() -> Status:
     """A rehearsal on a busy machine, with videos for the night."""
     status = busy()
-    reasons = dict.fromkeys(status.managed, Reason.LOADED) | {"videoConversion": Reason.CLOSED}
+    reasons = dict.fromkeys(status.managed, Reason.HIGH_LOAD) | {
+        "videoConversion": Reason.OUTSIDE_WINDOW
+    }
     return replace(
         status,
         reasons={**status.reasons, **reasons},
-        opens={"videoConversion": datetime.fromtimestamp(OPENS, ZoneInfo("Europe/Berlin"))},
+        opens_at={"videoConversion": datetime.fromtimestamp(OPENS, ZoneInfo("Europe/Berlin"))},
         forecast=Forecast(),
-        is_rehearsal=True,
+        is_dry_run=True,
     )
 
 

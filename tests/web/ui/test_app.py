@@ -15,12 +15,12 @@ import requests
 
 from immich_job_daemon.forecast.estimate import Forecast
 from immich_job_daemon.forecast.rates import Rate, Rates
-from immich_job_daemon.model.controls import Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.controls import Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.history import PART, PARTS, History, Part
-from immich_job_daemon.status.hub import MOST_WISHES, Board
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
 from tests.web.ui.page_server import page
 from tests.web.ui.sample_statuses import AT, NOW, busy, held, idle, rehearsed, troubled, unknown
@@ -33,13 +33,13 @@ INGRESS: Final = "/api/hassio_ingress/Zm9vYmFy"
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(busy())
+def hub() -> StatusHub:
+    return StatusHub(busy())
 
 
 @pytest.fixture
-def url(board: Board) -> Iterator[str]:
-    with page(board, password=PASSWORD) as address:
+def url(hub: StatusHub) -> Iterator[str]:
+    with page(hub, password=PASSWORD) as address:
         yield address
 
 
@@ -91,8 +91,8 @@ def hostile() -> Status:
         queues=queues,
         order=tuple(names),
         reasons=dict.fromkeys(names, Reason.RUNNING),
-        problem=Problem(Trouble.REFUSED, "<b>bold</b> & more", AT),
-        undo=SetQueue(names[1], Wish.HELD),
+        problem=Problem(ProblemKind.REFUSED, "<b>bold</b> & more", AT),
+        undo=SetQueue(names[1], Override.HELD),
     )
 
 
@@ -106,9 +106,9 @@ def hostile() -> Status:
     ids=["busy", "idle", "held", "unknown", "troubled", "rehearsed", "hostile"],
 )
 def test_every_state_has_a_page_in_every_language(
-    board: Board, url: str, status: Status, language: str
+    hub: StatusHub, url: str, status: Status, language: str
 ) -> None:
-    board.publish(status)
+    hub.publish(status)
     for auth in (None, SIGNED_IN):
         answer = get(url, params={"lang": language}, auth=auth)
         assert answer.status_code == 200
@@ -117,17 +117,17 @@ def test_every_state_has_a_page_in_every_language(
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_a_rehearsal_says_in_words_that_nothing_is_sent(board: Board, url: str) -> None:
+def test_a_rehearsal_says_in_words_that_nothing_is_sent(hub: StatusHub, url: str) -> None:
     assert "DRY_RUN" not in get(url).text
-    board.publish(rehearsed())
+    hub.publish(rehearsed())
     assert "nothing is sent to Immich. The setting DRY_RUN says so." in get(url).text
 
 
 def test_a_queue_outside_its_hours_tells_the_time_at_which_they_begin(
-    board: Board, url: str
+    hub: StatusHub, url: str
 ) -> None:
     assert "It may run again from" not in get(url).text
-    board.publish(rehearsed())
+    hub.publish(rehearsed())
     found = re.findall(
         r"It may run again from <time datetime=\"(.+?)\">(.+?)</time>\.", get(url).text
     )
@@ -154,16 +154,16 @@ def test_the_part_that_changes_is_the_same_as_in_the_page(url: str) -> None:
     assert part.strip().startswith('<div id="live"')
 
 
-def test_what_has_not_changed_is_not_sent_again(board: Board, url: str) -> None:
+def test_what_has_not_changed_is_not_sent_again(hub: StatusHub, url: str) -> None:
     first = get(url, "now")
     again = {"If-None-Match": first.headers["ETag"]}
     assert get(url, "now", headers=again).status_code == 304
-    board.publish(idle())
+    hub.publish(idle())
     assert get(url, "now", headers=again).status_code == 200
 
 
-def test_a_name_from_a_hostile_server_is_text_and_nothing_else(board: Board, url: str) -> None:
-    board.publish(hostile())
+def test_a_name_from_a_hostile_server_is_text_and_nothing_else(hub: StatusHub, url: str) -> None:
+    hub.publish(hostile())
     for path in ("", "now"):
         text = get(url, path, auth=SIGNED_IN).text
         found = Tags()
@@ -178,9 +178,9 @@ def test_a_name_from_a_hostile_server_is_text_and_nothing_else(board: Board, url
         assert "x" * 3000 not in found.text
 
 
-def test_thousands_of_queues_do_not_make_a_page_of_thousands(board: Board, url: str) -> None:
+def test_thousands_of_queues_do_not_make_a_page_of_thousands(hub: StatusHub, url: str) -> None:
     names = [f"queue{number}" for number in range(5000)]
-    board.publish(
+    hub.publish(
         replace(
             busy(),
             queues={name: Queue(name, is_paused=True, paused=5) for name in names},
@@ -193,7 +193,7 @@ def test_thousands_of_queues_do_not_make_a_page_of_thousands(board: Board, url: 
     assert len(text) < 100_000
 
 
-def test_the_page_and_all_that_it_loads_is_under_60_kb(board: Board, url: str) -> None:
+def test_the_page_and_all_that_it_loads_is_under_60_kb(hub: StatusHub, url: str) -> None:
     """All languages, signed in, a problem, all queues at work, on and off for the whole day."""
     usual = troubled(text="x" * 200)
     names = usual.managed
@@ -209,7 +209,7 @@ def test_the_page_and_all_that_it_loads_is_under_60_kb(board: Board, url: str) -
         )
         for number in range(PARTS)
     ]
-    board.publish(
+    hub.publish(
         replace(
             usual,
             queues=queues,
@@ -217,7 +217,7 @@ def test_the_page_and_all_that_it_loads_is_under_60_kb(board: Board, url: str) -
                 **dict.fromkeys(names, Reason.WAITING),
                 **{name: Reason.PROTECTED for name in queues if name not in names},
             },
-            undo=SetQueue("storageTemplateMigration", Wish.AUTOMATIC),
+            undo=SetQueue("storageTemplateMigration", Override.AUTOMATIC),
             forecast=Forecast(dict.fromkeys(names, 5000.0), 1e6),
             rates=Rates(dict.fromkeys(names, Rate(12345.0, 60.0))),
             history=History(tuple(parts), NOW, (), 10**6),
@@ -272,8 +272,8 @@ def test_looking_is_a_get(url: str, method: str) -> None:
     assert "GET" in answer.headers["Allow"]
 
 
-def test_a_mistake_of_our_own_is_a_line_and_no_traceback(board: Board, url: str) -> None:
-    board.publish(replace(busy(), queues={}))
+def test_a_mistake_of_our_own_is_a_line_and_no_traceback(hub: StatusHub, url: str) -> None:
+    hub.publish(replace(busy(), queues={}))
     answer = get(url)
     assert answer.status_code == 500
     assert answer.text == "The daemon's own mistake: see its log.\n"
@@ -289,13 +289,13 @@ def test_everybody_may_look_and_nobody_is_offered_what_they_may_not(url: str) ->
     assert "<button" in get(url, auth=SIGNED_IN).text.partition("<template")[0]
 
 
-def test_without_a_password_in_the_settings_it_says_how_to_get_controls(board: Board) -> None:
-    with page(board) as url:
+def test_without_a_password_in_the_settings_it_says_how_to_get_controls(hub: StatusHub) -> None:
+    with page(hub) as url:
         text = get(url).text
         assert "set UI_PASSWORD" in text
         assert "sign-in" not in text
         answer = ask(url, {"mode": "held"})
-        assert (answer.status_code, board.take()) == (403, [])
+        assert (answer.status_code, hub.take_changes()) == (403, [])
         assert "UI_PASSWORD" in answer.json()["error"]
         assert get(url, "sign-in", allow_redirects=False).headers["Location"] == "./"
 
@@ -309,13 +309,13 @@ def test_signing_in_makes_the_browser_ask_and_leads_back(url: str) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, "./")
 
 
-def test_a_change_without_the_password_is_not_made(board: Board, url: str) -> None:
+def test_a_change_without_the_password_is_not_made(hub: StatusHub, url: str) -> None:
     answer = ask(url, {"mode": "held"}, auth=None)
-    assert (answer.status_code, board.take()) == (401, [])
+    assert (answer.status_code, hub.take_changes()) == (401, [])
     assert "WWW-Authenticate" in answer.headers
     assert ask(url, {"mode": "held"}, auth=("anybody", "wrong")).status_code == 401
     answer = ask(url, {"mode": "held"})
-    assert (answer.status_code, board.take()) == (429, [])
+    assert (answer.status_code, hub.take_changes()) == (429, [])
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert "Try again in" in answer.json()["error"]
     assert get(url, auth=SIGNED_IN).status_code == 200
@@ -331,10 +331,10 @@ def test_a_change_without_the_password_is_not_made(board: Board, url: str) -> No
     ],
 )
 def test_another_page_cannot_change_anything(
-    board: Board, url: str, headers: dict[str, str]
+    hub: StatusHub, url: str, headers: dict[str, str]
 ) -> None:
     answer = ask(url, {"mode": "held"}, headers=headers)
-    assert (answer.status_code, board.take()) == (403, [])
+    assert (answer.status_code, hub.take_changes()) == (403, [])
 
 
 # Asking
@@ -347,26 +347,26 @@ def test_another_page_cannot_change_anything(
         ({"limit": 3}, SetLimit(3), {"limit": 2}),
         ({"limit": None}, SetLimit(None), {"limit": 2}),
         (
-            {"queue": "ocr", "wish": "next"},
-            SetQueue("ocr", Wish.NEXT),
-            {"queue": "ocr", "wish": "automatic"},
+            {"queue": "ocr", "override": "next"},
+            SetQueue("ocr", Override.NEXT),
+            {"queue": "ocr", "override": "automatic"},
         ),
     ],
 )
 def test_a_change_is_left_for_the_loop_and_the_answer_says_what_will_happen(
-    board: Board, url: str, body: object, change: object, undo: object
+    hub: StatusHub, url: str, body: object, change: object, undo: object
 ) -> None:
     answer = ask(url, body)
     assert answer.status_code == 202
     assert answer.json()["undo"] == undo
     assert answer.json()["says"].endswith(".")
-    assert board.take() == [change]
+    assert hub.take_changes() == [change]
 
 
 def test_the_answer_is_in_the_readers_language(url: str) -> None:
     answer = requests.post(
         url + "ask?lang=de",
-        json={"queue": "thumbnailGeneration", "wish": "held"},
+        json={"queue": "thumbnailGeneration", "override": "held"},
         headers=OWN,
         auth=SIGNED_IN,
         timeout=TIMEOUT,
@@ -377,25 +377,25 @@ def test_the_answer_is_in_the_readers_language(url: str) -> None:
     )
 
 
-def test_the_last_change_can_be_taken_back(board: Board, url: str) -> None:
+def test_the_last_change_can_be_taken_back(hub: StatusHub, url: str) -> None:
     assert ask(url, {"undo": True}).status_code == 409
-    board.publish(replace(busy(), undo=SetLimit(4)))
+    hub.publish(replace(busy(), undo=SetLimit(4)))
     answer = ask(url, {"undo": True})
-    assert (answer.status_code, board.take()) == (202, [SetLimit(4)])
+    assert (answer.status_code, hub.take_changes()) == (202, [SetLimit(4)])
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
     [
         ({"limit": 14}, 409),
-        ({"queue": "nothing", "wish": "held"}, 409),
-        ({"queue": "notifications", "wish": "held"}, 409),
+        ({"queue": "nothing", "override": "held"}, 409),
+        ({"queue": "notifications", "override": "held"}, 409),
         ({"limit": 0}, 400),
         ({"limit": True}, 400),
         ({"limit": 1.5}, 400),
         ({"mode": "off"}, 400),
         ({"queue": "ocr"}, 400),
-        ({"queue": "ocr", "wish": "next", "more": 1}, 400),
+        ({"queue": "ocr", "override": "next", "more": 1}, 400),
         ({"undo": False}, 400),
         ({}, 400),
         ([], 400),
@@ -404,7 +404,7 @@ def test_the_last_change_can_be_taken_back(board: Board, url: str) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(
-    board: Board, url: str, body: object, status: int
+    hub: StatusHub, url: str, body: object, status: int
 ) -> None:
     answer = requests.post(
         url + "ask",
@@ -415,28 +415,28 @@ def test_what_cannot_be_is_refused_with_a_sentence(
     )
     assert answer.status_code == status
     assert answer.json()["error"].endswith(".")
-    assert board.take() == []
+    assert hub.take_changes() == []
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"\xff\xfe", b"[" * 4000, b"1" * 4000, b'{"mode": "held"', b"NaN", b'"\\ud800"'],
 )
-def test_a_body_that_is_no_json_is_refused(board: Board, url: str, body: bytes) -> None:
+def test_a_body_that_is_no_json_is_refused(hub: StatusHub, url: str, body: bytes) -> None:
     headers = {**OWN, "Content-Type": "application/json"}
     answer = ask(url, None, json=None, data=body, headers=headers)
-    assert (answer.status_code, board.take()) == (400, [])
+    assert (answer.status_code, hub.take_changes()) == (400, [])
 
 
-def test_a_body_that_is_too_large_is_not_read(board: Board, url: str) -> None:
+def test_a_body_that_is_too_large_is_not_read(hub: StatusHub, url: str) -> None:
     headers = {**OWN, "Content-Type": "application/json"}
     answer = ask(url, None, json=None, data=b" " * 5000, headers=headers)
-    assert (answer.status_code, board.take()) == (413, [])
+    assert (answer.status_code, hub.take_changes()) == (413, [])
 
 
-def test_when_too_many_wait_already_it_says_so(board: Board, url: str) -> None:
-    for _ in range(MOST_WISHES):
-        board.ask(SetLimit(1))
+def test_when_too_many_wait_already_it_says_so(hub: StatusHub, url: str) -> None:
+    for _ in range(MAX_PENDING_CHANGES):
+        hub.submit(SetLimit(1))
     answer = ask(url, {"mode": "held"})
     assert answer.status_code == 503
     assert answer.json()["error"] == (
@@ -462,19 +462,19 @@ def from_gateway(url: str, path: str = "", headers: dict[str, str] | None = None
     return answer.decode()
 
 
-def test_foreign_addresses_get_403_whatever_they_say(board: Board) -> None:
-    with page(board, gateway="127.0.0.2") as url:
+def test_foreign_addresses_get_403_whatever_they_say(hub: StatusHub) -> None:
+    with page(hub, gateway="127.0.0.2") as url:
         for path in ("", "now", "ask", "nothing", "static/0/page.js"):
             answer = get(url, path, headers={"X-Forwarded-For": "127.0.0.2"})
             assert answer.status_code == 403
             assert answer.text == "Only Home Assistant may open this page.\n"
         assert ask(url, {"mode": "held"}).status_code == 403
-        assert board.take() == []
+        assert hub.take_changes() == []
         assert from_gateway(url).startswith("HTTP/1.1 200")
 
 
-def test_every_path_begins_where_ingress_says(board: Board) -> None:
-    with page(board, gateway="127.0.0.2") as url:
+def test_every_path_begins_where_ingress_says(hub: StatusHub) -> None:
+    with page(hub, gateway="127.0.0.2") as url:
         answer = from_gateway(url, "?lang=de", {"X-Ingress-Path": INGRESS})
         head, _, text = answer.partition("\r\n\r\n")
         assert "frame-ancestors 'self'" in head
@@ -484,8 +484,8 @@ def test_every_path_begins_where_ingress_says(board: Board) -> None:
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "/a/../..", '/"><script>', "javascript:a"])
-def test_a_strange_path_is_ignored(board: Board, path: str) -> None:
-    with page(board, gateway="127.0.0.2") as url:
+def test_a_strange_path_is_ignored(hub: StatusHub, path: str) -> None:
+    with page(hub, gateway="127.0.0.2") as url:
         text = from_gateway(url, headers={"X-Ingress-Path": path})
         assert html.escape(path) not in text
         assert path not in text

@@ -9,11 +9,11 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from immich_job_daemon.model.controls import Mode, SetLimit, SetMode, SetQueue, Wish
+from immich_job_daemon.model.controls import Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.hub import Board
-from immich_job_daemon.status.status import Status, Trouble
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.hub import StatusHub
+from immich_job_daemon.status.status import ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
 from tests.web.chromium import LOCALES, fits, look_again, violations, window
 from tests.web.ui.page_server import page as serve
@@ -27,18 +27,20 @@ SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 
 def changed() -> Status:
     """Return what has the most on it: a change that can be undone, and a problem."""
-    return replace(troubled(Trouble.KEY_REJECTED, "it does"), undo=SetQueue("ocr", Wish.HELD))
+    return replace(
+        troubled(ProblemKind.KEY_REJECTED, "it does"), undo=SetQueue("ocr", Override.HELD)
+    )
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(busy())
+def hub() -> StatusHub:
+    return StatusHub(busy())
 
 
 @pytest.fixture
-def url(board: Board) -> Iterator[str]:
+def url(hub: StatusHub) -> Iterator[str]:
     """Serve the page with its controls, as in the add-on."""
-    with serve(board, gateway=GATEWAY) as address:
+    with serve(hub, gateway=GATEWAY) as address:
         yield address
 
 
@@ -56,10 +58,10 @@ def row(page: Page, name: str) -> str:
 @pytest.mark.parametrize("language", PLURALS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_axe_finds_nothing_and_nothing_is_cut_off(
-    browser: Browser, url: str, board: Board, scheme: Scheme, language: str
+    browser: Browser, url: str, hub: StatusHub, scheme: Scheme, language: str
 ) -> None:
     with window(browser, color_scheme=scheme, locale=LOCALES[language]) as page:
-        board.publish(changed())
+        hub.publish(changed())
         page.goto(url)
         expect(page.locator("html")).to_have_attribute("lang", language)
         for summary in page.locator("summary").all():
@@ -74,9 +76,9 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
     "status", [busy(), held(), unknown(), rehearsed()], ids=["busy", "held", "unknown", "rehearsed"]
 )
 def test_axe_finds_nothing_whatever_there_is_to_see(
-    browser: Browser, url: str, board: Board, status: Status
+    browser: Browser, url: str, hub: StatusHub, status: Status
 ) -> None:
-    board.publish(status)
+    hub.publish(status)
     with window(browser) as page:
         page.goto(url)
         page.get_by_role("button", name="Everything open").click()
@@ -86,18 +88,18 @@ def test_axe_finds_nothing_whatever_there_is_to_see(
 
 @pytest.mark.parametrize("password", ["", "secret"])
 def test_axe_finds_nothing_where_nothing_can_be_changed(
-    browser: Browser, board: Board, password: str
+    browser: Browser, hub: StatusHub, password: str
 ) -> None:
-    with serve(board, password=password) as url, window(browser) as page:
+    with serve(hub, password=password) as url, window(browser) as page:
         page.goto(url)
         assert violations(page) == []
 
 
 @pytest.mark.parametrize("language", PLURALS)
 def test_nothing_has_to_be_scrolled_sideways_at_any_width(
-    browser: Browser, url: str, board: Board, language: str
+    browser: Browser, url: str, hub: StatusHub, language: str
 ) -> None:
-    board.publish(changed())
+    hub.publish(changed())
     with window(browser, locale=LOCALES[language]) as page:
         page.goto(url)
         expect(page.locator("html")).to_have_attribute("lang", language)
@@ -108,9 +110,9 @@ def test_nothing_has_to_be_scrolled_sideways_at_any_width(
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_finger_hits_what_it_aims_at(
-    browser: Browser, url: str, board: Board, width: int
+    browser: Browser, url: str, hub: StatusHub, width: int
 ) -> None:
-    board.publish(replace(busy(), undo=SetMode(Mode.HELD)))
+    hub.publish(replace(busy(), undo=SetMode(Mode.HELD)))
     with window(browser, width=width) as page:
         page.goto(url)
         for button in page.locator("main button, summary").all():
@@ -120,10 +122,10 @@ def test_a_finger_hits_what_it_aims_at(
 
 
 def test_names_of_thousands_of_letters_and_markup_do_no_harm(
-    browser: Browser, url: str, board: Board
+    browser: Browser, url: str, hub: StatusHub
 ) -> None:
     names = ["<img src=x onerror=alert(1)>", "x" * 3000, "\u202egnp.exe", 'a" onclick="alert(1)']
-    board.publish(
+    hub.publish(
         replace(
             busy(),
             queues={name: Queue(name, is_paused=False, active=1) for name in names},
@@ -139,71 +141,71 @@ def test_names_of_thousands_of_letters_and_markup_do_no_harm(
         ).to_be_visible()
         page.get_by_role("button", name="Hold").first.click()
         expect(page.locator("#toast")).to_contain_text("Immich finishes the 1 running job")
-        assert board.take() == [SetQueue(names[0], Wish.HELD)]
+        assert hub.take_changes() == [SetQueue(names[0], Override.HELD)]
         assert fits(page)
 
 
 # Freshness
 
 
-def test_the_page_follows_what_happens(here: Page, board: Board) -> None:
+def test_the_page_follows_what_happens(here: Page, hub: StatusHub) -> None:
     expect(here.locator("#headline")).to_contain_text("Generating thumbnails")
-    board.publish(idle())
+    hub.publish(idle())
     expect(here.locator("#headline")).to_have_text("Nothing to do")
     expect(here).to_have_title(re.compile("^Nothing to do . Immich Jobs$"))
     expect(here.locator("#spoken")).to_have_text("Nothing to do")
 
 
-def test_a_fresh_look_leaves_the_focus_and_what_is_open_alone(here: Page, board: Board) -> None:
+def test_a_fresh_look_leaves_the_focus_and_what_is_open_alone(here: Page, hub: StatusHub) -> None:
     here.get_by_text("6 queues that the daemon leaves alone").click()
     button = here.locator('[data-key="ocr"]').get_by_role("button", name="Run next")
     button.focus()
-    board.publish(idle())
+    hub.publish(idle())
     look_again(here)
     expect(here.locator("#headline")).to_have_text("Nothing to do")
     expect(button).to_be_focused()
     expect(here.locator("details.apart")).to_have_attribute("open", "")
-    board.publish(troubled())
+    hub.publish(troubled())
     look_again(here)
     expect(here.get_by_role("heading", name="Immich does not answer")).to_be_visible()
     expect(button).to_be_focused()
 
 
-def test_queues_come_and_go(here: Page, board: Board) -> None:
+def test_queues_come_and_go(here: Page, hub: StatusHub) -> None:
     status = busy()
     fewer = tuple(name for name in status.order if name not in {"sidecar", "smartSearch"})
-    board.publish(replace(status, order=fewer))
+    hub.publish(replace(status, order=fewer))
     look_again(here)
     expect(here.locator('ol [data-key="smartSearch"]')).to_have_count(0)
     expect(here.locator("ol.list > li")).to_have_count(11)
-    board.publish(replace(status, order=tuple(reversed(status.order))))
+    hub.publish(replace(status, order=tuple(reversed(status.order))))
     look_again(here)
     expect(here.locator("ol.list > li")).to_have_count(13)
     expect(here.locator("ol.list > li").first).to_have_attribute("data-key", "integrityCheck")
 
 
 def test_when_the_daemon_does_not_answer_the_page_says_so_and_finds_it_again(
-    browser: Browser, board: Board
+    browser: Browser, hub: StatusHub
 ) -> None:
     with window(browser) as page:
-        with serve(board, gateway=GATEWAY) as url:
+        with serve(hub, gateway=GATEWAY) as url:
             page.goto(url)
         look_again(page)
         expect(page.get_by_role("alert")).to_have_text(
             "The daemon does not answer. Trying again ..."
         )
-        page.route("**/now", lambda route: route.fulfill(body=fragment(board)))
+        page.route("**/now", lambda route: route.fulfill(body=fragment(hub)))
         look_again(page)
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def fragment(board: Board) -> str:
-    with serve(board, gateway=GATEWAY) as url:
+def fragment(hub: StatusHub) -> str:
+    with serve(hub, gateway=GATEWAY) as url:
         return requests.get(f"{url}now", timeout=90).text
 
 
-def test_times_are_those_of_the_readers_clock(here: Page, board: Board) -> None:
-    board.publish(troubled())
+def test_times_are_those_of_the_readers_clock(here: Page, hub: StatusHub) -> None:
+    hub.publish(troubled())
     look_again(here)
     since = here.locator(".trouble time").first
     expect(since).to_have_attribute("datetime", "2026-11-25T09:40:05Z")
@@ -223,19 +225,21 @@ def test_without_a_script_everything_can_be_read(browser: Browser, url: str) -> 
 # Asking
 
 
-def test_a_click_says_at_once_what_will_happen_and_can_be_undone(here: Page, board: Board) -> None:
+def test_a_click_says_at_once_what_will_happen_and_can_be_undone(
+    here: Page, hub: StatusHub
+) -> None:
     here.locator('[data-key="thumbnailGeneration"]').get_by_role("button", name="Hold").click()
     toast = here.locator("#toast")
     expect(toast).to_contain_text("Immich finishes the 3 running jobs of Thumbnail generation")
-    assert board.take() == [SetQueue("thumbnailGeneration", Wish.HELD)]
+    assert hub.take_changes() == [SetQueue("thumbnailGeneration", Override.HELD)]
     toast.get_by_role("button", name="Undo").click()
     expect(toast).to_contain_text("Thumbnail generation runs in its turn again.")
-    assert board.take() == [SetQueue("thumbnailGeneration", Wish.AUTOMATIC)]
+    assert hub.take_changes() == [SetQueue("thumbnailGeneration", Override.AUTOMATIC)]
     toast.get_by_role("button", name="Close").click()
     expect(toast).to_be_empty()
 
 
-def test_two_quick_steps_are_two_steps(here: Page, board: Board) -> None:
+def test_two_quick_steps_are_two_steps(here: Page, hub: StatusHub) -> None:
     # In one go: between two clicks from out here the page could look at the daemon.
     more = here.get_by_role("button", name="One more")
     more.evaluate(
@@ -255,24 +259,24 @@ def test_two_quick_steps_are_two_steps(here: Page, board: Board) -> None:
         }"""
     )
     expect(here.locator("#toast")).to_contain_text("at most 4 queues")
-    assert board.take() == [SetLimit(3), SetLimit(4)]
+    assert hub.take_changes() == [SetLimit(3), SetLimit(4)]
     # Two at once could overtake each other.
     assert here.evaluate("window.most") == 1
 
 
-def test_the_limit_ends_where_it_makes_no_sense(here: Page, board: Board) -> None:
-    board.publish(replace(busy(), limit=1))
+def test_the_limit_ends_where_it_makes_no_sense(here: Page, hub: StatusHub) -> None:
+    hub.publish(replace(busy(), limit=1))
     look_again(here)
     fewer = here.get_by_role("button", name="One fewer")
     expect(fewer).to_have_attribute("aria-disabled", "true")
     fewer.click(force=True)
     here.get_by_role("button", name="One more").click()
     expect(here.locator("#toast")).to_contain_text("at most 2 queues")
-    assert board.take() == [SetLimit(2)]
+    assert hub.take_changes() == [SetLimit(2)]
 
 
-def test_a_refusal_is_told(here: Page, board: Board) -> None:
-    board.publish(busy())
+def test_a_refusal_is_told(here: Page, hub: StatusHub) -> None:
+    hub.publish(busy())
     hold = here.locator('ol [data-key="ocr"]').get_by_role("button", name="Hold")
     # In one go: the next look at the daemon would put the row right.
     hold.evaluate(
@@ -282,10 +286,10 @@ def test_a_refusal_is_told(here: Page, board: Board) -> None:
         }"""
     )
     expect(here.locator("#toast")).to_contain_text("The daemon leaves Notifications alone")
-    assert board.take() == []
+    assert hub.take_changes() == []
 
 
-def test_all_can_be_done_by_keyboard(here: Page, board: Board) -> None:
+def test_all_can_be_done_by_keyboard(here: Page, hub: StatusHub) -> None:
     """From the top, with the tab key alone: past the link that skips, to the modes and on."""
     names = []
     for _ in range(8):
@@ -308,11 +312,11 @@ def test_all_can_be_done_by_keyboard(here: Page, board: Board) -> None:
     here.keyboard.press("Shift+Tab")
     here.keyboard.press("Enter")
     expect(here.locator("#toast")).to_contain_text("The setting holds again")
-    assert board.take() == [SetLimit(None)]
+    assert hub.take_changes() == [SetLimit(None)]
 
 
 def test_a_picture_says_its_word_to_a_mouse(here: Page) -> None:
-    button = here.locator('[data-key="ocr"] [data-wish="next"]')
+    button = here.locator('[data-key="ocr"] [data-override="next"]')
     button.hover()
     expect(button).to_have_attribute("title", "Run next")
     bar = here.locator(".slots rect").first
@@ -337,10 +341,10 @@ def test_the_screen_reader_gets_names_states_and_numbers(here: Page) -> None:
 # Signing in
 
 
-def test_signing_in_unlocks_the_controls(browser: Browser, board: Board) -> None:
+def test_signing_in_unlocks_the_controls(browser: Browser, hub: StatusHub) -> None:
     credentials = {"username": "anybody", "password": "the-password"}
     with (
-        serve(board, password="the-password") as url,
+        serve(hub, password="the-password") as url,
         window(browser, http_credentials=credentials) as page,
     ):
         page.goto(url)
@@ -348,6 +352,6 @@ def test_signing_in_unlocks_the_controls(browser: Browser, board: Board) -> None
         page.get_by_role("link", name="Sign in").click()
         page.get_by_role("button", name="Everything held").click()
         expect(page.locator("#toast")).to_contain_text("Immich finishes the 5 running jobs")
-        assert board.take() == [SetMode(Mode.HELD)]
+        assert hub.take_changes() == [SetMode(Mode.HELD)]
         page.reload()
         expect(page.get_by_role("button", name="Everything held")).to_be_visible()

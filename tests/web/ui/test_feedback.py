@@ -8,14 +8,14 @@ from immich_job_daemon.model.controls import (
     Change,
     Controls,
     Mode,
+    Override,
     SetLimit,
     SetMode,
     SetQueue,
-    Wish,
 )
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.web.ui.feedback import promise, refusal, undoing
+from immich_job_daemon.web.ui.feedback import promise, refusal, undo_of
 from immich_job_daemon.web.ui.i18n import PLURALS, words
 from tests.web.ui.sample_statuses import busy, held, idle, rehearsed, troubled, unknown
 
@@ -30,14 +30,14 @@ def opened() -> Status:
     ("change", "expected"),
     [
         (SetLimit(14), "The daemon manages 13 queues, so there cannot be more at once."),
-        (SetQueue("nothing", Wish.HELD), "Immich has no queue named nothing."),
+        (SetQueue("nothing", Override.HELD), "Immich has no queue named nothing."),
         (
-            SetQueue("notifications", Wish.HELD),
+            SetQueue("notifications", Override.HELD),
             "The daemon leaves Notifications alone, so there is nothing to choose.",
         ),
         (SetLimit(13), None),
         (SetLimit(None), None),
-        (SetQueue("ocr", Wish.NEXT), None),
+        (SetQueue("ocr", Override.NEXT), None),
         (SetMode(Mode.HELD), None),
     ],
 )
@@ -48,8 +48,8 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(
 
 
 def test_a_queue_that_immich_refuses_to_pause_is_left_alone() -> None:
-    status = replace(busy(), reasons={**busy().reasons, "ocr": Reason.REFUSED})
-    assert refusal(SetQueue("ocr", Wish.HELD), status, EN) is not None
+    status = replace(busy(), reasons={**busy().reasons, "ocr": Reason.UNPAUSABLE})
+    assert refusal(SetQueue("ocr", Override.HELD), status, EN) is not None
 
 
 def test_a_limit_is_taken_while_nobody_knows_how_many_queues_there_are() -> None:
@@ -89,7 +89,7 @@ def test_a_limit_is_taken_while_nobody_knows_how_many_queues_there_are() -> None
         (SetLimit(3), busy(), "From now on at most 3 queues run at once."),
         (SetLimit(None), busy(), "The setting holds again: at most 1 queue at once."),
         (
-            SetQueue("thumbnailGeneration", Wish.HELD),
+            SetQueue("thumbnailGeneration", Override.HELD),
             busy(),
             (
                 "Immich finishes the 3 running jobs of Thumbnail generation, then starts nothing "
@@ -97,48 +97,52 @@ def test_a_limit_is_taken_while_nobody_knows_how_many_queues_there_are() -> None
             ),
         ),
         (
-            SetQueue("smartSearch", Wish.HELD),
+            SetQueue("smartSearch", Override.HELD),
             busy(),
             "Nothing starts in Smart search until you take that back.",
         ),
         (
-            SetQueue("smartSearch", Wish.HELD),
+            SetQueue("smartSearch", Override.HELD),
             opened(),
             "Smart search is held as soon as not everything is open any more.",
         ),
         (
-            SetQueue("smartSearch", Wish.NEXT),
+            SetQueue("smartSearch", Override.NEXT),
             busy(),
             "Smart search gets the first slot that becomes free.",
         ),
         (
-            SetQueue("smartSearch", Wish.NEXT),
+            SetQueue("smartSearch", Override.NEXT),
             replace(busy(), limit=3),
             "A slot is free: Smart search runs now.",
         ),
         (
-            SetQueue("smartSearch", Wish.NEXT),
+            SetQueue("smartSearch", Override.NEXT),
             held(),
             "Smart search goes first as soon as not everything is held any more.",
         ),
         (
-            SetQueue("ocr", Wish.NEXT),
+            SetQueue("ocr", Override.NEXT),
             busy(),
             "Text recognition (OCR) has nothing to do now; when it has, it goes first.",
         ),
         (
-            SetQueue("videoConversion", Wish.NEXT),
+            SetQueue("videoConversion", Override.NEXT),
             rehearsed(),
             "Video conversion goes first as soon as its hours begin.",
         ),
         (
-            SetQueue("smartSearch", Wish.NEXT),
+            SetQueue("smartSearch", Override.NEXT),
             rehearsed(),
             "Smart search goes first as soon as the machine has time.",
         ),
-        (SetQueue("thumbnailGeneration", Wish.NEXT), busy(), "Thumbnail generation runs already."),
         (
-            SetQueue("facialRecognition", Wish.AUTOMATIC),
+            SetQueue("thumbnailGeneration", Override.NEXT),
+            busy(),
+            "Thumbnail generation runs already.",
+        ),
+        (
+            SetQueue("facialRecognition", Override.AUTOMATIC),
             busy(),
             "Facial recognition runs in its turn again.",
         ),
@@ -161,7 +165,7 @@ def test_every_promise_can_be_made_in_every_language(language: str) -> None:
         SetLimit(1),
         SetLimit(4),
     ]
-    changes += [SetQueue(name, wish) for name in busy().managed for wish in Wish]
+    changes += [SetQueue(name, override) for name in busy().managed for override in Override]
     for status in (busy(), idle(), held(), opened(), rehearsed()):
         for change in changes:
             assert promise(change, status, words(language), setting=2)
@@ -172,9 +176,12 @@ def test_every_promise_can_be_made_in_every_language(language: str) -> None:
     [
         (SetMode(Mode.HELD), SetMode(Mode.AUTOMATIC)),
         (SetLimit(5), SetLimit(2)),
-        (SetQueue("facialRecognition", Wish.AUTOMATIC), SetQueue("facialRecognition", Wish.HELD)),
-        (SetQueue("library", Wish.NEXT), SetQueue("library", Wish.HELD)),
+        (
+            SetQueue("facialRecognition", Override.AUTOMATIC),
+            SetQueue("facialRecognition", Override.HELD),
+        ),
+        (SetQueue("library", Override.NEXT), SetQueue("library", Override.HELD)),
     ],
 )
 def test_what_undoes_it_is_what_the_loop_will_say(change: Change, expected: Change) -> None:
-    assert undoing(change, busy()) == expected
+    assert undo_of(change, busy()) == expected

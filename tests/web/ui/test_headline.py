@@ -7,8 +7,8 @@ import pytest
 from immich_job_daemon.forecast.estimate import Forecast
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.status import Problem, Status, Trouble
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.ui.headline import figures, headline, progress
 from immich_job_daemon.web.ui.i18n import words
 from tests.web.ui.sample_statuses import AT, NOW, busy, held, idle, troubled, unknown
@@ -86,24 +86,25 @@ def test_a_queue_that_nobody_knows_is_named_as_immich_does() -> None:
             "Everything is open, and nothing is left to do",
         ),
         (troubled(), "Waiting for Immich"),
-        (troubled(Trouble.KEY_REJECTED), "The daemon can do nothing until that is put right"),
+        (troubled(ProblemKind.KEY_REJECTED), "The daemon can do nothing until that is put right"),
         (with_queues(busy(), WAITING), "1 queue waits for its turn"),
         (
             with_queues(busy(), (WAITING[0], Reason.PAUSED_BY_OTHERS)),
             "Nothing to do; 9 jobs are in queues that somebody has paused",
         ),
         (
-            with_queues(busy(), (WAITING[0], Reason.CLOSED)),
+            with_queues(busy(), (WAITING[0], Reason.OUTSIDE_WINDOW)),
             "9 jobs wait until their hours begin",
         ),
-        (with_queues(busy(), (WAITING[0], Reason.LOADED)), "The machine is busy; 9 jobs wait"),
+        (with_queues(busy(), (WAITING[0], Reason.HIGH_LOAD)), "The machine is busy; 9 jobs wait"),
         (
-            with_queues(busy(), (WAITING[0], Reason.HELD)),
+            with_queues(busy(), (WAITING[0], Reason.HELD_BY_USER)),
             "Nothing to do; 9 jobs are in queues that you hold",
         ),
         (
             replace(
-                with_queues(busy(), (WAITING[0], Reason.HELD)), controls=Controls(mode=Mode.HELD)
+                with_queues(busy(), (WAITING[0], Reason.HELD_BY_USER)),
+                controls=Controls(mode=Mode.HELD),
             ),
             "Everything is held; 9 jobs wait",
         ),
@@ -115,7 +116,7 @@ def test_what_it_says_when_nothing_runs(status: Status, expected: str) -> None:
 
 def test_a_problem_with_one_command_does_not_hide_what_runs() -> None:
     status = replace(
-        with_queues(busy(), RUNNING), problem=Problem(Trouble.REFUSED, "it does", AT - 500)
+        with_queues(busy(), RUNNING), problem=Problem(ProblemKind.REFUSED, "it does", AT - 500)
     )
     assert said(status).startswith("Generating thumbnails")
 
@@ -128,7 +129,7 @@ def test_what_is_said_aloud_has_no_number_in_it() -> None:
     spoken = headline(with_queues(busy(), RUNNING), words("en"), NOW).spoken
     assert spoken == "Generating thumbnails"
     assert headline(held(), words("en"), NOW).spoken == "Everything held"
-    closed = with_queues(busy(), (WAITING[0], Reason.CLOSED))
+    closed = with_queues(busy(), (WAITING[0], Reason.OUTSIDE_WINDOW))
     assert headline(closed, words("en"), NOW).spoken == "Outside its hours"
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 from flask import Flask, request
 
-from immich_job_daemon.model.controls import Mode, Wish
+from immich_job_daemon.model.controls import Mode, Override
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
-from immich_job_daemon.status.status import Trouble
+from immich_job_daemon.status.status import ProblemKind
 from immich_job_daemon.web.ui import i18n
 from immich_job_daemon.web.ui.i18n import FORMS, PLURALS, Words, best, words
 from simulator.immich.pipeline import QUEUES
@@ -26,7 +26,7 @@ BUILT: Final = (
     "short.",
     "state.",
     "trouble.",
-    "wish.",
+    "override.",
 )
 """The groups of texts whose names are put together as they are needed."""
 
@@ -97,9 +97,11 @@ def test_everything_that_has_a_name_has_one_in_every_language(language: str) -> 
     wanted = {f"queue.{name}" for name in {*QUEUES, *PRIORITY, *PROTECTED}}
     wanted |= {f"doing.{name}" for name in QUEUES if name not in PROTECTED}
     wanted |= {
-        f"{group}.{kind}".replace(" ", "_") for group in ("trouble", "advice") for kind in Trouble
+        f"{group}.{kind}".replace(" ", "_")
+        for group in ("trouble", "advice")
+        for kind in ProblemKind
     }
-    wanted |= {f"mode.{mode}" for mode in Mode} | {f"wish.{wish}" for wish in Wish}
+    wanted |= {f"mode.{mode}" for mode in Mode} | {f"override.{override}" for override in Override}
     assert wanted - texts.keys() == set()
 
 

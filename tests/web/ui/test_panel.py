@@ -9,10 +9,10 @@ from immich_job_daemon.model.controls import (
     Change,
     Controls,
     Mode,
+    Override,
     SetLimit,
     SetMode,
     SetQueue,
-    Wish,
     as_json,
 )
 from immich_job_daemon.web.ui.i18n import words
@@ -59,7 +59,7 @@ def test_nothing_can_be_chosen_while_no_queue_is_known() -> None:
         (SetMode(Mode.HELD), "Goes back to: Everything held"),
         (SetLimit(3), "Goes back to: 3 queues at once"),
         (SetLimit(None), "Goes back to: as many at once as the setting says"),
-        (SetQueue("ocr", Wish.NEXT), "Goes back to: Text recognition (OCR), Run next"),
+        (SetQueue("ocr", Override.NEXT), "Goes back to: Text recognition (OCR), Run next"),
     ],
 )
 def test_the_undo_says_what_comes_back(change: Change, expected: str) -> None:

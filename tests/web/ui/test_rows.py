@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from immich_job_daemon.forecast.estimate import Rate, Rates
+from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Controls
 from immich_job_daemon.web.ui.i18n import words
 from immich_job_daemon.web.ui.rows import Row, Rows
@@ -54,7 +54,7 @@ def test_a_waiting_queue_says_how_many_are_ahead() -> None:
 
 
 def test_one_that_is_wanted_next_goes_before_those_of_higher_priority() -> None:
-    status = replace(busy(), next=frozenset({"videoConversion"}))
+    status = replace(busy(), wanted=frozenset({"videoConversion"}))
     assert row("videoConversion", status).word == "Next"
     assert row("smartSearch", status).why == "Waits for a slot; 1 queue is ahead of it."
 
@@ -65,7 +65,7 @@ def test_the_choice_that_holds_is_pressed() -> None:
 
     assert pressed(row("facialRecognition")) == ["held"]
     assert pressed(row("ocr")) == ["automatic"]
-    status = replace(busy(), next=frozenset({"ocr"}), controls=Controls())
+    status = replace(busy(), wanted=frozenset({"ocr"}), controls=Controls())
     assert pressed(row("ocr", status)) == ["next"]
 
 
@@ -78,8 +78,8 @@ def test_a_queue_outside_its_hours_says_when_they_begin_again() -> None:
     assert (found.word, found.icon, found.opens) == ("Outside its hours", "moon", OPENS)
     assert found.why == "Nothing starts in it outside its hours."
     # What keeps another from running is something else, whatever its hours are.
-    everywhere = dict.fromkeys(busy().order, rehearsed().opens["videoConversion"])
-    assert row("smartSearch", replace(rehearsed(), opens=everywhere)).opens is None
+    everywhere = dict.fromkeys(busy().order, rehearsed().opens_at["videoConversion"])
+    assert row("smartSearch", replace(rehearsed(), opens_at=everywhere)).opens is None
 
 
 def test_on_a_busy_machine_a_queue_says_so() -> None:

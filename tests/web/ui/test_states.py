@@ -7,9 +7,9 @@ from typing import Final
 
 import pytest
 
-from immich_job_daemon.model.controls import Mode, Wish
+from immich_job_daemon.model.controls import Mode, Override
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
+from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.web.ui import states
 from immich_job_daemon.web.ui.i18n import PLURALS, words
 from immich_job_daemon.web.ui.panel import MODE_ICONS
@@ -17,9 +17,9 @@ from immich_job_daemon.web.ui.rows import WISH_ICONS
 from immich_job_daemon.web.ui.states import ICONS, Case, state
 
 CASES: Final = [
-    Case(Queue("ocr", is_paused=is_paused, active=active, waiting=waiting), wish, mode, ahead)
-    for is_paused, active, waiting, wish, mode, ahead in product(
-        (True, False), (0, 3), (0, 5), Wish, Mode, (0, 2)
+    Case(Queue("ocr", is_paused=is_paused, active=active, waiting=waiting), override, mode, ahead)
+    for is_paused, active, waiting, override, mode, ahead in product(
+        (True, False), (0, 3), (0, 5), Override, Mode, (0, 2)
     )
 ]
 
@@ -47,18 +47,20 @@ def test_every_shape_is_there() -> None:
     assert named == drawn
 
 
-def case(*, wish: Wish = Wish.AUTOMATIC, mode: Mode = Mode.AUTOMATIC, **queue: int) -> Case:
-    return Case(Queue("ocr", is_paused=False, **queue), wish, mode, 2)
+def case(
+    *, override: Override = Override.AUTOMATIC, mode: Mode = Mode.AUTOMATIC, **queue: int
+) -> Case:
+    return Case(Queue("ocr", is_paused=False, **queue), override, mode, 2)
 
 
 def test_one_that_is_wanted_next_says_so_while_it_waits_and_while_it_runs() -> None:
-    assert state(Reason.WAITING, case(wish=Wish.NEXT)).name == "next"
-    assert state(Reason.RUNNING, case(wish=Wish.NEXT)).why == "running_next"
+    assert state(Reason.WAITING, case(override=Override.NEXT)).name == "next"
+    assert state(Reason.RUNNING, case(override=Override.NEXT)).why == "running_next"
 
 
 def test_a_held_one_that_still_works_says_what_it_finishes() -> None:
-    assert state(Reason.HELD, case(active=3)) == ("held", "held_busy", 3)
-    assert state(Reason.HELD, case(mode=Mode.HELD)).why == "held_all"
+    assert state(Reason.HELD_BY_USER, case(active=3)) == ("held", "held_busy", 3)
+    assert state(Reason.HELD_BY_USER, case(mode=Mode.HELD)).why == "held_all"
 
 
 def test_an_open_one_says_whether_a_person_wanted_that() -> None:
@@ -67,6 +69,6 @@ def test_an_open_one_says_whether_a_person_wanted_that() -> None:
 
 
 def test_a_protected_one_that_is_paused_stands_out() -> None:
-    paused = Case(Queue("search", is_paused=True), Wish.AUTOMATIC, Mode.AUTOMATIC, 0)
+    paused = Case(Queue("search", is_paused=True), Override.AUTOMATIC, Mode.AUTOMATIC, 0)
     assert state(Reason.PROTECTED, paused).name == "stopped"
     assert state(Reason.PROTECTED, case()).name == "protected"

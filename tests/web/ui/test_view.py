@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.scheduler.decision import Reason
-from immich_job_daemon.status.status import Status, Trouble
+from immich_job_daemon.model.reason import Reason
+from immich_job_daemon.status.status import ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS, words
 from immich_job_daemon.web.ui.view import MOST_ROWS, View, view
 from tests.web.ui.sample_statuses import AT, NOW, busy, held, idle, rehearsed, troubled, unknown
@@ -43,7 +43,7 @@ def test_the_managed_queues_are_in_the_order_of_priority() -> None:
 
 
 def test_protected_and_refused_ones_are_apart() -> None:
-    status = replace(busy(), reasons={**busy().reasons, "ocr": Reason.REFUSED})
+    status = replace(busy(), reasons={**busy().reasons, "ocr": Reason.UNPAUSABLE})
     found = seen(status)
     assert "ocr" in [row.name for row in found.apart]
     assert "ocr" not in [row.name for row in found.queues]
@@ -66,13 +66,13 @@ def test_a_queue_without_a_reason_is_left_out() -> None:
 
 
 def test_a_rehearsal_is_told() -> None:
-    assert seen(rehearsed()).is_rehearsal
-    assert not seen(busy()).is_rehearsal
+    assert seen(rehearsed()).is_dry_run
+    assert not seen(busy()).is_dry_run
 
 
-@pytest.mark.parametrize("trouble", Trouble)
+@pytest.mark.parametrize("trouble", ProblemKind)
 @pytest.mark.parametrize("language", PLURALS)
-def test_every_trouble_has_a_title_and_an_advice(trouble: Trouble, language: str) -> None:
+def test_every_trouble_has_a_title_and_an_advice(trouble: ProblemKind, language: str) -> None:
     found = view(troubled(trouble, "in English"), words(language), 1, NOW).trouble
     assert found is not None
     assert found.title != found.advice != ""

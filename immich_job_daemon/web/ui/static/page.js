@@ -182,9 +182,9 @@ function hide(toast) {
 }
 
 function wanted(button) {
-  const { mode, wish, step, ask: whole } = button.dataset;
+  const { mode, override, step, ask: whole } = button.dataset;
   if (mode) return { mode };
-  if (wish) return { queue: button.closest("[data-key]").dataset.key, wish };
+  if (override) return { queue: button.closest("[data-key]").dataset.key, override };
   if (whole) return JSON.parse(whole);
   return step ? stepped(Number(step)) : undefined;
 }

@@ -4,29 +4,29 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from immich_job_daemon.base.errors import ImmichError
-from immich_job_daemon.immich.apis import JOBS, QUEUES
-from immich_job_daemon.immich.transport import Answer
+from immich_job_daemon.daemon.state import DaemonState
+from immich_job_daemon.immich.apis import APIS
+from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.queue import Snapshot
-from immich_job_daemon.scheduler.state import Memory
-from simulator.worlds.virtual import VirtualAlarm, VirtualLedger, VirtualServer
+from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer
 
 if TYPE_CHECKING:
     from simulator.worlds.world import World
 
-_PAUSES: Final = frozenset(dialect.body(paused=True) for dialect in (QUEUES, JOBS))
+_PAUSES: Final = frozenset(api.body(paused=True) for api in APIS)
 
 
-class MortalServer(VirtualServer):
+class CrashingServer(VirtualServer):
     """The client; while all held queues are resumed at the end there is no limit."""
 
     def __init__(self, world: "World") -> None:
-        super().__init__(MortalWire(world))
+        super().__init__(CrashingTransport(world))
         self.world = world
 
-    def look(self) -> Snapshot:
+    def fetch_queues(self) -> Snapshot:
         """Look; what others opened before that is known from now on, so it counts."""
         opened = set(self.world.judge.opened_by_others)
-        snapshot = super().look()
+        snapshot = super().fetch_queues()
         self.world.judge.opened_by_others -= opened
         return snapshot
 
@@ -36,7 +36,7 @@ class MortalServer(VirtualServer):
         return super().resume_all(names, within=within)
 
 
-class MortalWire:
+class CrashingTransport:
     """The transport, with the daemon's death at any request."""
 
     def __init__(self, world: "World") -> None:
@@ -44,7 +44,7 @@ class MortalWire:
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> Response:
         """Send one request, unless the daemon is killed."""
         if method == "PUT":
             name = path.rpartition("/")[2]
@@ -58,7 +58,7 @@ class MortalWire:
         finally:
             self.world.in_flight = None
 
-    def another(self) -> "MortalWire":
+    def new_connection(self) -> "CrashingTransport":
         """Return this line: a connection costs nothing here."""
         return self
 
@@ -66,23 +66,23 @@ class MortalWire:
         """Do nothing: there is no connection."""
 
 
-class MortalDisk(VirtualLedger):
+class CrashingLedger(VirtualLedger):
     """The ledger, with the daemon's death at any write; the text stays the world's."""
 
     def __init__(self, world: "World") -> None:
         super().__init__()
         self.world = world
 
-    def load(self) -> Memory | None:
+    def load(self) -> DaemonState | None:
         """Return what the world kept."""
         return self.world.ledger.load()
 
-    def save(self, memory: Memory) -> None:
+    def save(self, state: DaemonState) -> None:
         """Keep it, unless the daemon is killed."""
-        self.world.io(lambda: self.world.ledger.save(memory))
+        self.world.io(lambda: self.world.ledger.save(state))
 
 
-class MortalAlarm(VirtualAlarm):
+class CrashingClock(VirtualDaemonClock):
     """The clock, with the daemon's death while it waits."""
 
     def __init__(self, world: "World") -> None:
@@ -91,4 +91,4 @@ class MortalAlarm(VirtualAlarm):
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, unless the daemon is killed."""
-        self.world.io(lambda: super(MortalAlarm, self).sleep(seconds))
+        self.world.io(lambda: super(CrashingClock, self).sleep(seconds))

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.model.queue import PRIORITY, Queue, Snapshot
-from immich_job_daemon.model.scan import SCANNED, Progress, Scan, next_to_ask
+from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import Window
+from immich_job_daemon.scheduler.scan import SCANNED, ScanProgress, next_to_ask
 from simulator.immich.pipeline import QUEUES, REINDEX
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -36,7 +37,7 @@ def idle(**backlog: int) -> Snapshot:
 class Night:
     """What is asked in the course of time, look by look."""
 
-    def __init__(self, scan: Scan, progress: Progress = Progress()) -> None:  # noqa: B008 - it cannot be changed
+    def __init__(self, scan: Scan, progress: ScanProgress = ScanProgress()) -> None:  # noqa: B008 - it cannot be changed
         self.scan = scan
         self.progress = progress
         self.asked: list[tuple[str, str]] = []
@@ -81,7 +82,7 @@ def test_each_is_asked_once_and_then_nothing_until_the_next_day() -> None:
 def test_before_the_time_nothing_is_asked() -> None:
     night = Night(AT_THREE)
     assert night.look("11-24 02:59:59") is None
-    assert night.progress == Progress()
+    assert night.progress == ScanProgress()
 
 
 def test_only_on_its_days() -> None:
@@ -269,7 +270,7 @@ looks = st.lists(
 
 
 def asked_in(scan: Scan, looks: list[tuple[int, Snapshot, frozenset[str]]]) -> Iterator[str]:
-    local, progress = at("11-24 00:00"), Progress()
+    local, progress = at("11-24 00:00"), ScanProgress()
     for seconds, snapshot, may_start in looks:
         local += timedelta(seconds=seconds)
         name, after = next_to_ask(scan, progress, snapshot, may_start, local)
@@ -282,7 +283,7 @@ def asked_in(scan: Scan, looks: list[tuple[int, Snapshot, frozenset[str]]]) -> I
         progress = after
 
 
-def progress_of(before: Progress, after: Progress) -> frozenset[str]:
+def progress_of(before: ScanProgress, after: ScanProgress) -> frozenset[str]:
     """Return who was asked before in the scan that is the present one after a look."""
     return before.asked if before.began == after.began else frozenset()
 

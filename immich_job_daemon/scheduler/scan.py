@@ -1,7 +1,7 @@
-"""When Immich is asked to look for assets that miss something: once a queue, one after another.
+"""Scans for missing files (rule 20): each queue is asked once, one after the other. Pure.
 
-Pure. A ``Scan`` is what the settings say; a ``Progress`` is how far the present one has come, and
-survives in the ledger: a request to start is never repeated, whatever became of it.
+A ``Scan`` is the setting; a ``ScanProgress`` tells how far the current scan has come. It survives
+in the ledger, so a request to start is never repeated, whatever became of it.
 """
 
 from collections.abc import Container
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from immich_job_daemon.model.queue import Snapshot
+from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import Window
 
 SCANNED: Final = (
@@ -31,20 +32,7 @@ next one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """What is asked for, and when.
-
-    Attributes:
-        window: in which it begins.
-        ends_with_window: whether nothing more is asked for when the window has closed.
-    """
-
-    window: Window
-    ends_with_window: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
+class ScanProgress:
     """How far the present scan has come.
 
     Attributes:
@@ -60,11 +48,11 @@ class Progress:
 
 def next_to_ask(
     scan: Scan,
-    progress: Progress,
+    progress: ScanProgress,
     snapshot: Snapshot,
     may_start: Container[str],
     local: datetime,
-) -> tuple[str | None, Progress]:
+) -> tuple[str | None, ScanProgress]:
     """Return the queue that is to be asked now, if any, and the progress once it is.
 
     Args:
@@ -76,7 +64,7 @@ def next_to_ask(
     """
     opened = _opened(scan.window, local)
     if opened is not None and opened.timestamp() != progress.began:
-        progress = Progress(began=opened.timestamp())
+        progress = ScanProgress(began=opened.timestamp())
     if opened is None and not _goes_on(scan, progress, local):
         return None, progress
     latest = snapshot.get(progress.latest or "")
@@ -99,6 +87,6 @@ def _opened(window: Window, local: datetime) -> datetime | None:
     return next((a for a, b in spans if a.timestamp() <= now < b.timestamp()), None)
 
 
-def _goes_on(scan: Scan, progress: Progress, local: datetime) -> bool:
+def _goes_on(scan: Scan, progress: ScanProgress, local: datetime) -> bool:
     age = local.timestamp() - progress.began
     return not scan.ends_with_window and 0 <= age < LONGEST.total_seconds()

@@ -1,0 +1,23 @@
+"""Text from outside the daemon as one safe line."""
+
+
+def one_line(text: str, *, longest: int | None = None) -> str:
+    r"""Return ``text`` as one printable line of at most ``longest`` characters.
+
+    Newlines, control characters, terminal colours and characters that change the direction of
+    writing are escaped, so that text from a server or a user can forge no line of the log.
+
+    >>> print(one_line("no\n[19:07:31] INFO: all is well \x1b[2K"))
+    no\n[19:07:31] INFO: all is well \x1b[2K
+    >>> one_line("Bad gateway", longest=9)
+    'Bad ga...'
+    """
+    # A whole response may be passed in: more than this cannot fit anyway.
+    line = text if longest is None else text[: longest + 1]
+    if not line.isprintable():
+        line = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line
+        )
+    if longest is None or len(line) <= longest:
+        return line
+    return f"{line[: longest - 3]}..."

@@ -1,0 +1,77 @@
+"""What keeps queues from running beside the limit: windows and exclusive groups. Pure.
+
+>>> windows = WindowSpans({"ocr": ((100.0, 200.0), (300.0, 400.0))})
+>>> constraints = Constraints(windows, now=50.0)
+>>> constraints.is_open("ocr", 0.0), constraints.is_open("ocr", 60.0), constraints.next_edge(60.0)
+(False, True, 150.0)
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Final
+
+from immich_job_daemon.model.settings import rivals
+
+TIME_TOLERANCE: Final = 1e-6
+"""Seconds by which two computed times may differ and still be the same."""
+
+
+class WindowSpans:
+    """When queues may run, as spans of time; never changed.
+
+    Args:
+        spans: start and end of each window of the queues that have windows, in order and without
+            overlaps.
+    """
+
+    def __init__(self, spans: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        self._spans = spans
+        self._starts = {name: [start for start, _ in those] for name, those in spans.items()}
+        self._edges = sorted({e for those in spans.values() for span in those for e in span})
+
+    def is_open(self, name: str, moment: float) -> bool:
+        """Whether a queue may run at a moment."""
+        spans = self._spans.get(name)
+        if spans is None:
+            return True
+        place = bisect_right(self._starts[name], moment)
+        return place > 0 and moment < spans[place - 1][1]
+
+    def next_edge(self, moment: float) -> float | None:
+        """Return when the first window after a moment opens or closes."""
+        place = bisect_right(self._edges, moment)
+        return self._edges[place] if place < len(self._edges) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What keeps queues from running, as seen from one moment.
+
+    Attributes:
+        windows: when queues may run.
+        groups: groups of queues of which only one runs at a time.
+        now: that moment on the clock of ``windows``; all other times are seconds from it.
+    """
+
+    windows: WindowSpans = field(default_factory=lambda: WindowSpans({}))
+    groups: Sequence[AbstractSet[str]] = ()
+    now: float = 0.0
+
+    def is_open(self, name: str, after: float) -> bool:
+        """Whether a queue may run ``after`` seconds from now."""
+        return self.windows.is_open(name, self.now + after + TIME_TOLERANCE)
+
+    def next_edge(self, after: float) -> float | None:
+        """Return the seconds from now to the first edge of a window later than ``after``."""
+        edge = self.windows.next_edge(self.now + after + TIME_TOLERANCE)
+        return None if edge is None else edge - self.now
+
+    def rivals(self, name: str) -> AbstractSet[str]:
+        """Return the queues that must not run together with this one."""
+        return rivals(self.groups, name)
+
+
+UNCONSTRAINED: Final = Constraints()
+"""Nothing but the limit applies."""

@@ -1,0 +1,12 @@
+"""Settings for tests: the defaults, and what a test changes."""
+
+from typing import Unpack
+
+from immich_job_daemon.model.settings import Settings
+from simulator.worlds.virtual import Changes, settings
+
+
+def settings_with(limit: int = 1, **changes: Unpack[Changes]) -> Settings:
+    """Return the default settings with this MAX_CONCURRENT_JOBS and these changes."""
+    changes["max_concurrent_jobs"] = limit
+    return settings(**changes)
