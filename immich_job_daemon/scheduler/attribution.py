@@ -100,15 +100,15 @@ class Attribution(DecisionContext):
 
     # Who works against the daemon? (rule 21)
 
-    def _note_conflict(self, name: str, doing: Interference) -> None:
+    def _note_conflict(self, name: str, kind: Interference) -> None:
         if name not in self.unconfirmed_pauses:
             before = self.conflicts.get(name, ())
-            self.conflicts[name] = (*before, ConflictEvent(self.now, doing))[-CONFLICT_THRESHOLD:]
+            self.conflicts[name] = (*before, ConflictEvent(self.now, kind))[-CONFLICT_THRESHOLD:]
 
     def contested(self) -> dict[str, Interference]:
         """Return the queues in conflict, and what the other side keeps doing to them."""
         return {
-            name: times[-1].doing
+            name: times[-1].kind
             for name, times in self.conflicts.items()
             if len(times) >= CONFLICT_THRESHOLD
         }
