@@ -1,114 +1,124 @@
-"""Who paused or resumed a queue: the daemon, a user, another tool, or Immich itself. Pure.
+"""Step 1: who paused or resumed each queue: the daemon, a user or another tool, or Immich itself."""
 
-The rules are numbered in ``decide.py``.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
 
-from typing import Final
-
-from immich_job_daemon.model.conflict import CONFLICT_THRESHOLD, ConflictEvent, Interference
+from immich_job_daemon.model.conflict import (
+    CONFLICT_THRESHOLD,
+    CONFLICT_WINDOW,
+    ConflictEvent,
+    Interference,
+)
 from immich_job_daemon.model.controls import Mode
 from immich_job_daemon.model.queue import Queue
-from immich_job_daemon.model.reason import Reason
-from immich_job_daemon.model.windows import closed_until
-from immich_job_daemon.scheduler.context import DecisionContext
-
-CONFLICT_BACKOFF: Final = 60.0
-"""Seconds between two commands for a queue in conflict (rule 21)."""
+from immich_job_daemon.scheduler.view import View
 
 
-class Attribution(DecisionContext):
-    """Attributes what the snapshot shows to the daemon or to others."""
+class Origin(Enum):
+    """Why a managed queue is paused or open."""
 
-    # In which queues may nothing start? (rules 11, 12, 15 and 19)
+    PAUSED_BY_DAEMON = auto()
+    PAUSED_BY_OTHERS = auto()
+    OPEN_WITH_SLOT = auto()
+    RESUMED_BY_OTHERS = auto()
+    OPENED_BY_IMMICH = auto()
 
-    def apply_gates(self) -> None:
-        """Note the queues in which nothing may start, and why."""
-        if not self.is_open:
-            for name in self.managed:
-                self._apply_gate(name)
 
-    def _apply_gate(self, name: str) -> None:
-        controls = self.before.controls
-        opens = None
-        if self.conditions.local is not None:
-            opens = closed_until(self.settings.schedule, name, self.conditions.local)
-        if opens is not None:
-            self.opens_at[name] = opens
-        if controls.mode is Mode.HELD or name in controls.held_by_user - self.unheld:
-            self.gated[name] = Reason.HELD_BY_USER
-        elif opens is not None:
-            self.gated[name] = Reason.OUTSIDE_WINDOW
-        elif self.conditions.is_loaded:
-            self.gated[name] = Reason.HIGH_LOAD
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What the snapshot shows, attributed; the fields are those of the state."""
 
-    def _clear_hold(self, name: str) -> None:
-        """Clear the user's hold on this queue; a closed window or a high load still applies."""
-        self.unheld.add(name)
-        del self.gated[name]
-        self._apply_gate(name)
+    paused_by_daemon: frozenset[str]
+    paused_by_others: frozenset[str]
+    resumed_by_others: frozenset[str]
+    wanted: frozenset[str]
+    unheld: frozenset[str]
+    """Queues whose hold was cleared by resuming them in Immich (rule 12)."""
+    conflicts: Mapping[str, tuple[ConflictEvent, ...]]
+    last_open: Mapping[str, float]
+    slots: tuple[str, ...]
+    lent: Mapping[str, float]
 
-    # Who did it? (rules 7 and 8)
-
-    def attribute(self) -> None:
-        """Work out which queues the daemon, and which ones others, have paused or resumed."""
-        for name, queue in self.managed.items():
-            if queue.is_paused:
-                self.resumed_by_others.discard(name)
-                self._attribute_paused(name)
-            else:
-                self._attribute_open(queue)
-                self.last_open[name] = self.now
-
-    def _attribute_paused(self, name: str) -> None:
-        if (
-            name in self.paused_by_daemon
-            or name in self.unconfirmed_pauses
-            or not self.before.taken_over
-        ):
-            self.paused_by_daemon.add(name)
-            self.paused_by_others.discard(name)
-            return
-        if name in {*self.slots, *self.lent}:
-            self._note_conflict(name, Interference.PAUSING)
-        self.paused_by_others.add(name)
-        self.wanted.discard(name)
-        self.lent.pop(name, None)
-        if name in self.slots:
-            self.slots.remove(name)
-
-    def _attribute_open(self, queue: Queue) -> None:
-        name = queue.name
-        if name in self.slots or name in self.lent:
-            if name not in self.unconfirmed_pauses:
-                self.paused_by_daemon.discard(name)
-        elif not self.before.had_failure and (
-            name in self.paused_by_daemon or name in self.paused_by_others
-        ):
-            if name in self.paused_by_daemon and name not in self.resumed_by_others:
-                self._note_conflict(name, Interference.RESUMING)
-            self.resumed_by_others.add(name)
-            self.wanted.add(name)
-            controls = self.before.controls
-            is_automatic = controls.mode is Mode.AUTOMATIC
-            if (
-                is_automatic
-                and name in controls.held_by_user
-                and name not in self.unconfirmed_pauses
-            ):
-                self._clear_hold(name)
-        self.paused_by_others.discard(name)
-
-    # Who works against the daemon? (rule 21)
-
-    def _note_conflict(self, name: str, kind: Interference) -> None:
-        if name not in self.unconfirmed_pauses:
-            before = self.conflicts.get(name, ())
-            self.conflicts[name] = (*before, ConflictEvent(self.now, kind))[-CONFLICT_THRESHOLD:]
-
-    def contested(self) -> dict[str, Interference]:
-        """Return the queues in conflict, and what the other side keeps doing to them."""
+    @property
+    def contested(self) -> Mapping[str, Interference]:
+        """The queues in conflict, and what the other side keeps doing to them (rule 21)."""
         return {
-            name: times[-1].kind
-            for name, times in self.conflicts.items()
-            if len(times) >= CONFLICT_THRESHOLD
+            name: events[-1].kind
+            for name, events in self.conflicts.items()
+            if len(events) >= CONFLICT_THRESHOLD
         }
+
+
+def origin(queue: Queue, view: View) -> Origin:
+    """Return why a managed queue is paused or open (rules 7 and 8)."""
+    state, name = view.state, queue.name
+    if queue.is_paused:
+        is_ours = name in state.paused_by_daemon or name in view.unconfirmed
+        # At the very first start every paused queue is taken over.
+        is_ours = is_ours or not state.taken_over
+        return Origin.PAUSED_BY_DAEMON if is_ours else Origin.PAUSED_BY_OTHERS
+    if name in state.slots or name in state.lent:
+        return Origin.OPEN_WITH_SLOT
+    was_paused = name in state.paused_by_daemon or name in state.paused_by_others
+    # After a failure Immich may have restarted, and then it was Immich that opened the queue.
+    if was_paused and not state.had_failure:
+        return Origin.RESUMED_BY_OTHERS
+    return Origin.OPENED_BY_IMMICH
+
+
+def attribute(view: View) -> Attribution:
+    """Return who paused or resumed each managed queue, and what follows for the state."""
+    state, managed = view.state, view.managed
+    origins = {name: origin(queue, view) for name, queue in managed.items()}
+
+    def of(*wanted: Origin) -> frozenset[str]:
+        return frozenset(name for name, found in origins.items() if found in wanted)
+
+    by_others, resumed = of(Origin.PAUSED_BY_OTHERS), of(Origin.RESUMED_BY_OTHERS)
+    confirmed_open = of(Origin.OPEN_WITH_SLOT) - view.unconfirmed.keys()
+    is_open = frozenset(name for name, queue in managed.items() if not queue.is_paused)
+    controls = state.controls
+    unheld = controls.held_by_user & resumed - view.unconfirmed.keys()
+    return Attribution(
+        paused_by_daemon=(state.paused_by_daemon | of(Origin.PAUSED_BY_DAEMON)) - confirmed_open,
+        paused_by_others=by_others,
+        resumed_by_others=(state.resumed_by_others & is_open) | resumed,
+        wanted=(state.wanted & managed.keys() - by_others) | resumed,
+        unheld=unheld if controls.mode is Mode.AUTOMATIC else frozenset(),
+        conflicts=_conflicts(view, origins),
+        last_open={
+            name: view.now if name in is_open else state.last_open.get(name, view.now)
+            for name in managed
+        },
+        slots=tuple(name for name in state.slots if name in managed and name not in by_others),
+        lent={
+            name: since
+            for name, since in state.lent.items()
+            if name in managed and name not in by_others
+        },
+    )
+
+
+def _conflicts(
+    view: View, origins: Mapping[str, Origin]
+) -> Mapping[str, tuple[ConflictEvent, ...]]:
+    """Return the recent conflict events of each queue, with those of this snapshot (rule 21)."""
+    state, now = view.state, view.now
+    recent = {
+        name: tuple(event for event in events if now - event.at < CONFLICT_WINDOW)
+        for name, events in state.conflicts.items()
+    }
+    for name, found in origins.items():
+        if name in view.unconfirmed:
+            continue
+        had_slot = name in state.slots or name in state.lent
+        is_new = name in state.paused_by_daemon and name not in state.resumed_by_others
+        if found is Origin.PAUSED_BY_OTHERS and had_slot:
+            event = ConflictEvent(now, Interference.PAUSING)
+        elif found is Origin.RESUMED_BY_OTHERS and is_new:
+            event = ConflictEvent(now, Interference.RESUMING)
+        else:
+            continue
+        recent[name] = (*recent.get(name, ()), event)[-CONFLICT_THRESHOLD:]
+    return {name: events for name, events in recent.items() if events}

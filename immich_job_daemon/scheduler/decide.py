@@ -69,28 +69,39 @@ queue without a slot is kept paused.
     queue until ten minutes have passed without a conflict.
 
 The user's modes go before rules 15 to 19: "run everything" means everything.
+
+A decision is a pipeline. Each step takes frozen data and returns frozen data, and a rule is a
+function in the module of its step: ``attribution`` (7, 8, 21), ``gates`` (11, 12, 15, 19),
+``limit`` (10, 11, 14), ``ranking`` (2, 7, 13, 18), ``slots`` (1 to 7, 16 to 18), ``commands`` (1,
+3, 7, 16, 20, 21) and ``reasons``.
 """
 
-from collections.abc import Iterable
-from math import inf
-from typing import Final
+from dataclasses import replace
 
-from immich_job_daemon.model.controls import Mode
-from immich_job_daemon.model.queue import ENTRY, Queue, Snapshot
-from immich_job_daemon.model.reason import Action
+from immich_job_daemon.model.queue import ENTRY, Snapshot
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.model.windows import next_edge
-from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF, Attribution
-from immich_job_daemon.scheduler.context import LEND_EVERY
+from immich_job_daemon.scheduler import commands as command_steps
+from immich_job_daemon.scheduler.attribution import attribute
 from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
-from immich_job_daemon.scheduler.scan import next_to_scan
+from immich_job_daemon.scheduler.gates import closed_gates, openings
+from immich_job_daemon.scheduler.limit import limit
+from immich_job_daemon.scheduler.ranking import Ranking
+from immich_job_daemon.scheduler.reasons import reasons
+from immich_job_daemon.scheduler.scan import ScanProgress
+from immich_job_daemon.scheduler.slots import (
+    FILL,
+    KEEP,
+    LEND_EVERY,
+    LENT_FOR,
+    Slots,
+    apply,
+    can_borrow,
+    current_slots,
+    waiting_since,
+)
 from immich_job_daemon.scheduler.state import SchedulerState
-
-LENT_FOR: Final = 2.0
-"""Seconds for which a slot is lent: BullMQ's workers take a job within milliseconds of a resume."""
-
-YIELDS_AGAIN_WITHIN: Final = 10.0
-"""Seconds after a yielding queue got its slot back in which it yields again at once."""
+from immich_job_daemon.scheduler.view import view
 
 
 def decide(
@@ -112,256 +123,80 @@ def decide(
         now: seconds of a monotonic clock.
         conditions: the local time, and whether the load is too high.
     """
-    decider = _Decider(snapshot, state, settings, now, conditions)
-    decider.apply_gates()
-    decider.attribute()
-    decider.choose_limit()
-    decider.release_drained()
-    decider.admit_open()
-    decider.yield_slots()
-    decider.end_lent_slots()
-    commands = (
-        decider.without_contested(decider.pauses())
-        or decider.without_contested([*decider.resumes(), *decider.release_unmanaged()])
-        or decider.scans()
-    )
+    seen = view(snapshot, state, settings, now, conditions)
+    attribution = attribute(seen)
+    gated = closed_gates(seen, attribution)
+    ranking = Ranking(seen, attribution, gated, limit(seen, attribution, gated))
+    slots = apply(KEEP, current_slots(ranking), ranking)
+    paused = command_steps.to_pause(slots, ranking)
+    commands = command_steps.pauses(paused, ranking)
+    released: frozenset[str] = frozenset()
+    progress = state.scan
+    if not commands:
+        slots = apply(FILL, slots, ranking)
+        commands = command_steps.resumes(slots, ranking)
+        released = command_steps.released(ranking)
+    if not commands:
+        commands, progress = command_steps.scan(ranking)
     return Decision(
-        commands=tuple(commands),
-        state=decider.state(commands),
-        reasons={name: decider.reason(queue, commands) for name, queue in snapshot.items()},
-        opens_at=decider.opens_at,
-        conflicts=decider.contested(),
-        wake_at=decider.wake_at(),
+        commands=commands,
+        state=_next_state(slots, ranking, commands, progress, paused, released),
+        reasons=reasons(slots, ranking, commands),
+        opens_at=openings(seen),
+        conflicts=attribution.contested,
+        wake_at=_wake_at(slots, ranking),
     )
 
 
-class _Decider(Attribution):
-    """The steps of one decision, in the order in which ``decide`` calls them."""
+def _next_state(
+    slots: Slots,
+    ranking: Ranking,
+    commands: tuple[Command, ...],
+    progress: ScanProgress,
+    paused: frozenset[str],
+    released: frozenset[str],
+) -> SchedulerState:
+    """Return the state after the decision."""
+    before, attribution, now = ranking.view.state, ranking.attribution, ranking.view.now
+    waiting = waiting_since(slots, ranking)
+    controls = before.controls
+    return replace(
+        before,
+        taken_over=True,
+        is_limited=ranking.limit.is_limited,
+        paused_by_daemon=(attribution.paused_by_daemon | paused) - released,
+        paused_by_others=attribution.paused_by_others,
+        slots=slots.own,
+        wanted=slots.wanted,
+        controls=replace(controls, held_by_user=controls.held_by_user - attribution.unheld),
+        scan=progress,
+        resumed_by_others=attribution.resumed_by_others,
+        conflicts=attribution.conflicts,
+        last_commands={**before.last_commands, **{c.queue: now for c in commands}},
+        lent=slots.lent,
+        slot_since={name: slots.since.get(name, now) for name in slots.own},
+        yielded=slots.yielded & {*slots.own, *waiting},
+        waiting_since=waiting,
+        last_open=slots.last_open,
+        unconfirmed_pauses=ranking.view.unconfirmed,
+        had_failure=False,
+    )
 
-    # Is there a limit? (rules 10 and 11)
 
-    def choose_limit(self) -> None:
-        """Without a limit every queue may have a slot, and empty queues stay open."""
-        is_automatic = self.before.controls.mode is Mode.AUTOMATIC
-        # Called in every mode, to keep track of the number of pending jobs.
-        is_below = self._is_below_threshold()
-        self.unrestricted = self.is_open or (is_automatic and is_below)
-        if self.unrestricted:
-            self.limit = max(len(self.managed), 1)
-
-    def _is_below_threshold(self) -> bool:
-        if self.settings.unrestricted_below == 0:
-            return False
-        pending = sum(
-            queue.active if name in {*self.paused_by_others, *self.gated} else queue.pending
-            for name, queue in self.managed.items()
-        )
-        if pending >= self.settings.unrestricted_below:
-            self.is_limited = True
-        elif pending == 0:
-            self.is_limited = False
-        return not self.is_limited
-
-    # Which queues keep, lose or get a slot without a resume?
-
-    def release_drained(self) -> None:
-        """Free the slots of drained queues; one that is still open keeps its slot as a lent one."""
-        self.slots = [name for name in self.slots if name not in self.gated]
-        self.lent = {name: since for name, since in self.lent.items() if name not in self.gated}
-        for name in tuple(self.slots):
-            queue = self.managed[name]
-            if queue.is_drained:
-                self.slots.remove(name)
-                if not queue.is_paused:
-                    self.lent[name] = self.now
-        for name in tuple(self.lent):
-            queue = self.managed[name]
-            if queue.is_paused:
-                del self.lent[name]
-            elif not queue.is_drained:
-                del self.lent[name]
-                self.slots.append(name)
-
-    def admit_open(self) -> None:
-        """Choose which of the open queues without a slot may continue (rules 5, 7 and 16)."""
-        self._trim_to_limit()
-        entrants = [
-            queue
-            for name, queue in self.managed.items()
-            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.gated}
-        ]
-        for queue in entrants:
-            is_room = len(self.slots) < self.limit
-            if queue.is_busy and is_room and not self.rivals(queue.name) & {*self.slots}:
-                self.give_slot(queue.name)
-        for queue in entrants:
-            if queue.name in self.wanted and not queue.is_busy:
-                occupied = {*self.slots, *self.draining()}
-                if queue.is_drained:
-                    # A user resumed it although it looks empty: lend it the next free slot.
-                    self.wanted.discard(queue.name)
-                    self.last_open[queue.name] = self.now - LEND_EVERY
-                elif len(occupied) < self.limit and not self.rivals(queue.name) & occupied:
-                    self.give_slot(queue.name)
-        if self.unrestricted:
-            self._leave_open(entrants)
-        while self.lent and len(self.occupied()) > self.limit:
-            self.revoke_latest_lent()
-
-    def _trim_to_limit(self) -> None:
-        best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
-        keep: list[str] = []
-        for queue in best:
-            if len(keep) < self.limit and not self.rivals(queue.name) & {*keep}:
-                keep.append(queue.name)
-        self.slots = [name for name in self.slots if name in keep]
-
-    def _leave_open(self, entrants: Iterable[Queue]) -> None:
-        """Without a limit, leave open queues open unless they are rivals of others."""
-        for queue in entrants:
-            name = queue.name
-            if name in self.slots or self.rivals(name) & self.occupied():
-                continue
-            if queue.is_drained:
-                self.lent[name] = self.now
-            else:
-                self.give_slot(name)
-
-    def yield_slots(self) -> None:
-        """Take slots away from queues that must let others go first (rules 17 and 18)."""
-        for name in sorted(self.slots, key=lambda name: self.slot_since.get(name, self.now)):
-            if self.now - self.slot_since.get(name, self.now) >= YIELDS_AGAIN_WITHIN:
-                self.yielded.discard(name)
-            free = max(0, self.limit - len({*self.slots, *self.draining()}))
-            served = self.startable()[:free]
-            others = [queue for queue in self.startable(freeing={name}) if queue not in served]
-            if any(self._must_yield_to(other.name, name) for other in others):
-                self.slots.remove(name)
-                self.yielded.add(name)
-
-    def _must_yield_to(self, other: str, name: str) -> bool:
-        """Whether the queue ``name`` must give its slot to the waiting queue ``other``."""
-        had = self.now - self.slot_since.get(name, self.now)
-        settings = self.settings
-        if settings.max_wait is not None and other in self.overdue():
-            share = settings.max_wait / 2 / max(len(self.waiting_since()), 1)
-            return had >= share
-        order = list(self.managed)
-        if settings.yield_after is None or order.index(other) > order.index(name):
-            return False
-        return had >= settings.yield_after or (name in self.yielded and had < YIELDS_AGAIN_WITHIN)
-
-    def end_lent_slots(self) -> None:
-        """Take back lent slots that have expired or block a queue with work (rule 6).
-
-        Such a slot becomes an ordinary one. Its queue then loses it by being drained and paused,
-        so the response to the pause decides, as for every drained queue (rule 3).
-        """
-        free = self.limit - len(self.occupied())
-        startable = self.startable()
-        in_the_way = {rival for queue in startable for rival in self.rivals(queue.name)}
-        ending = [name for name in self.lent if name in in_the_way]
-        for name in ending:
-            del self.lent[name]
-        more = len(startable) - free - len(ending)
-        ending += [self.revoke_latest_lent() for _ in range(min(more, len(self.lent)))]
-        if self.unrestricted:
-            self.slots += ending
-            return
-        for name, since in tuple(self.lent.items()):
-            if name != ENTRY and self.now - since >= LENT_FOR:
-                del self.lent[name]
-                ending.append(name)
-        if not ending and free <= 0 and ENTRY in self.lent and self.due_for_lending():
-            del self.lent[ENTRY]
-            ending.append(ENTRY)
-        self.slots += ending
-
-    # The commands.
-
-    def pauses(self) -> list[Command]:
-        names = [
-            name
-            for name, queue in self.managed.items()
-            if not queue.is_paused
-            and name not in self.lent
-            and (name not in self.slots or queue.is_drained)
-        ]
-        self.paused_by_daemon |= set(names)
-        return [Command(Action.PAUSE, name) for name in names]
-
-    def resumes(self) -> list[Command]:
-        for queue in self.startable():
-            # A queue that is still draining occupies a slot already.
-            room = self.limit if queue.is_busy else self.limit - 1
-            if len(self.occupied()) > room:
-                break
-            if not self.rivals(queue.name) & {*self.slots}:
-                self.give_slot(queue.name)
-        free = self.limit - len(self.occupied())
-        rest = self.managed if self.unrestricted else (ENTRY,)
-        for name in dict.fromkeys((*self.due_for_lending(), *rest)):
-            if free > 0 and self.can_be_lent(name) and not self.rivals(name) & self.occupied():
-                self.lent[name] = self.last_open[name] = self.now
-                free -= 1
-        occupying = {
-            name for name, queue in self.managed.items() if queue.is_busy or not queue.is_paused
-        }
-        commands = []
-        for name in (*self.slots, *self.lent):
-            if not self.managed[name].is_paused:
-                continue
-            # This includes a draining queue: once resumed, it would start new jobs.
-            is_within = len(occupying | {name}) <= self.limit
-            if is_within and not self.rivals(name) & occupying:
-                occupying.add(name)
-                commands.append(Command(Action.RESUME, name))
-        return commands
-
-    def release_unmanaged(self) -> list[Command]:
-        """Resume queues that the daemon has paused and no longer manages (rule 7)."""
-        left = [
-            queue
-            for name in sorted(self.paused_by_daemon - self.managed.keys())
-            if (queue := self.snapshot.get(name)) is not None
-        ]
-        self.paused_by_daemon -= {queue.name for queue in left if not queue.is_paused}
-        return [Command(Action.RESUME, queue.name) for queue in left if queue.is_paused]
-
-    def without_contested(self, commands: list[Command]) -> list[Command]:
-        """Return the commands without those for queues in conflict, for a minute (rule 21)."""
-        contested = self.contested()
-        return [
-            command
-            for command in commands
-            if command.queue not in contested
-            or self.now - self.before.last_commands.get(command.queue, -inf) >= CONFLICT_BACKOFF
-        ]
-
-    def scans(self) -> list[Command]:
-        scan, local = self.settings.scan, self.conditions.local
-        if scan is None or local is None or self.before.cannot_scan:
-            return []
-        may_start = self.managed.keys() - self.paused_by_others - self.gated.keys()
-        name, self.scan = next_to_scan(scan, self.scan, self.snapshot, may_start, local)
-        return [] if name is None else [Command(Action.START, name)]
-
-    def wake_at(self) -> float | None:
-        wakes = []
-        ends = [since + LENT_FOR for name, since in self.lent.items() if name != ENTRY]
-        if self.unrestricted:
-            pass
-        elif ends:
-            wakes.append(min(ends))
-        elif ENTRY in self.lent:
-            wakes += [
-                self.last_open[name] + LEND_EVERY for name in self.managed if self.can_be_lent(name)
-            ]
-        local = self.conditions.local
-        if local is not None:
-            scan = self.settings.scan
-            windows = [*self.settings.schedule, *([scan.window] if scan else [])]
-            edge = next_edge(windows, local)
-            if edge is not None:
-                wakes.append(self.now + edge.timestamp() - local.timestamp())
-        return min(wakes, default=None)
+def _wake_at(slots: Slots, ranking: Ranking) -> float | None:
+    """Return when a lent slot expires or falls due, or a window opens or closes."""
+    seen = ranking.view
+    times = []
+    expiring = [since + LENT_FOR for name, since in slots.lent.items() if name != ENTRY]
+    if expiring and not ranking.limit.is_lifted:
+        times.append(min(expiring))
+    elif ENTRY in slots.lent and not ranking.limit.is_lifted:
+        borrowers = (name for name in seen.managed if can_borrow(name, slots, ranking))
+        times += [slots.last_open[name] + LEND_EVERY for name in borrowers]
+    local, scan = seen.conditions.local, seen.settings.scan
+    if local is not None:
+        windows = [*seen.settings.schedule, *([scan.window] if scan else [])]
+        edge = next_edge(windows, local)
+        if edge is not None:
+            times.append(seen.now + edge.timestamp() - local.timestamp())
+    return min(times, default=None)

@@ -1,0 +1,340 @@
+"""Step 5: which queues keep, lose, get or borrow a slot. Each step takes the slots and returns them."""
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from immich_job_daemon.model.queue import ENTRY, Queue
+from immich_job_daemon.scheduler.ranking import Ranking
+
+LENT_FOR: Final = 2.0
+"""Seconds for which a slot is lent: BullMQ's workers take a job within milliseconds of a resume."""
+
+LEND_EVERY: Final = 600.0
+"""Seconds after which a queue is due for a lent slot. Lending and polls fill up the 15 minutes."""
+
+YIELDS_AGAIN_WITHIN: Final = 10.0
+"""Seconds after a yielding queue got its slot back in which it yields again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Who has a slot.
+
+    Attributes:
+        own: the queues with a slot of their own, in the order they got it.
+        lent: the queues with a lent slot, and since when.
+        since: when each queue with a slot of its own got it.
+        yielded: queues that have let others go first.
+        wanted: queues that a user wants next and that have no slot yet.
+        last_open: when each managed queue was last seen open, or first seen at all.
+    """
+
+    own: tuple[str, ...]
+    lent: Mapping[str, float]
+    since: Mapping[str, float]
+    yielded: frozenset[str]
+    wanted: frozenset[str]
+    last_open: Mapping[str, float]
+
+
+Step = Callable[[Slots, Ranking], Slots]
+
+
+def current_slots(ranking: Ranking) -> Slots:
+    """Return the slots before the first step."""
+    state, attribution = ranking.view.state, ranking.attribution
+    return Slots(
+        own=attribution.slots,
+        lent=attribution.lent,
+        since=state.slot_since,
+        yielded=state.yielded,
+        wanted=attribution.wanted,
+        last_open=attribution.last_open,
+    )
+
+
+# The terms of the steps.
+
+
+def draining(slots: Slots, ranking: Ranking) -> set[str]:
+    """Return the queues whose active jobs finish although they have no slot."""
+    return {
+        name
+        for name, queue in ranking.view.managed.items()
+        if queue.is_busy and name not in slots.own and name not in slots.lent
+    }
+
+
+def occupied(slots: Slots, ranking: Ranking) -> set[str]:
+    """Return the queues that occupy a slot: their own, a lent one, or one while draining."""
+    return {*slots.own, *slots.lent, *draining(slots, ranking)}
+
+
+def waiting(slots: Slots, ranking: Ranking) -> list[Queue]:
+    """Return the paused queues that wait for a slot, in the order in which they get one."""
+    found = (
+        queue
+        for name, queue in ranking.view.managed.items()
+        if queue.is_paused
+        and queue.backlog
+        and name in ranking.attribution.paused_by_daemon
+        and name not in slots.own
+        and name not in ranking.gated
+    )
+    return sorted(found, key=ranking.key(slots.wanted))
+
+
+def waiting_since(slots: Slots, ranking: Ranking) -> dict[str, float]:
+    """Return since when each queue waits that has work and may run, but has no slot."""
+    return {
+        name: since
+        for name, since in ranking.waiting_since.items()
+        if name not in slots.own and name not in slots.lent
+    }
+
+
+def startable(slots: Slots, ranking: Ranking, freeing: Container[str] = ()) -> list[Queue]:
+    """Return the waiting queues that no running rival blocks (rule 16).
+
+    Args:
+        slots: the slots.
+        ranking: the order of the queues.
+        freeing: queues that are about to lose their slots.
+    """
+    busy = {name for name in {*slots.own, *draining(slots, ranking)} if name not in freeing}
+    rivals = ranking.view.rivals
+    return [queue for queue in waiting(slots, ranking) if not rivals[queue.name] & busy]
+
+
+def can_borrow(name: str, slots: Slots, ranking: Ranking) -> bool:
+    """Rule 6: whether a free slot may be lent to this queue."""
+    queue = ranking.view.managed.get(name)
+    return (
+        queue is not None
+        and queue.is_paused
+        and queue.is_drained
+        and name in ranking.attribution.paused_by_daemon
+        and name not in slots.own
+        and name not in slots.lent
+        and name not in ranking.gated
+    )
+
+
+def due_for_lending(slots: Slots, ranking: Ranking) -> list[str]:
+    """Return the paused queues that are due for a lent slot, the longest wait first."""
+    due = [
+        name
+        for name in ranking.view.managed
+        if ranking.view.now - slots.last_open[name] >= LEND_EVERY
+        and can_borrow(name, slots, ranking)
+    ]
+    return sorted(due, key=slots.last_open.__getitem__)
+
+
+def _give(slots: Slots, name: str, now: float) -> Slots:
+    return replace(
+        slots,
+        own=(*slots.own, name),
+        since={**slots.since, name: now},
+        wanted=slots.wanted - {name},
+    )
+
+
+def _latest_lent(lent: Mapping[str, float]) -> str:
+    """Return the queue to take a lent slot from; the entry queue keeps its own the longest."""
+    return max(lent, key=lambda name: (name != ENTRY, lent[name]))
+
+
+def _without(lent: Mapping[str, float], names: Container[str]) -> dict[str, float]:
+    return {name: since for name, since in lent.items() if name not in names}
+
+
+# The steps, in the order in which they run.
+
+
+def release_gated(slots: Slots, ranking: Ranking) -> Slots:
+    """Rules 11, 12, 15, 19: a queue in which nothing may start has no slot."""
+    own = tuple(name for name in slots.own if name not in ranking.gated)
+    return replace(slots, own=own, lent=_without(slots.lent, ranking.gated))
+
+
+def release_drained(slots: Slots, ranking: Ranking) -> Slots:
+    """Rule 3: a drained queue loses its slot; while it is open, it has the slot lent."""
+    managed = ranking.view.managed
+    drained = [name for name in slots.own if managed[name].is_drained]
+    lent = dict(slots.lent)
+    lent |= {name: ranking.view.now for name in drained if not managed[name].is_paused}
+    found_work = [n for n in lent if not managed[n].is_paused and not managed[n].is_drained]
+    own = tuple(name for name in slots.own if name not in drained)
+    gone = {*found_work, *(name for name in lent if managed[name].is_paused)}
+    # Rule 6: a lent slot in which work was found is a slot like any other.
+    return replace(slots, own=(*own, *found_work), lent=_without(lent, gone))
+
+
+def trim_to_limit(slots: Slots, ranking: Ranking) -> Slots:
+    """Rules 5, 16: above the limit the busy queues go on first, and no rivals together."""
+    managed = ranking.view.managed
+    best = [managed[name] for name in managed if name in slots.own]
+    keep: set[str] = set()
+    for queue in sorted(best, key=lambda queue: not queue.is_busy):
+        if len(keep) < ranking.limit.slots and not ranking.view.rivals[queue.name] & keep:
+            keep.add(queue.name)
+    return replace(slots, own=tuple(name for name in slots.own if name in keep))
+
+
+def admit_open(slots: Slots, ranking: Ranking) -> Slots:
+    """Rules 5, 7: queues that are open without a slot get one, within the limit."""
+    view, limit = ranking.view, ranking.limit.slots
+    open_queues = _open_without_slot(slots, ranking)
+    for queue in open_queues:
+        is_room = len(slots.own) < limit
+        if queue.is_busy and is_room and not view.rivals[queue.name] & {*slots.own}:
+            slots = _give(slots, queue.name, view.now)
+    for queue in open_queues:
+        if queue.name not in slots.wanted or queue.is_busy:
+            continue
+        taken = {*slots.own, *draining(slots, ranking)}
+        if queue.is_drained:
+            # A user resumed it although it looks empty: lend it the next free slot.
+            last_open = {**slots.last_open, queue.name: view.now - LEND_EVERY}
+            slots = replace(slots, wanted=slots.wanted - {queue.name}, last_open=last_open)
+        elif len(taken) < limit and not view.rivals[queue.name] & taken:
+            slots = _give(slots, queue.name, view.now)
+    return _leave_open(slots, ranking, open_queues) if ranking.limit.is_lifted else slots
+
+
+def _open_without_slot(slots: Slots, ranking: Ranking) -> list[Queue]:
+    return [
+        queue
+        for name, queue in ranking.view.managed.items()
+        if not queue.is_paused
+        and name not in slots.own
+        and name not in slots.lent
+        and name not in ranking.gated
+    ]
+
+
+def _leave_open(slots: Slots, ranking: Ranking, queues: Iterable[Queue]) -> Slots:
+    """Rules 10, 11: without a limit, open queues stay open unless they are rivals of others."""
+    for queue in queues:
+        name = queue.name
+        if name in slots.own or ranking.view.rivals[name] & occupied(slots, ranking):
+            continue
+        if queue.is_drained:
+            slots = replace(slots, lent={**slots.lent, name: ranking.view.now})
+        else:
+            slots = _give(slots, name, ranking.view.now)
+    return slots
+
+
+def revoke_lent(slots: Slots, ranking: Ranking) -> Slots:
+    """Rule 1: lent slots go first where the limit is exceeded."""
+    while slots.lent and len(occupied(slots, ranking)) > ranking.limit.slots:
+        slots = replace(slots, lent=_without(slots.lent, {_latest_lent(slots.lent)}))
+    return slots
+
+
+def yield_slots(slots: Slots, ranking: Ranking) -> Slots:
+    """Rules 17, 18: a queue that had its slot for long enough lets a waiting one go first."""
+    now = ranking.view.now
+    for name in sorted(slots.own, key=lambda name: slots.since.get(name, now)):
+        if now - slots.since.get(name, now) >= YIELDS_AGAIN_WITHIN:
+            slots = replace(slots, yielded=slots.yielded - {name})
+        free = max(0, ranking.limit.slots - len({*slots.own, *draining(slots, ranking)}))
+        served = startable(slots, ranking)[:free]
+        others = [q for q in startable(slots, ranking, freeing={name}) if q not in served]
+        if any(_must_yield(name, other.name, slots, ranking) for other in others):
+            own = tuple(one for one in slots.own if one != name)
+            slots = replace(slots, own=own, yielded=slots.yielded | {name})
+    return slots
+
+
+def _must_yield(name: str, other: str, slots: Slots, ranking: Ranking) -> bool:
+    """Whether the queue ``name`` must give its slot to the waiting queue ``other``."""
+    view = ranking.view
+    had = view.now - slots.since.get(name, view.now)
+    settings = view.settings
+    if settings.max_wait is not None and ranking.is_overdue(other) and other not in slots.lent:
+        return had >= settings.max_wait / 2 / max(len(waiting_since(slots, ranking)), 1)
+    if settings.yield_after is None or ranking.priority[other] > ranking.priority[name]:
+        return False
+    is_again = name in slots.yielded and had < YIELDS_AGAIN_WITHIN
+    return had >= settings.yield_after or is_again
+
+
+def end_lent(slots: Slots, ranking: Ranking) -> Slots:
+    """Rule 6: take back lent slots that have expired or block a queue with work.
+
+    Such a slot becomes an ordinary one. Its queue then loses it by being drained and paused, so
+    the response to the pause decides, as for every drained queue (rule 3).
+    """
+    view = ranking.view
+    free = ranking.limit.slots - len(occupied(slots, ranking))
+    ready = startable(slots, ranking)
+    blocking = {rival for queue in ready for rival in view.rivals[queue.name]}
+    ending = [name for name in slots.lent if name in blocking]
+    lent = _without(slots.lent, ending)
+    for _ in range(min(len(ready) - free - len(ending), len(lent))):
+        ending.append(_latest_lent(lent))
+        lent = _without(lent, ending)
+    if not ranking.limit.is_lifted:
+        expired = [n for n, since in lent.items() if n != ENTRY and view.now - since >= LENT_FOR]
+        ending += expired
+        lent = _without(lent, expired)
+        remaining = replace(slots, lent=lent)
+        if not ending and free <= 0 and ENTRY in lent and due_for_lending(remaining, ranking):
+            ending.append(ENTRY)
+            lent = _without(lent, ending)
+    return replace(slots, own=(*slots.own, *ending), lent=lent)
+
+
+def fill(slots: Slots, ranking: Ranking) -> Slots:
+    """Rules 2, 4, 7, 13, 16: free slots go to the waiting queues, in their order."""
+    for queue in startable(slots, ranking):
+        # A queue that is still draining occupies a slot already.
+        room = ranking.limit.slots if queue.is_busy else ranking.limit.slots - 1
+        if len(occupied(slots, ranking)) > room:
+            break
+        if not ranking.view.rivals[queue.name] & {*slots.own}:
+            slots = _give(slots, queue.name, ranking.view.now)
+    return slots
+
+
+def lend(slots: Slots, ranking: Ranking) -> Slots:
+    """Rule 6: the remaining slots are lent, to queues that are due and to the entry queue."""
+    now = ranking.view.now
+    free = ranking.limit.slots - len(occupied(slots, ranking))
+    rest = ranking.view.managed if ranking.limit.is_lifted else (ENTRY,)
+    for name in dict.fromkeys((*due_for_lending(slots, ranking), *rest)):
+        is_free = free > 0 and can_borrow(name, slots, ranking)
+        if is_free and not ranking.view.rivals[name] & occupied(slots, ranking):
+            slots = replace(
+                slots,
+                lent={**slots.lent, name: now},
+                last_open={**slots.last_open, name: now},
+            )
+            free -= 1
+    return slots
+
+
+KEEP: Final[tuple[Step, ...]] = (
+    release_gated,
+    release_drained,
+    trim_to_limit,
+    admit_open,
+    revoke_lent,
+    yield_slots,
+    end_lent,
+)
+"""Who keeps, loses or gets a slot among the open queues; what they lose is paused."""
+
+FILL: Final[tuple[Step, ...]] = (fill, lend)
+"""Who gets a free slot; only once nothing is to be paused any more (rule 1)."""
+
+
+def apply(steps: Iterable[Step], slots: Slots, ranking: Ranking) -> Slots:
+    """Return the slots after these steps."""
+    for step in steps:
+        slots = step(slots, ranking)
+    return slots
