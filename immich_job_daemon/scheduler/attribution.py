@@ -1,8 +1,10 @@
-"""Step 1: who paused or resumed each queue: the daemon, a user or another tool, or Immich itself."""
+"""Step 1: who paused or resumed each queue: the daemon, someone else, or Immich itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
+from typing import Final
 
 from immich_job_daemon.model.conflict import (
     CONFLICT_THRESHOLD,
@@ -25,6 +27,10 @@ class Origin(Enum):
     OPENED_BY_IMMICH = auto()
 
 
+CONFLICT_BACKOFF: Final = 60.0
+"""Seconds between two commands for a queue in conflict (rule 21)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """What the snapshot shows, attributed; the fields are those of the state."""
@@ -39,15 +45,18 @@ class Attribution:
     last_open: Mapping[str, float]
     slots: tuple[str, ...]
     lent: Mapping[str, float]
+    backing_off: frozenset[str]
+    """Queues in conflict to which no command may be sent now (rule 21)."""
 
     @property
     def contested(self) -> Mapping[str, Interference]:
         """The queues in conflict, and what the other side keeps doing to them (rule 21)."""
-        return {
-            name: events[-1].kind
-            for name, events in self.conflicts.items()
-            if len(events) >= CONFLICT_THRESHOLD
-        }
+        return {name: self.conflicts[name][-1].kind for name in contested(self.conflicts)}
+
+
+def contested(conflicts: Mapping[str, Sequence[ConflictEvent]]) -> list[str]:
+    """Return the queues with so many conflict events that they are no chance (rule 21)."""
+    return [name for name, events in conflicts.items() if len(events) >= CONFLICT_THRESHOLD]
 
 
 def origin(queue: Queue, view: View) -> Origin:
@@ -76,9 +85,10 @@ def attribute(view: View) -> Attribution:
         return frozenset(name for name, found in origins.items() if found in wanted)
 
     by_others, resumed = of(Origin.PAUSED_BY_OTHERS), of(Origin.RESUMED_BY_OTHERS)
-    confirmed_open = of(Origin.OPEN_WITH_SLOT) - view.unconfirmed.keys()
     is_open = frozenset(name for name, queue in managed.items() if not queue.is_paused)
+    confirmed_open = is_open - view.unconfirmed.keys()
     controls = state.controls
+    conflicts = _conflicts(view, origins)
     unheld = controls.held_by_user & resumed - view.unconfirmed.keys()
     return Attribution(
         paused_by_daemon=(state.paused_by_daemon | of(Origin.PAUSED_BY_DAEMON)) - confirmed_open,
@@ -86,7 +96,7 @@ def attribute(view: View) -> Attribution:
         resumed_by_others=(state.resumed_by_others & is_open) | resumed,
         wanted=(state.wanted & managed.keys() - by_others) | resumed,
         unheld=unheld if controls.mode is Mode.AUTOMATIC else frozenset(),
-        conflicts=_conflicts(view, origins),
+        conflicts=conflicts,
         last_open={
             name: view.now if name in is_open else state.last_open.get(name, view.now)
             for name in managed
@@ -97,6 +107,11 @@ def attribute(view: View) -> Attribution:
             for name, since in state.lent.items()
             if name in managed and name not in by_others
         },
+        backing_off=frozenset(
+            name
+            for name in contested(conflicts)
+            if view.now - state.last_commands.get(name, -inf) < CONFLICT_BACKOFF
+        ),
     )
 
 

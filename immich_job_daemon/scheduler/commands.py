@@ -1,34 +1,22 @@
 """Step 6: the commands that turn the observed queues into the desired ones."""
 
-from collections.abc import Iterable
-from math import inf
-from typing import Final
-
 from immich_job_daemon.model.reason import Action
 from immich_job_daemon.scheduler.decision import Command
 from immich_job_daemon.scheduler.ranking import Ranking
 from immich_job_daemon.scheduler.scan import ScanProgress, next_to_scan
 from immich_job_daemon.scheduler.slots import Slots
 
-CONFLICT_BACKOFF: Final = 60.0
-"""Seconds between two commands for a queue in conflict (rule 21)."""
 
-
-def to_pause(slots: Slots, ranking: Ranking) -> frozenset[str]:
-    """Return the open queues without a slot, and the drained ones (rule 3)."""
-    return frozenset(
-        name
+def pauses(slots: Slots, ranking: Ranking) -> tuple[Command, ...]:
+    """Return the pauses of open queues without a slot, and of drained ones (rule 3)."""
+    return tuple(
+        Command(Action.PAUSE, name)
         for name, queue in ranking.view.managed.items()
         if not queue.is_paused
         and name not in slots.lent
         and (name not in slots.own or queue.is_drained)
+        and name not in ranking.attribution.backing_off
     )
-
-
-def pauses(names: frozenset[str], ranking: Ranking) -> tuple[Command, ...]:
-    """Return the pauses of these queues, highest priority first."""
-    ordered = (name for name in ranking.view.managed if name in names)
-    return _uncontested((Command(Action.PAUSE, name) for name in ordered), ranking)
 
 
 def resumes(slots: Slots, ranking: Ranking) -> tuple[Command, ...]:
@@ -45,7 +33,7 @@ def resumes(slots: Slots, ranking: Ranking) -> tuple[Command, ...]:
             occupying.add(name)
             commands.append(Command(Action.RESUME, name))
     unmanaged = (Command(Action.RESUME, name) for name in _unmanaged(ranking, is_paused=True))
-    return _uncontested((*commands, *unmanaged), ranking)
+    return (*commands, *unmanaged)
 
 
 def released(ranking: Ranking) -> frozenset[str]:
@@ -69,15 +57,8 @@ def _unmanaged(ranking: Ranking, *, is_paused: bool) -> list[str]:
     view = ranking.view
     names = sorted(ranking.attribution.paused_by_daemon - view.managed.keys())
     found = (view.snapshot[name] for name in names if name in view.snapshot)
-    return [queue.name for queue in found if queue.is_paused is is_paused]
-
-
-def _uncontested(commands: Iterable[Command], ranking: Ranking) -> tuple[Command, ...]:
-    """Rule 21: leave out commands for queues in conflict, for a minute after the last one."""
-    contested, view = ranking.attribution.contested, ranking.view
-    return tuple(
-        command
-        for command in commands
-        if command.queue not in contested
-        or view.now - view.state.last_commands.get(command.queue, -inf) >= CONFLICT_BACKOFF
-    )
+    return [
+        queue.name
+        for queue in found
+        if queue.is_paused is is_paused and queue.name not in ranking.attribution.backing_off
+    ]

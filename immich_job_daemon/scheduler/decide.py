@@ -79,6 +79,7 @@ function in the module of its step: ``attribution`` (7, 8, 21), ``gates`` (11, 1
 from dataclasses import replace
 
 from immich_job_daemon.model.queue import ENTRY, Snapshot
+from immich_job_daemon.model.reason import Action
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.model.windows import next_edge
 from immich_job_daemon.scheduler import commands as command_steps
@@ -128,8 +129,7 @@ def decide(
     gated = closed_gates(seen, attribution)
     ranking = Ranking(seen, attribution, gated, limit(seen, attribution, gated))
     slots = apply(KEEP, current_slots(ranking), ranking)
-    paused = command_steps.to_pause(slots, ranking)
-    commands = command_steps.pauses(paused, ranking)
+    commands = command_steps.pauses(slots, ranking)
     released: frozenset[str] = frozenset()
     progress = state.scan
     if not commands:
@@ -140,7 +140,7 @@ def decide(
         commands, progress = command_steps.scan(ranking)
     return Decision(
         commands=commands,
-        state=_next_state(slots, ranking, commands, progress, paused, released),
+        state=_next_state(slots, ranking, commands, progress, released),
         reasons=reasons(slots, ranking, commands),
         opens_at=openings(seen),
         conflicts=attribution.contested,
@@ -153,12 +153,12 @@ def _next_state(
     ranking: Ranking,
     commands: tuple[Command, ...],
     progress: ScanProgress,
-    paused: frozenset[str],
     released: frozenset[str],
 ) -> SchedulerState:
     """Return the state after the decision."""
     before, attribution, now = ranking.view.state, ranking.attribution, ranking.view.now
     waiting = waiting_since(slots, ranking)
+    paused = {command.queue for command in commands if command.action is Action.PAUSE}
     controls = before.controls
     return replace(
         before,

@@ -1,4 +1,4 @@
-"""Step 2: why nothing may start in a queue now. A gate is one rule; the first that closes counts."""
+"""Step 2: why nothing may start in a queue. A gate is one rule; the first closed one counts."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

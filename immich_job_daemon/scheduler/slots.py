@@ -1,4 +1,4 @@
-"""Step 5: which queues keep, lose, get or borrow a slot. Each step takes the slots and returns them."""
+"""Step 5: which queues keep, lose, get or borrow a slot, one function after the other."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -81,6 +81,7 @@ def waiting(slots: Slots, ranking: Ranking) -> list[Queue]:
         and name in ranking.attribution.paused_by_daemon
         and name not in slots.own
         and name not in ranking.gated
+        and name not in ranking.attribution.backing_off
     )
     return sorted(found, key=ranking.key(slots.wanted))
 
@@ -118,6 +119,7 @@ def can_borrow(name: str, slots: Slots, ranking: Ranking) -> bool:
         and name not in slots.own
         and name not in slots.lent
         and name not in ranking.gated
+        and name not in ranking.attribution.backing_off
     )
 
 
@@ -157,6 +159,14 @@ def release_gated(slots: Slots, ranking: Ranking) -> Slots:
     """Rules 11, 12, 15, 19: a queue in which nothing may start has no slot."""
     own = tuple(name for name in slots.own if name not in ranking.gated)
     return replace(slots, own=own, lent=_without(slots.lent, ranking.gated))
+
+
+def release_contested(slots: Slots, ranking: Ranking) -> Slots:
+    """Rule 21: a paused queue to which no command may be sent has no slot: it could not use it."""
+    managed, backing_off = ranking.view.managed, ranking.attribution.backing_off
+    stuck = {name for name in backing_off if name in managed and managed[name].is_paused}
+    own = tuple(name for name in slots.own if name not in stuck)
+    return replace(slots, own=own, lent=_without(slots.lent, stuck))
 
 
 def release_drained(slots: Slots, ranking: Ranking) -> Slots:
@@ -320,6 +330,7 @@ def lend(slots: Slots, ranking: Ranking) -> Slots:
 
 KEEP: Final[tuple[Step, ...]] = (
     release_gated,
+    release_contested,
     release_drained,
     trim_to_limit,
     admit_open,

@@ -1,4 +1,4 @@
-"""What every step of a decision reads: the inputs of ``decide``, frozen, and terms derived from them."""
+"""What every step of a decision reads: the inputs of ``decide`` and terms derived from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

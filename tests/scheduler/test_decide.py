@@ -15,9 +15,9 @@ from immich_job_daemon.model.reason import Action, Reason
 from immich_job_daemon.model.settings import Scan, Settings
 from immich_job_daemon.model.windows import Window
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
-from immich_job_daemon.scheduler.context import LEND_EVERY
-from immich_job_daemon.scheduler.decide import LENT_FOR, YIELDS_AGAIN_WITHIN, decide
+from immich_job_daemon.scheduler.decide import decide
 from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
+from immich_job_daemon.scheduler.slots import LEND_EVERY, LENT_FOR, YIELDS_AGAIN_WITHIN
 from immich_job_daemon.scheduler.state import (
     SchedulerState,
     after_change,
