@@ -176,6 +176,7 @@ def _next_state(
         lent=slots.lent,
         slot_since={name: slots.since.get(name, now) for name in slots.own},
         yielded=slots.yielded & {*slots.own, *waiting},
+        reserved=slots.reserved,
         waiting_since=waiting,
         last_open=slots.last_open,
         unconfirmed_pauses=ranking.view.unconfirmed,

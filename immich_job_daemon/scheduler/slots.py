@@ -26,6 +26,7 @@ class Slots:
         lent: the queues with a lent slot, and since when.
         since: when each queue with a slot of its own got it.
         yielded: queues that have let others go first.
+        reserved: waiting queues for which others have given up their slots.
         wanted: queues that a user wants next and that have no slot yet.
         last_open: when each managed queue was last seen open, or first seen at all.
     """
@@ -34,6 +35,7 @@ class Slots:
     lent: Mapping[str, float]
     since: Mapping[str, float]
     yielded: frozenset[str]
+    reserved: frozenset[str]
     wanted: frozenset[str]
     last_open: Mapping[str, float]
 
@@ -49,6 +51,7 @@ def current_slots(ranking: Ranking) -> Slots:
         lent=attribution.lent,
         since=state.slot_since,
         yielded=state.yielded,
+        reserved=state.reserved,
         wanted=attribution.wanted,
         last_open=attribution.last_open,
     )
@@ -95,17 +98,18 @@ def waiting_since(slots: Slots, ranking: Ranking) -> dict[str, float]:
     }
 
 
-def startable(slots: Slots, ranking: Ranking, freeing: Container[str] = ()) -> list[Queue]:
-    """Return the waiting queues that no running rival blocks (rule 16).
+def startable(slots: Slots, ranking: Ranking) -> list[Queue]:
+    """Return the waiting queues that no rival blocks (rule 16), in the order of the slots.
 
-    Args:
-        slots: the slots.
-        ranking: the order of the queues.
-        freeing: queues that are about to lose their slots.
+    A rival blocks a queue while it runs, and while a slot is reserved for it.
     """
-    busy = {name for name in {*slots.own, *draining(slots, ranking)} if name not in freeing}
-    rivals = ranking.view.rivals
-    return [queue for queue in waiting(slots, ranking) if not rivals[queue.name] & busy]
+    rivals, busy = ranking.view.rivals, {*slots.own, *draining(slots, ranking)}
+    found = waiting(slots, ranking)
+    return [
+        queue
+        for queue in sorted(found, key=lambda queue: queue.name not in slots.reserved)
+        if not rivals[queue.name] & (busy | slots.reserved)
+    ]
 
 
 def can_borrow(name: str, slots: Slots, ranking: Ranking) -> bool:
@@ -134,11 +138,14 @@ def due_for_lending(slots: Slots, ranking: Ranking) -> list[str]:
     return sorted(due, key=slots.last_open.__getitem__)
 
 
-def _give(slots: Slots, name: str, now: float) -> Slots:
+def _give(slots: Slots, name: str, ranking: Ranking) -> Slots:
+    """Give the queue a slot of its own. If it was overdue it does not yield at once."""
     return replace(
         slots,
         own=(*slots.own, name),
-        since={**slots.since, name: now},
+        since={**slots.since, name: ranking.view.now},
+        yielded=slots.yielded - {name} if ranking.is_overdue(name) else slots.yielded,
+        reserved=slots.reserved - {name},
         wanted=slots.wanted - {name},
     )
 
@@ -200,7 +207,7 @@ def admit_open(slots: Slots, ranking: Ranking) -> Slots:
     for queue in open_queues:
         is_room = len(slots.own) < limit
         if queue.is_busy and is_room and not view.rivals[queue.name] & {*slots.own}:
-            slots = _give(slots, queue.name, view.now)
+            slots = _give(slots, queue.name, ranking)
     for queue in open_queues:
         if queue.name not in slots.wanted or queue.is_busy:
             continue
@@ -210,7 +217,7 @@ def admit_open(slots: Slots, ranking: Ranking) -> Slots:
             last_open = {**slots.last_open, queue.name: view.now - LEND_EVERY}
             slots = replace(slots, wanted=slots.wanted - {queue.name}, last_open=last_open)
         elif len(taken) < limit and not view.rivals[queue.name] & taken:
-            slots = _give(slots, queue.name, view.now)
+            slots = _give(slots, queue.name, ranking)
     return _leave_open(slots, ranking, open_queues) if ranking.limit.is_lifted else slots
 
 
@@ -234,7 +241,7 @@ def _leave_open(slots: Slots, ranking: Ranking, queues: Iterable[Queue]) -> Slot
         if queue.is_drained:
             slots = replace(slots, lent={**slots.lent, name: ranking.view.now})
         else:
-            slots = _give(slots, name, ranking.view.now)
+            slots = _give(slots, name, ranking)
     return slots
 
 
@@ -245,19 +252,49 @@ def revoke_lent(slots: Slots, ranking: Ranking) -> Slots:
     return slots
 
 
+def keep_reservations(slots: Slots, ranking: Ranking) -> Slots:
+    """Keep a slot reserved for a queue until it starts, or cannot start any more."""
+    names = {queue.name for queue in waiting(slots, ranking)}
+    return replace(slots, reserved=slots.reserved & names)
+
+
 def yield_slots(slots: Slots, ranking: Ranking) -> Slots:
-    """Rules 17, 18: a queue that had its slot for long enough lets a waiting one go first."""
+    """Rules 17, 18: queues that had their slots for long enough let a waiting one go first.
+
+    All that stand in its way do so together, or none of them: one that kept its slot would keep
+    the waiting queue from starting, and those that gave theirs up would have done so for nothing.
+    """
     now = ranking.view.now
-    for name in sorted(slots.own, key=lambda name: slots.since.get(name, now)):
-        if now - slots.since.get(name, now) >= YIELDS_AGAIN_WITHIN:
-            slots = replace(slots, yielded=slots.yielded - {name})
-        free = max(0, ranking.limit.slots - len({*slots.own, *draining(slots, ranking)}))
-        served = startable(slots, ranking)[:free]
-        others = [q for q in startable(slots, ranking, freeing={name}) if q not in served]
-        if any(_must_yield(name, other.name, slots, ranking) for other in others):
-            own = tuple(one for one in slots.own if one != name)
-            slots = replace(slots, own=own, yielded=slots.yielded | {name})
+    again = {n for n in slots.own if now - slots.since.get(n, now) >= YIELDS_AGAIN_WITHIN}
+    slots = replace(slots, yielded=slots.yielded - again)
+    served: set[str] = set()
+    for queue in waiting(slots, ranking):
+        name, rivals = queue.name, ranking.view.rivals[queue.name]
+        if name in slots.reserved or rivals & (slots.reserved | served):
+            continue
+        free = ranking.limit.slots - len({*slots.own, *slots.reserved, *served})
+        victims = _victims(name, free, slots, ranking)
+        if not victims:
+            served |= {name} if free > 0 else set()
+        elif all(_must_yield(victim, name, slots, ranking) for victim in victims):
+            slots = replace(
+                slots,
+                own=tuple(one for one in slots.own if one not in victims),
+                yielded=slots.yielded | victims,
+                reserved=slots.reserved | {name},
+            )
     return slots
+
+
+def _victims(name: str, free: int, slots: Slots, ranking: Ranking) -> frozenset[str]:
+    """Return the queues that must give up their slots for ``name`` to start, if any."""
+    rivals = ranking.view.rivals[name] & {*slots.own}
+    if free + len(rivals) > 0:
+        return frozenset(rivals)
+    now = ranking.view.now
+    longest_first = sorted(slots.own, key=lambda one: slots.since.get(one, now))
+    others = (one for one in longest_first if _must_yield(one, name, slots, ranking))
+    return frozenset(next(([one] for one in others), slots.own[:1]))
 
 
 def _must_yield(name: str, other: str, slots: Slots, ranking: Ranking) -> bool:
@@ -301,13 +338,15 @@ def end_lent(slots: Slots, ranking: Ranking) -> Slots:
 
 def fill(slots: Slots, ranking: Ranking) -> Slots:
     """Rules 2, 4, 7, 13, 16: free slots go to the waiting queues, in their order."""
+    limit = ranking.limit.slots
     for queue in startable(slots, ranking):
         # A queue that is still draining occupies a slot already.
-        room = ranking.limit.slots if queue.is_busy else ranking.limit.slots - 1
-        if len(occupied(slots, ranking)) > room:
+        taken = occupied(slots, ranking) | {queue.name}
+        promised = {*slots.own, *slots.reserved, queue.name}
+        if len(taken) > limit or (len(promised) > limit and queue.name not in slots.reserved):
             break
         if not ranking.view.rivals[queue.name] & {*slots.own}:
-            slots = _give(slots, queue.name, ranking.view.now)
+            slots = _give(slots, queue.name, ranking)
     return slots
 
 
@@ -335,6 +374,7 @@ KEEP: Final[tuple[Step, ...]] = (
     trim_to_limit,
     admit_open,
     revoke_lent,
+    keep_reservations,
     yield_slots,
     end_lent,
 )

@@ -42,6 +42,7 @@ class SchedulerState:
         cannot_scan: Immich does not let the daemon start a scan.
         slot_since: when each queue with a slot got it.
         yielded: queues that have let others go first since they last got a slot.
+        reserved: waiting queues for which others have given up their slots.
         waiting_since: since when each queue waits that has work and may run.
         resumed_by_others: queues that are open although the daemon had paused them.
         conflicts: what others did against the daemon lately, by queue.
@@ -65,6 +66,7 @@ class SchedulerState:
     cannot_scan: bool = False
     slot_since: Mapping[str, float] = field(default_factory=dict)
     yielded: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
     waiting_since: Mapping[str, float] = field(default_factory=dict)
     resumed_by_others: frozenset[str] = frozenset()
     conflicts: Mapping[str, tuple[ConflictEvent, ...]] = field(default_factory=dict)
