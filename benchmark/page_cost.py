@@ -6,8 +6,8 @@ from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
-from simulator.worlds.browser import ARGUMENTS, CHROMIUM, showing
-from simulator.worlds.day import live
+from simulator.worlds.browser import ARGUMENTS, CHROMIUM, serving_page
+from simulator.worlds.day import simulate_day
 
 RUNS: Final = 15
 
@@ -47,8 +47,8 @@ class PageCost:
 
 def measure() -> PageCost:
     """Look at the page after a busy day, again and again, on this machine."""
-    day = live()
-    with showing(day.status, day.now) as url, sync_playwright() as playwright:
+    day = simulate_day()
+    with serving_page(day.status, day.now) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
         # Chromium's own start is none of the page's business.
         _look(browser, url)

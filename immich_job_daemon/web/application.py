@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.api.routes import create_machines
-from immich_job_daemon.web.ui.app import Wanted, create_people
+from immich_job_daemon.web.ui.app import create_ui
 
 FACE: Final = "immich_job_daemon.face"
 """The key in a request's environment that says which face answers it."""
@@ -27,7 +28,7 @@ class Face(StrEnum):
 
 def application(
     hub: StatusHub,
-    settings: Wanted,
+    settings: Settings,
     *,
     behind_ingress: bool,
     clock: Callable[[], float] = time.monotonic,
@@ -40,7 +41,7 @@ def application(
         behind_ingress: whether this is the add-on, with Home Assistant in front of the page.
         clock: the daemon's, of which the pictures' times are.
     """
-    people = create_people(hub, settings, behind_ingress=behind_ingress, clock=clock)
+    people = create_ui(hub, settings, behind_ingress=behind_ingress, clock=clock)
     return with_faces({Face.MACHINES: create_machines(hub, clock), Face.PEOPLE: people})
 
 

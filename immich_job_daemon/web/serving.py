@@ -2,30 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
+from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.application import Face, application
 from immich_job_daemon.web.server import listening
-from immich_job_daemon.web.ui.app import Wanted
-
-
-class Ports(Wanted, Protocol):
-    """The settings that are needed here."""
-
-    @property
-    def status_port(self) -> int:
-        """Where machines ask; 0: nowhere."""
-        ...
-
-    @property
-    def ui_port(self) -> int:
-        """Where people look; 0: nowhere."""
-        ...
 
 
 @contextmanager
-def serving(hub: StatusHub, settings: Ports, *, behind_ingress: bool) -> Iterator[None]:
+def serving(hub: StatusHub, settings: Settings, *, behind_ingress: bool) -> Iterator[None]:
     """Show the board at the ports of the settings as long as the context lasts.
 
     Args:

@@ -14,7 +14,7 @@ from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
-from immich_job_daemon.web.ui.app import create_people
+from immich_job_daemon.web.ui.app import create_ui
 from tests.support.immich_server import KEY, immich
 from tests.web.daemon_process import is_answering, real_daemon
 from tests.web.hostile import complaints, hostile, sent
@@ -77,7 +77,7 @@ def page_behind_ingress(status: Status) -> Iterator[tuple[int, Wishes]]:
     """Give the port of a page that lets this machine in as Home Assistant's gateway."""
     hub = Wishes(status)
     settings, _ = read_settings({"API_KEY": KEY}, None)
-    face = create_people(hub, settings, behind_ingress=True, gateway="127.0.0.1", clock=Clock())
+    face = create_ui(hub, settings, behind_ingress=True, gateway="127.0.0.1", clock=Clock())
     listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: face}))
     try:
         yield listener.port, hub
