@@ -58,7 +58,7 @@ class QueueText(NamedTuple):
 
     state: str
     reason_key: str
-    count: int | None = None
+    number: int | None = None
 
 
 def queue_text(reason: Reason, context: QueueContext) -> QueueText:
@@ -67,7 +67,7 @@ def queue_text(reason: Reason, context: QueueContext) -> QueueText:
     >>> queue = Queue("ocr", is_paused=True, waiting=4)
     >>> context = QueueContext(queue, Override.AUTOMATIC, Mode.AUTOMATIC, ahead=2)
     >>> queue_text(Reason.WAITING, context)
-    QueueText(state='waiting', reason_key='waiting', count=2)
+    QueueText(state='waiting', reason_key='waiting', number=2)
     """
     return _QUEUE_TEXTS[reason](context)
 
@@ -183,7 +183,7 @@ class QueueRows:
         queue, reason, override = status.queues[name], status.reasons[name], status.override(name)
         opens_at = status.opens_at.get(name) if reason is Reason.OUTSIDE_WINDOW else None
         ahead = self._in_turn.index(name) if name in self._in_turn else 0
-        state, reason_key, count = queue_text(
+        state, reason_key, number = queue_text(
             reason, QueueContext(queue, override, status.controls.mode, ahead)
         )
         key = f"reason.{reason_key}"
@@ -193,7 +193,7 @@ class QueueRows:
             state=state,
             icon=STATE_ICONS[state],
             state_label=texts(f"state.{state}"),
-            reason=texts(key) if count is None else texts.plural(key, count),
+            reason=texts(key) if number is None else texts.plural(key, number),
             opens_at=None if opens_at is None else opens_at.timestamp(),
             figures=self._figures(queue),
             buttons=() if reason in UNMANAGED else tuple(self._buttons(override)),

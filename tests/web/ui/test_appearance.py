@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from immich_job_daemon.model.controls import Mode, Override, SetLimit, SetMode, SetQueue
-from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.model.queue import LONGEST_NAME, Queue
 from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import ProblemKind, Status
@@ -126,7 +126,13 @@ def test_every_button_is_large_enough_for_a_finger(
 def test_long_names_and_names_with_markup_do_no_harm(
     browser: Browser, url: str, hub: StatusHub
 ) -> None:
-    names = ["<img src=x onerror=alert(1)>", "x" * 3000, "\u202egnp.exe", 'a" onclick="alert(1)']
+    names = [
+        "<img src=x onerror=alert(1)>",
+        "x" * 3000,
+        "\u202egnp.exe",
+        'a" onclick="alert(1)',
+        "y" * LONGEST_NAME,
+    ]
     hub.publish(
         replace(
             busy(),
@@ -141,9 +147,14 @@ def test_long_names_and_names_with_markup_do_no_harm(
         expect(
             page.get_by_role("heading", name="<img src=x onerror=alert(1)>").first
         ).to_be_visible()
-        page.get_by_role("button", name="Hold").first.click()
+        hold = page.get_by_role("button", name="Hold")
+        # Immich has no such names, so changes to them are rejected.
+        hold.first.click()
+        expect(page.locator("#toast")).to_contain_text("Invalid request.")
+        assert hub.take_changes() == []
+        hold.last.click()
         expect(page.locator("#toast")).to_contain_text("Immich finishes the 1 running job")
-        assert hub.take_changes() == [SetQueue(names[0], Override.HELD)]
+        assert hub.take_changes() == [SetQueue(names[-1], Override.HELD)]
         assert fits(page)
 
 
