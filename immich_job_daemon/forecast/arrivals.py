@@ -1,9 +1,9 @@
 """Infers from two polls how many jobs of each queue arrived and how many completed. Pure.
 
 A poll shows only how many jobs are pending, so in a running queue arrivals and completions cancel
-each other out. But nothing completes in a paused queue: its arrivals can be counted, and only a
-running queue upstream can have sent them, so they also count the completions there. Of all
-explanations for what two polls show, the one with the fewest jobs is taken.
+each other out. But no job completes in a paused queue, so its arrivals can be counted. Only a
+running queue upstream can have sent them, so they also show how many jobs that queue completed.
+If two polls have several explanations, the one with the fewest jobs is used.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,9 +1,9 @@
 """Estimates when the pending jobs will be done. Pure: no I/O, no clock.
 
-Better no estimate than a wrong one. The future is simulated twice: at best and at worst, within
-the bounds of what is known about service times and follow-up jobs. The estimate is the midpoint of
-the two, or unknown if they are too far apart. That way an unknown queue does no harm as long as it
-is a small part of the whole.
+No estimate is better than a wrong one. The future is simulated twice, at best and at worst, with
+the lower and the upper bounds of all service times and follow-up ratios. The estimate is the
+midpoint of the two, or unknown if they are too far apart. So uncertainty about a small part of the
+work does no harm.
 """
 
 from collections.abc import Mapping, Sequence

@@ -33,7 +33,7 @@ BOUND_GROWTH: Final = 1.02
 """Factor by which an upper bound grows with each poll that does not confirm it."""
 
 MAX_OTHERS: Final = 3
-"""Number of other busy queues from which more make no difference."""
+"""Most other busy queues that are distinguished; a larger number counts as this one."""
 
 # A rate covers the last 50 jobs or the last 5 minutes, whichever is longer.
 _RATE_JOBS: Final = 50.0
@@ -167,7 +167,8 @@ def _extrapolate(name: str, known: Mapping[int, Rate], others: int) -> Bounds:
     """Return the service time beside other busy queues, from the closest number observed."""
     closest = min(known, key=lambda number: (abs(number - others), number))
     lower, upper = _service_time(name, known[closest])
-    # At most, a queue gains the whole share of the machine that other queues had, or loses as much.
+    # All queues share one machine. At most, a queue gains the share of every queue that is not
+    # busy any more, or loses as much to additional ones.
     share = (others + 1) / (closest + 1)
     return Bounds(lower * min(1.0, share), upper * max(1.0, share))
 
@@ -192,17 +193,17 @@ class _Update:
         completions = min(completions, _max_completions(rate, elapsed))
         self.queues[name] = rate.plus(completions, elapsed)
         by_others = self.by_others.get(name, {})
-        rate = by_others.get(others, NO_RATE).plus(completions, elapsed)
-        self.by_others[name] = {**by_others, others: rate}
+        beside = by_others.get(others, NO_RATE).plus(completions, elapsed)
+        self.by_others[name] = {**by_others, others: beside}
 
     def add_bound(self, name: str, seconds: float) -> None:
-        """Add an upper bound of a queue's seconds per job; a known rate makes it useless."""
+        """Add an upper bound of a queue's seconds per job, unless its rate is known."""
         if self.queues.get(name, NO_RATE).per_second is not None:
             return
         before = self.max_service_times.get(name)
         if before is not None:
-            # Too tight a bound may come from a user who cleared the queue. And as a queue may
-            # become slower, a bound does not stay for ever.
+            # A sudden drop may mean that a user cleared the queue, so it is limited. And a queue
+            # may become slower, so an unconfirmed bound grows.
             seconds = min(before * BOUND_GROWTH, max(seconds, before / MAX_SPEEDUP))
         self.max_service_times[name] = seconds
 

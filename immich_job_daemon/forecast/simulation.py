@@ -3,8 +3,8 @@
 It is a fluid simulation: the number of jobs is a real number, and jobs flow from queue to queue.
 Time advances from event to event: a queue is drained, a slot changes hands, a window opens or
 closes. A queue keeps its slot until it is drained, then the first waiting queue gets it. Completed
-jobs lead to follow-ups in other queues. While a queue and its upstream queue both work, the events
-would never end; so time advances in steps then, each a share of the time simulated so far.
+jobs lead to follow-ups in other queues. A queue that receives jobs while it works would be drained
+again and again; there, time advances in steps, each a share of the time simulated so far.
 """
 
 from collections.abc import Sequence
