@@ -1,4 +1,4 @@
-"""MQTT_URL: what is understood, what is refused and why, and that the password is never seen."""
+"""MQTT_URL: valid and invalid addresses, and that no output shows the password."""
 
 import dataclasses
 
@@ -6,9 +6,9 @@ import pytest
 import voluptuous as vol
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.config.broker import broker_or_nothing, passwords_in
-from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_settings
+from immich_job_daemon.config.secret_scanner import SECRETS
+from immich_job_daemon.config.url_parsers import find_passwords, optional_broker
 from immich_job_daemon.model.settings import Broker
 
 PASSWORD = "p@ss/word"
@@ -31,48 +31,48 @@ QUOTED = "p%40ss%2Fword"
         (" mqtt://broker\n", Broker("broker", 1883)),
     ],
 )
-def test_an_address_says_where_the_broker_is_and_who_we_are_there(url: str, broker: Broker) -> None:
-    assert broker_or_nothing(url) == broker
+def test_an_address_has_a_host_a_port_and_credentials(url: str, broker: Broker) -> None:
+    assert optional_broker(url) == broker
 
 
-@pytest.mark.parametrize("nothing", ["", " ", "\n"])
-def test_nothing_is_no_broker(nothing: str) -> None:
-    assert broker_or_nothing(nothing) is None
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_address_means_no_broker(empty: str) -> None:
+    assert optional_broker(empty) is None
 
 
 @pytest.mark.parametrize(
-    ("url", "why"),
+    ("url", "problem"),
     [
-        ("http://broker", "is neither mqtt nor mqtts"),
-        ("ws://broker:9001", "is neither mqtt nor mqtts"),
+        ("http://broker", "is not an mqtt or mqtts address"),
+        ("ws://broker:9001", "is not an mqtt or mqtts address"),
         ("mqtt://", "has no host"),
-        ("mqtt://broker:0", "has a wrong port"),
-        ("mqtt://broker:", "has a wrong port"),
-        ("mqtt://broker:65536", "has a wrong port or is not an address"),
-        ("mqtt://broker:http", "has a wrong port or is not an address"),
-        ("mqtt://bro ker", "holds a space, a backslash or a character that cannot be seen"),
-        ("mqtt://bro\nker", "holds a space, a backslash or a character that cannot be seen"),
-        ("mqtt://bro*ker", "has a host that no machine is called"),
-        ("mqtt://:secret@broker", "has a password without a user"),
-        ("mqtt://broker/home", "has something after the host and its port"),
-        ("mqtt://ha:pa/ss@broker", "has a wrong port or is not an address"),
-        ("mqtt://broker?x=1", "has something after the host and its port"),
+        ("mqtt://broker:0", "has an invalid port"),
+        ("mqtt://broker:", "has an invalid port"),
+        ("mqtt://broker:65536", "is not an address or has an invalid port"),
+        ("mqtt://broker:http", "is not an address or has an invalid port"),
+        ("mqtt://bro ker", "contains a space, a backslash or an invisible character"),
+        ("mqtt://bro\nker", "contains a space, a backslash or an invisible character"),
+        ("mqtt://bro*ker", "has an invalid host name"),
+        ("mqtt://:secret@broker", "has a password but no username"),
+        ("mqtt://broker/home", "has text after the host and port"),
+        ("mqtt://ha:pa/ss@broker", "is not an address or has an invalid port"),
+        ("mqtt://broker?x=1", "has text after the host and port"),
         ("mqtt://" + "b" * 3000, "is too long"),
-        (1883, "is not a text"),
-        (["mqtt://broker"], "is not a text"),
+        (1883, "is not text"),
+        (["mqtt://broker"], "is not text"),
     ],
 )
-def test_what_is_no_address_is_refused_with_the_reason(url: object, why: str) -> None:
-    with pytest.raises(vol.Invalid, match=why):
-        broker_or_nothing(url)
+def test_an_invalid_address_is_rejected_with_the_reason(url: object, problem: str) -> None:
+    with pytest.raises(vol.Invalid, match=problem):
+        optional_broker(url)
 
 
-def test_a_broker_is_named_without_the_user() -> None:
+def test_a_broker_is_shown_without_its_credentials() -> None:
     assert str(Broker("broker", 1883, "ha", Secret(PASSWORD))) == "broker:1883"
     assert str(Broker("fe80::1", 1883)) == "[fe80::1]:1883"
 
 
-def test_nothing_shows_the_password() -> None:
+def test_settings_do_not_show_the_password_of_the_broker() -> None:
     settings, _ = read_settings({}, {"API_KEY": "x", "MQTT_URL": f"mqtt://ha:{QUOTED}@broker"})
     for text in (repr(settings), repr(dataclasses.asdict(settings)), f"{settings.mqtt_url}"):
         assert PASSWORD not in text
@@ -80,29 +80,29 @@ def test_nothing_shows_the_password() -> None:
     assert PASSWORD in settings.secrets
 
 
-def test_a_password_that_may_be_any_word_is_not_taken_out_of_every_line() -> None:
+def test_a_short_password_is_not_redacted_because_it_may_be_any_word() -> None:
     settings, _ = read_settings({}, {"API_KEY": "x", "MQTT_URL": "mqtt://ha:queues@broker"})
     assert settings.secrets == ["x", ""]
 
 
-def test_a_wrong_address_is_not_shown() -> None:
+def test_an_invalid_address_is_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({}, {"API_KEY": "x", "MQTT_URL": f"http://ha:{QUOTED}@broker"})
     (line,) = caught.value.problems
     assert line == (
-        "MQTT_URL: is neither mqtt nor mqtts, got a hidden value, "
-        "expected an address such as mqtt://user:password@192.168.1.5:1883, or nothing"
+        "MQTT_URL: is not an mqtt or mqtts address, got a hidden value, "
+        "expected an address such as mqtt://user:password@192.168.1.5:1883, or empty"
     )
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in SECRETS])
-def test_the_password_in_the_place_of_another_value_is_not_shown(name: str) -> None:
-    given = {"API_KEY": "x1", "MQTT_URL": f"mqtt://ha:{QUOTED}@broker", name: [f"? {PASSWORD}"]}
+def test_a_password_entered_for_another_setting_is_not_shown(name: str) -> None:
+    options = {"API_KEY": "x1", "MQTT_URL": f"mqtt://ha:{QUOTED}@broker", name: [f"? {PASSWORD}"]}
     with pytest.raises(SettingsError) as caught:
-        read_settings({}, given)
+        read_settings({}, options)
     (line,) = caught.value.problems
     assert line == (
-        f"{name}: holds the password of MQTT_URL, got a hidden value, "
+        f"{name}: contains the password from MQTT_URL, got a hidden value, "
         f"expected {SETTINGS[name].expected}"
     )
 
@@ -117,5 +117,5 @@ def test_the_password_in_the_place_of_another_value_is_not_shown(name: str) -> N
         ("mqtt://ha@broker", set()),
     ],
 )
-def test_the_password_is_found_in_a_wrong_address_too(text: str, passwords: set[str]) -> None:
-    assert set(passwords_in(text)) == passwords
+def test_a_password_is_found_in_an_invalid_address_too(text: str, passwords: set[str]) -> None:
+    assert set(find_passwords(text)) == passwords
