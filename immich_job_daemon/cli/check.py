@@ -56,7 +56,7 @@ def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
 
 
 def _fetch_permissions(immich: ImmichClient) -> frozenset[str] | None:
-    """Return the permissions of a key that was rejected for lack of one, or None if unknown."""
+    """Return the permissions of the key after a failed connection, or None if they are unknown."""
     try:
         return immich.permissions()
     except ImmichError:

@@ -220,7 +220,7 @@ def queue_names_or_none(value: object) -> frozenset[str]:
     if "none" not in map(str.lower, names):
         return frozenset(names)
     if len(names) > 1:
-        raise vol.Invalid("contains none together with queue names")
+        raise vol.Invalid("contains 'none' together with queue names")
     return frozenset()
 
 

@@ -144,7 +144,7 @@ def _window(queues: object, start: object, end: object, days: object) -> Window:
     if not names:
         raise vol.Invalid("has a window without queues")
     if ALL in map(str.lower, names) and len(names) > 1:
-        raise vol.Invalid("has a window that combines all with queue names")
+        raise vol.Invalid("has a window that combines 'all' with queue names")
     opens, closes = time_of_day(start), time_of_day(end)
     if opens == closes:
         raise vol.Invalid("has a window that opens and closes at the same time")

@@ -255,12 +255,12 @@ def _validate(raw: dict[str, object]) -> tuple[dict[str, Any], dict[str, vol.Inv
     """Return the parsed values, or the errors by the name of the setting."""
     try:
         parsed = SCHEMA(raw)
-    except vol.MultipleInvalid as invalid:
-        return {}, {str(error.path[0]): error for error in invalid.errors}
+    except vol.MultipleInvalid as errors:
+        return {}, {str(error.path[0]): error for error in errors.errors}
     if parsed["STATUS_PORT"] == parsed["UI_PORT"] != 0:
         # The error belongs to a port that the user has set, not to a default.
-        invalid, other = ("UI_PORT", "STATUS_PORT")[:: 1 if "UI_PORT" in raw else -1]
-        return {}, {invalid: vol.Invalid(f"is the same port as {other}")}
+        port, other = ("UI_PORT", "STATUS_PORT")[:: 1 if "UI_PORT" in raw else -1]
+        return {}, {port: vol.Invalid(f"is the same port as {other}")}
     return parsed, {}
 
 

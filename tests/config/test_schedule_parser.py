@@ -102,7 +102,7 @@ def test_a_window_for_all_has_no_queue_names(word: object) -> None:
         (",=22:00-06:00", "has a window without queues"),
         ("a b=22:00-06:00", "contains an invalid queue name"),
         ("ocr,ocr=22:00-06:00", "contains a name more than once"),
-        ("all,ocr=22:00-06:00", "has a window that combines all with queue names"),
+        ("all,ocr=22:00-06:00", "has a window that combines 'all' with queue names"),
         ("ocr=25:00-06:00", "has a time that does not look like 22:00"),
         ("ocr=22:60-06:00", "has a time that does not look like 22:00"),
         ("ocr=22:00:30-06:00", "has a time that does not look like 22:00"),

@@ -375,9 +375,9 @@ def test_a_username_in_the_address_is_rejected_with_the_reason() -> None:
 # API_KEY
 
 
-@pytest.mark.parametrize("around", ["", " ", "\n", "\t \r\n"])
-def test_whitespace_around_the_key_is_ignored(around: str) -> None:
-    assert read(API_KEY=f"{around}{KEY}{around}").api_key.reveal() == KEY
+@pytest.mark.parametrize("padding", ["", " ", "\n", "\t \r\n"])
+def test_whitespace_around_the_key_is_ignored(padding: str) -> None:
+    assert read(API_KEY=f"{padding}{KEY}{padding}").api_key.reveal() == KEY
 
 
 @pytest.mark.parametrize("unset", [None, "", " ", "null"])
@@ -647,7 +647,7 @@ def test_none_protects_no_queue(none: object) -> None:
 
 
 def test_none_together_with_a_queue_is_rejected() -> None:
-    assert "contains none together with" in problem(PROTECTED_QUEUES="none,editor")
+    assert "contains 'none' together with" in problem(PROTECTED_QUEUES="none,editor")
 
 
 @pytest.mark.parametrize("name", ["QUEUE_PRIORITY", "PROTECTED_QUEUES"])

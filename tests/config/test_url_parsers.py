@@ -53,6 +53,7 @@ def test_an_empty_address_means_no_broker(empty: str) -> None:
         ("mqtt://bro ker", "contains a space, a backslash or an invisible character"),
         ("mqtt://bro\nker", "contains a space, a backslash or an invisible character"),
         ("mqtt://bro*ker", "has an invalid host name"),
+        ("mqtt://bro..ker", "has an invalid host name"),
         ("mqtt://:secret@broker", "has a password but no username"),
         ("mqtt://broker/home", "has text after the host and port"),
         ("mqtt://ha:pa/ss@broker", "is not an address or has an invalid port"),
