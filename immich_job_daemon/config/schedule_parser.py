@@ -128,7 +128,7 @@ def _window_from_object(item: object) -> Window:
         raise vol.Invalid("has a window that is not an object of queues, from, to and days")
     missing = [name for name in ("queues", "from", "to") if parsers.is_unset(item.get(name))]
     if missing:
-        raise vol.Invalid(f"has a window without a value for {' and '.join(missing)}")
+        raise vol.Invalid(f"has a window without {' and '.join(map(repr, missing))}")
     return _window(item["queues"], item["from"], item["to"], item.get("days"))
 
 

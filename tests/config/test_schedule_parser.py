@@ -115,11 +115,11 @@ def test_a_window_for_all_has_no_queue_names(word: object) -> None:
         ("ocr=22:00-06:00;" * 300, "is too long"),
         (["ocr=22:00-06:00"], "has a window that is not an object of queues, from, to and days"),
         ([["ocr"]], "has a window that is not an object of queues, from, to and days"),
-        ([{"queues": "ocr", "from": "22:00"}], "has a window without a value for to"),
+        ([{"queues": "ocr", "from": "22:00"}], "has a window without 'to'"),
         ([{"queues": [], "from": "1:00", "to": "2:00"}], "has a window without queues"),
         (
             [{"queues": "", "from": None, "to": "06:00"}],
-            "has a window without a value for queues and from",
+            "has a window without 'queues' and 'from'",
         ),
         (
             [{"queues": "ocr", "from": "22:00", "until": "06:00"}],
