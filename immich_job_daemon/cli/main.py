@@ -148,7 +148,7 @@ def _run(given: argparse.Namespace) -> int:
                 "Immich.",
             )
         due = alarm.monotonic() + LIVENESS_SLACK
-        before = Status(settings.max_concurrent_jobs, due=due, is_dry_run=settings.dry_run)
+        before = Status(settings.max_concurrent_jobs, next_due=due, is_dry_run=settings.dry_run)
         hub = StatusHub(before, alarm.wake)
         with _serving(hub, settings), _linked(hub, settings):
             return _run_seen(settings, alarm, hub)
@@ -158,10 +158,10 @@ def _serving(hub: StatusHub, settings: Settings) -> AbstractContextManager[objec
     """Return the context in which the board can be seen at the ports, if any are wanted."""
     if not settings.status_port and not settings.ui_port:
         return nullcontext()
-    from immich_job_daemon.web.serving import serving  # noqa: PLC0415 - it takes a while to load
+    from immich_job_daemon.web.server import serve  # noqa: PLC0415 - it takes a while to load
 
     is_add_on = "SUPERVISOR_TOKEN" in os.environ
-    return serving(hub, settings, behind_ingress=is_add_on)
+    return serve(hub, settings, behind_ingress=is_add_on)
 
 
 def _linked(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
@@ -185,7 +185,7 @@ def _run_seen(settings: Settings, alarm: SystemClock, hub: StatusHub) -> int:
         since = alarm.time() if before is None else before.since
         problem = Problem(ProblemKind.SEARCHING, text, since)
         due = alarm.monotonic() + delay + LIVENESS_SLACK
-        hub.publish(replace(hub.status, problem=problem, due=due))
+        hub.publish(replace(hub.status, problem=problem, next_due=due))
 
     try:
         url = settings.immich_url or find_server.wait_for(settings.data_dir, alarm, tell=tell)

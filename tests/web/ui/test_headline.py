@@ -122,7 +122,7 @@ def test_a_problem_with_one_command_does_not_hide_what_runs() -> None:
 
 
 def test_a_loop_that_hangs_is_told_before_anything_else() -> None:
-    assert said(busy(), now=busy().due + 1).startswith("The daemon hangs")
+    assert said(busy(), now=busy().next_due + 1).startswith("The daemon hangs")
 
 
 def test_what_is_said_aloud_has_no_number_in_it() -> None:
