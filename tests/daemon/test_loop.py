@@ -728,7 +728,7 @@ def test_each_round_publishes_one_picture() -> None:
     scenario = Scenario()
     scenario.backlog(SEARCH, FACES)
     scenario.daemon.connect()
-    assert [status.server for status in scenario.published] == ["3.1.0"]
+    assert [status.immich_version for status in scenario.published] == ["3.1.0"]
     scenario.published.clear()
     for number in range(1, 6):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())

@@ -238,10 +238,10 @@ def test_the_alerts_fire_when_they_should_and_else_are_silent(rules: Path, tmp_p
 def told(alert: str) -> dict[str, str]:
     return {
         "summary": {
-            "ImmichJobDaemonDown": "The Immich Job Daemon does not answer.",
+            "ImmichJobDaemonDown": "The Immich Job Daemon does not respond.",
             "ImmichJobDaemonProblem": "The Immich Job Daemon has a problem: key_rejected. Its page "
             "and its log say what to do.",
-            "ImmichJobsFail": "In the last hour 3 more jobs of ocr have failed.",
+            "ImmichJobsFail": "3 jobs of ocr have failed in the last hour.",
         }[alert]
     }
 

@@ -65,7 +65,7 @@ def busy() -> Status:
         polled_at=NOW - 1.0,
         polled_at_unix=AT - 1.0,
         next_due=NOW + 30.0,
-        server="3.1.0",
+        immich_version="3.1.0",
         queues=queues,
         order=order,
         reasons=reasons,

@@ -87,7 +87,7 @@ def hostile() -> Status:
     }
     return replace(
         busy(),
-        server="<em>3</em>",
+        immich_version="<em>3</em>",
         queues=queues,
         order=tuple(names),
         reasons=dict.fromkeys(names, Reason.RUNNING),
