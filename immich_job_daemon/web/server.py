@@ -42,7 +42,7 @@ FILES_PER_CONNECTION: Final = 4
 needs some of them for its own work."""
 
 APP_KEY: Final = "immich_job_daemon.app"
-"""The key in the environment of a request that says which application serves it."""
+"""The key in the environment of a request that holds the ``App`` for it."""
 
 _MAX_LINE_LENGTH: Final = 300
 _LIBRARIES: Final = ("waitress", "werkzeug")

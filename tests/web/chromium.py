@@ -50,10 +50,10 @@ def refresh(page: Page) -> None:
 
 def violations(page: Page) -> list[str]:
     """Return the accessibility problems that axe-core finds, one line each."""
-    found = Axe().run(page)
+    results = Axe().run(page)
     return [
         f"{violation['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for violation in found.response["violations"]
+        for violation in results.response["violations"]
         for node in violation["nodes"]
     ]
 

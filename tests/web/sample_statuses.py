@@ -59,10 +59,10 @@ BUSY: Final = Status(
 NOTHING: Final = Status(limit=1, next_due=AT + 30)
 """Before the first poll."""
 
-AWAY: Final = Problem(
+UNREACHABLE: Final = Problem(
     ProblemKind.UNREACHABLE, "http://photos:2283 refuses the connection", since=1_790_000_010.0
 )
-LOST: Final = replace(BUSY, next_due=AT + 100, problem=AWAY)
+LOST: Final = replace(BUSY, next_due=AT + 100, problem=UNREACHABLE)
 """Immich responded once and is unreachable now; the loop still runs."""
 
 

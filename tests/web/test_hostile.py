@@ -27,13 +27,13 @@ MAX_MEMORY_GROWTH: Final = 32.0
 
 def fuzz(port: int, seed: int, number: int) -> Counter[int | None]:
     """Send requests and return how often each status came; fail on any violation."""
-    found: Counter[int | None] = Counter()
+    statuses: Counter[int | None] = Counter()
     for request in hostile_requests(seed, number):
         response = send(port, request)
-        found[response.status] += 1
-        wrong = list(violations(request, response))
-        assert not wrong, (wrong, request[:2000], response.content[:2000])
-    return found
+        statuses[response.status] += 1
+        problems = list(violations(request, response))
+        assert not problems, (problems, request[:2000], response.content[:2000])
+    return statuses
 
 
 def test_the_daemon_survives_ten_thousand_hostile_requests(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ def test_the_daemon_survives_ten_thousand_hostile_requests(tmp_path: Path) -> No
     with immich() as server, real_daemon(server, tmp_path, **options) as daemon:
         before = daemon.memory
         for seed, port in enumerate((daemon.status_port, daemon.page_port)):
-            found = fuzz(port, seed, REQUESTS_PER_PORT)
+            statuses = fuzz(port, seed, REQUESTS_PER_PORT)
             # Some requests get past the parser.
-            assert found[200] > REQUESTS_PER_PORT / 40
-            assert found[404] > REQUESTS_PER_PORT / 40
-            assert found[400] > REQUESTS_PER_PORT / 40
+            assert statuses[200] > REQUESTS_PER_PORT / 40
+            assert statuses[404] > REQUESTS_PER_PORT / 40
+            assert statuses[400] > REQUESTS_PER_PORT / 40
         assert daemon.process.poll() is None
         assert is_answering(daemon)
         assert daemon.memory < before + MAX_MEMORY_GROWTH

@@ -98,9 +98,9 @@ def test_closing_frees_the_ports_and_ends_all_threads() -> None:
     before = threading.active_count()
     port = free_port()
     for _ in range(3):
-        with listen(BOTH, {App.API: port}) as opened:
+        with listen(BOTH, {App.API: port}) as listeners:
             assert text_at(port) == "numbers"
-    opened[0].close()
+    listeners[0].close()
     with pytest.raises(requests.ConnectionError):
         text_at(port)
     assert threading.active_count() == before
@@ -117,18 +117,18 @@ def test_closing_does_not_wait_for_connected_clients() -> None:
 
 
 def test_port_0_opens_no_listener(log_stream: io.StringIO) -> None:
-    with listen(BOTH, {App.API: 0, App.UI: 0}) as opened:
-        assert opened == []
+    with listen(BOTH, {App.API: 0, App.UI: 0}) as listeners:
+        assert listeners == []
     assert log_stream.getvalue() == ""
 
 
 def test_a_listener_accepts_ipv4_and_ipv6() -> None:
-    with_ipv6 = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
+    has_ipv6 = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
     listener = Listener(App.API, 0, BOTH)
     try:
         assert text_at(listener.port) == "numbers"
         assert text_at(listener.port, "localhost") == "numbers"
-        if with_ipv6:
+        if has_ipv6:
             assert text_at(listener.port, "[::1]") == "numbers"
     finally:
         listener.close()
@@ -154,10 +154,10 @@ def test_without_ipv6_a_listener_accepts_ipv4(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_port_in_use_is_logged_and_the_other_port_is_opened(log_stream: io.StringIO) -> None:
-    with socket.create_server(("", 0)) as taken:
-        ports = {App.API: taken.getsockname()[1], App.UI: free_port()}
-        with listen(BOTH, ports) as opened:
-            assert [listener.app for listener in opened] == [App.UI]
+    with socket.create_server(("", 0)) as other_program:
+        ports = {App.API: other_program.getsockname()[1], App.UI: free_port()}
+        with listen(BOTH, ports) as listeners:
+            assert [listener.app for listener in listeners] == [App.UI]
             assert text_at(ports[App.UI]) == "a page!"
     error, _ = log_stream.getvalue().splitlines()
     assert error[11:] == (

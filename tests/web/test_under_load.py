@@ -29,8 +29,8 @@ def test_the_daemon_responds_to_two_hundred_requests_a_second_and_keeps_polling(
             until(lambda: all(client.answers for client in clients))
             server.faults = record
             until(lambda: len(polls) >= POLLS)
-        answers = sum((client.answers for client in clients), Counter[int]())
-    assert answers == {200: sum(client.asked for client in clients)}
-    assert answers[200] > CLIENTS * POLLS
+        statuses = sum((client.answers for client in clients), Counter[int]())
+    assert statuses == {200: sum(client.asked for client in clients)}
+    assert statuses[200] > CLIENTS * POLLS
     assert "ERROR" not in daemon.log
     assert "WARNING" not in daemon.log

@@ -34,9 +34,9 @@ def test_the_totals_include_queues_that_the_daemon_does_not_manage() -> None:
 
 
 def test_every_queue_is_listed_by_priority_with_all_fields() -> None:
-    found = queues(BUSY, AT)
-    assert [queue["name"] for queue in found] == [*BUSY.order]
-    assert found[1] == {
+    result = queues(BUSY, AT)
+    assert [queue["name"] for queue in result] == [*BUSY.order]
+    assert result[1] == {
         "name": "thumbnailGeneration",
         "label": "Thumbnail generation",
         "active": 3,
@@ -50,11 +50,11 @@ def test_every_queue_is_listed_by_priority_with_all_fields() -> None:
         "rate_per_minute": 45.0,
         "may_run_at": None,
     }
-    waiting = found[4]
+    waiting = result[4]
     assert (waiting["waiting"], waiting["paused"], waiting["state"]) == (234, True, "waiting")
     assert waiting["reason"] == "waiting for a slot"
     assert waiting["eta_seconds"] is waiting["rate_per_minute"] is None
-    assert [queue["state"] for queue in found] == [
+    assert [queue["state"] for queue in result] == [
         "idle",
         "running",
         "paused",
@@ -70,10 +70,10 @@ def test_every_reason_has_a_state() -> None:
 def test_a_queue_outside_its_window_shows_when_the_window_opens_with_the_time_zone() -> None:
     opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
     reasons = {**BUSY.reasons, "ocr": Reason.OUTSIDE_WINDOW, "videoConversion": Reason.HIGH_LOAD}
-    found = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
-    assert found["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
-    assert (found["ocr"]["state"], found["ocr"]["reason"]) == ("closed", "outside its hours")
-    busy = found["videoConversion"]
+    result = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
+    assert result["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
+    assert (result["ocr"]["state"], result["ocr"]["reason"]) == ("closed", "outside its hours")
+    busy = result["videoConversion"]
     assert (busy["state"], busy["reason"], busy["may_run_at"]) == (
         "loaded",
         "the machine is busy",
@@ -82,9 +82,9 @@ def test_a_queue_outside_its_window_shows_when_the_window_opens_with_the_time_zo
 
 
 def test_a_dry_run_is_marked() -> None:
-    found = totals(replace(BUSY, is_dry_run=True), AT)
-    assert found is not None
-    assert found["dry_run"] is True
+    result = totals(replace(BUSY, is_dry_run=True), AT)
+    assert result is not None
+    assert result["dry_run"] is True
 
 
 def test_before_the_first_poll_there_are_no_totals_and_no_queues() -> None:
@@ -94,23 +94,23 @@ def test_before_the_first_poll_there_are_no_totals_and_no_queues() -> None:
 
 @pytest.mark.parametrize(("mode", "state"), [(Mode.HELD, "held"), (Mode.OPEN, "open")])
 def test_the_state_is_that_of_the_status(mode: Mode, state: str) -> None:
-    found = totals(replace(BUSY, controls=Controls(mode=mode)), AT)
-    assert found is not None
-    assert found["state"] == state
+    result = totals(replace(BUSY, controls=Controls(mode=mode)), AT)
+    assert result is not None
+    assert result["state"] == state
 
 
 def test_while_immich_is_unreachable_the_last_values_stay_with_their_age_and_no_estimate() -> None:
-    found = totals(LOST, AT + 75.2)
-    assert found is not None
-    assert (found["waiting"], found["age_seconds"], found["stale"]) == (1242, 75, True)
-    assert (found["eta_seconds"], found["state"]) == (None, "waiting for Immich")
+    result = totals(LOST, AT + 75.2)
+    assert result is not None
+    assert (result["waiting"], result["age_seconds"], result["stale"]) == (1242, 75, True)
+    assert (result["eta_seconds"], result["state"]) == (None, "waiting for Immich")
     assert {queue["eta_seconds"] for queue in queues(LOST, AT)} == {None}
 
 
 def test_the_age_is_never_negative() -> None:
-    found = totals(BUSY, AT - 0.2)
-    assert found is not None
-    assert found["age_seconds"] == 0
+    result = totals(BUSY, AT - 0.2)
+    assert result is not None
+    assert result["age_seconds"] == 0
 
 
 def test_a_rate_is_shown_once_it_is_known() -> None:
@@ -118,7 +118,7 @@ def test_a_rate_is_shown_once_it_is_known() -> None:
     status = Status(1, AT, 0.0, AT, queues={"ocr": queue}, order=("ocr",))
     status = replace(status, reasons={"ocr": Reason.RUNNING})
     for rate, shown in ((Rate(0.4, 9.0), None), (Rate(100.0, 900.0), 6.67)):
-        (found,) = queues(replace(status, rates=Rates({"ocr": rate})), AT)
-        assert found["rate_per_minute"] == shown
-    (found,) = queues(replace(status, forecast=Forecast({"ocr": 0.4})), AT)
-    assert found["eta_seconds"] == 0
+        (result,) = queues(replace(status, rates=Rates({"ocr": rate})), AT)
+        assert result["rate_per_minute"] == shown
+    (result,) = queues(replace(status, forecast=Forecast({"ocr": 0.4})), AT)
+    assert result["eta_seconds"] == 0

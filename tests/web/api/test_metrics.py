@@ -85,22 +85,24 @@ def test_the_counters_are_exported(busy: dict[str, float]) -> None:
 
 
 def test_before_the_first_poll_all_families_exist_and_unknown_values_are_missing() -> None:
-    found = samples(NOTHING)
-    assert found["immich_up{}"] == 0
-    assert not any("last_look" in name or "remaining" in name for name in found)
-    assert not any(name.startswith("immich_queue") for name in found)
-    assert found[f"immich_job_daemon_info{{immich_version=,version={__version__}}}"] == 1
+    values = samples(NOTHING)
+    assert values["immich_up{}"] == 0
+    assert not any("last_look" in name or "remaining" in name for name in values)
+    assert not any(name.startswith("immich_queue") for name in values)
+    assert values[f"immich_job_daemon_info{{immich_version=,version={__version__}}}"] == 1
     assert {family.name for family in plain(scrape(NOTHING).text)} == {
         family.name for family in plain(scrape(BUSY).text)
     }
 
 
 def test_immich_up_is_0_while_polls_fail_and_the_last_values_stay() -> None:
-    found = samples(LOST)
-    assert found["immich_up{}"] == 0
-    assert found["immich_queue_jobs{queue=thumbnailGeneration,state=waiting}"] == 1000
+    values = samples(LOST)
+    assert values["immich_up{}"] == 0
+    assert values["immich_queue_jobs{queue=thumbnailGeneration,state=waiting}"] == 1000
     problems = {
-        name: value for name, value in found.items() if name.startswith("immich_job_daemon_problem")
+        name: value
+        for name, value in values.items()
+        if name.startswith("immich_job_daemon_problem")
     }
     assert len(problems) == len(ProblemKind)
     assert [name for name, value in problems.items() if value] == [
@@ -131,8 +133,10 @@ def test_openmetrics_is_served_on_request() -> None:
     response = scrape(BUSY, OPENMETRICS)
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
-    found = openmetrics(response.text)  # type: ignore[no-untyped-call]
-    families = {family.name: family.type for family in found}
+    families = {
+        family.name: family.type
+        for family in openmetrics(response.text)  # type: ignore[no-untyped-call]
+    }
     assert families["immich_job_daemon_commands"] == "counter"
     assert families["immich_job_daemon"] == "info"
     assert families["immich_job_daemon_handover_duration_seconds"] == "histogram"
@@ -177,13 +181,13 @@ def test_the_name_of_a_queue_cannot_inject_a_line() -> None:
         BUSY, queues=queues, order=tuple(names), reasons=dict.fromkeys(names, Reason.RUNNING)
     )
     for accept, parse in (("", plain), (OPENMETRICS, openmetrics)):
-        found = {
+        exported = {
             one.labels["queue"]
             for family in parse(scrape(status, accept).text)
             if family.name == "immich_queue_paused"
             for one in family.samples
         }
-        assert found == set(names)
+        assert exported == set(names)
 
 
 def test_the_largest_number_of_queues_is_exported() -> None:
@@ -192,8 +196,8 @@ def test_the_largest_number_of_queues_is_exported() -> None:
     status = replace(
         BUSY, queues=queues, order=tuple(names), reasons=dict.fromkeys(names, Reason.WAITING)
     )
-    found = samples(status)
-    jobs = {name: value for name, value in found.items() if name.startswith("immich_queue_jobs{")}
+    values = samples(status)
+    jobs = {name: value for name, value in values.items() if name.startswith("immich_queue_jobs{")}
     assert len(jobs) == MAX_QUEUES * 5
     assert sum(jobs.values()) == 3 * MAX_QUEUES
 

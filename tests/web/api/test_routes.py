@@ -11,7 +11,7 @@ from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.api import routes
 from immich_job_daemon.web.server import App, Listener, create_dispatcher
-from tests.web.sample_statuses import AT, AWAY, BUSY, LOST, NOTHING, Clock, serve_status
+from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING, UNREACHABLE, Clock, serve_status
 
 PATHS: Final = ("/", "/queues", "/metrics", "/health")
 
@@ -68,8 +68,8 @@ def test_the_last_values_stay_while_immich_is_unreachable(path: str) -> None:
 def test_before_the_first_poll_the_error_is_the_problem_if_there_is_one(path: str) -> None:
     response = request(NOTHING, path)
     assert (response.status_code, response.json()) == (503, {"error": routes.NO_DATA})
-    response = request(replace(NOTHING, problem=AWAY), path)
-    assert (response.status_code, response.json()) == (503, {"error": AWAY.text})
+    response = request(replace(NOTHING, problem=UNREACHABLE), path)
+    assert (response.status_code, response.json()) == (503, {"error": UNREACHABLE.text})
 
 
 # Health
