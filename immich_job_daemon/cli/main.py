@@ -155,7 +155,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 "Immich.",
             )
         due = clock.monotonic() + LIVENESS_SLACK
-        initial = Status(settings.max_concurrent_jobs, due=due, is_dry_run=settings.dry_run)
+        initial = Status(settings.max_concurrent_jobs, next_due=due, is_dry_run=settings.dry_run)
         hub = StatusHub(initial, clock.wake)
         with _serve_web(hub, settings), _publish_over_mqtt(hub, settings):
             return _run_daemon(settings, clock, hub)
@@ -165,10 +165,10 @@ def _serve_web(hub: StatusHub, settings: Settings) -> AbstractContextManager[obj
     """Return a context that serves the page and the dashboard API on the configured ports."""
     if not settings.status_port and not settings.ui_port:
         return nullcontext()
-    from immich_job_daemon.web.serving import serving  # noqa: PLC0415 - slow to import
+    from immich_job_daemon.web.server import serve  # noqa: PLC0415 - slow to import
 
     is_add_on = "SUPERVISOR_TOKEN" in os.environ
-    return serving(hub, settings, behind_ingress=is_add_on)
+    return serve(hub, settings, behind_ingress=is_add_on)
 
 
 def _publish_over_mqtt(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
@@ -192,7 +192,7 @@ def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
         since = clock.time() if previous is None else previous.since
         problem = Problem(ProblemKind.SEARCHING, text, since)
         due = clock.monotonic() + delay + LIVENESS_SLACK
-        hub.publish(replace(hub.status, problem=problem, due=due))
+        hub.publish(replace(hub.status, problem=problem, next_due=due))
 
     try:
         url = settings.immich_url or find_server.wait_for(

@@ -111,7 +111,7 @@ def test_queues_run_by_priority_and_are_all_open_after_a_stop(tmp_path: Path) ->
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()
-    order = [line.split()[2] for line in log.splitlines() if " runs (" in line]
+    order = [line.split()[2] for line in log.splitlines() if " is running (" in line]
     assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
     assert KEY not in log
     assert all(line.startswith("[") for line in log.splitlines())
@@ -384,14 +384,16 @@ def test_a_dry_run_logs_everything_and_sends_no_command(tmp_path: Path) -> None:
             engine.add("videoConversion", lasting(3600), count=9)
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN=True) as process:
-            until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
+            until(
+                lambda: any("thumbnailGeneration is running" in line for line in log_of(tmp_path))
+            )
             stop(process)
         assert (sent, paused(server)) == ([], set())
     assert not (tmp_path / "ledger.json").exists()
     lines = log_of(tmp_path)
     assert all(re.match(r"\[..:..:..\] [A-Z]+: dry run: ", line) for line in lines)
     assert any("NOTICE" in line and "sends no commands to Immich" in line for line in lines)
-    assert any("videoConversion finishes what it is at" in line for line in lines)
+    assert any("videoConversion is finishing" in line for line in lines)
 
 
 def test_a_dry_run_does_not_resume_queues_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
