@@ -169,9 +169,9 @@ def _linked(hub: StatusHub, settings: Settings) -> AbstractContextManager[object
     token = os.environ.get("SUPERVISOR_TOKEN", "")
     if settings.mqtt_url is None and not token:
         return nullcontext()
-    from immich_job_daemon.mqtt.serving import linked  # noqa: PLC0415 - the same
+    from immich_job_daemon.mqtt.service import mqtt_service  # noqa: PLC0415 - the same
 
-    return linked(hub, settings, token)
+    return mqtt_service(hub, settings, token)
 
 
 def _run_seen(settings: Settings, alarm: SystemClock, hub: StatusHub) -> int:
