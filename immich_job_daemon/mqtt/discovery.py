@@ -235,10 +235,10 @@ def _complete(topics: Topics, key: str, component: Component) -> Component:
     """Return a component with the fields that all components have."""
     name = component.get("name") or component["dev_cla"]
     complete = {
-        # Home Assistant before 2025.10 ignores this field and derives the ID from the name.
-        "def_ent_id": _entity_id(component["p"], name),
         **component,
         "uniq_id": f"{topics.instance}_{key}",
+        # Home Assistant before 2025.10 ignores this field and derives the ID from the name.
+        "def_ent_id": component.get("def_ent_id") or _entity_id(component["p"], name),
         "stat_t": topics.state,
     }
     if "json_attr_tpl" in component:
