@@ -44,8 +44,6 @@ IMPORT_THRESHOLD: Final = 100
 DEFAULT_IDS_SINCE: Final = (2025, 10)
 """The first version of Home Assistant that reads a default entity ID from the discovery message."""
 
-Components = dict[str, dict[str, Any]]
-
 
 def write_line(text: str) -> None:
     """Write a line to standard output at once."""
@@ -72,9 +70,9 @@ class Checks:
         self.topics = topics
 
     @property
-    def components(self) -> Components:
+    def components(self) -> dict[str, dict[str, Any]]:
         """The components in the last discovery message."""
-        components: Components = self.client.device(self.topics)["cmps"]
+        components: dict[str, dict[str, Any]] = self.client.device(self.topics)["cmps"]
         return components
 
     @property
