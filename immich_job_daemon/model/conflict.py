@@ -1,17 +1,17 @@
-"""Somebody did the opposite of what the daemon had done: how often, when, and what. Pure."""
+"""Conflicts: something else keeps undoing what the daemon does (rule 21). Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 CONFLICT_THRESHOLD: Final = 3
-"""So many contradictions within PEACE are no accident."""
+"""Events within CONFLICT_WINDOW that make a conflict: fewer may be chance."""
 CONFLICT_WINDOW: Final = 600.0
-"""Seconds after which a contradiction is forgotten."""
+"""Seconds after which an event no longer counts."""
 
 
 class Interference(StrEnum):
-    """What somebody else does to a queue."""
+    """What the other side does to a queue."""
 
     RESUMING = "resuming"
     PAUSING = "pausing"
@@ -19,7 +19,7 @@ class Interference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConflictEvent:
-    """One of them: when, in seconds of the daemon's clock, and what."""
+    """One event: when it was seen, in seconds of the daemon's clock, and what it was."""
 
     at: float
-    doing: Interference
+    kind: Interference

@@ -1,7 +1,7 @@
-"""What a person may ask for while the daemon runs. Pure: data, and the border where it comes in.
+"""What users can change while the daemon runs, and how a change is read from JSON. Pure.
 
-The page, MQTT and whatever comes after them speak this language and no other. ``read_change``
-makes a change of JSON; the loop carries it out between two rounds (``memory.after_change``).
+The page and MQTT both speak this language. ``read_change`` turns JSON into a change; the loop
+applies it between two rounds.
 
 >>> read_change({"mode": "held"})
 SetMode(mode=<Mode.HELD: 'held'>)
@@ -20,7 +20,7 @@ from immich_job_daemon.model.queue import is_queue_name
 
 
 class Mode(StrEnum):
-    """What holds for all managed queues together."""
+    """What applies to all managed queues: the settings, run everything, or pause everything."""
 
     AUTOMATIC = "automatic"
     OPEN = "open"
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 
 class Override(StrEnum):
-    """What a person wants of one queue."""
+    """What applies to one queue: the settings, run next, or hold."""
 
     AUTOMATIC = "automatic"
     NEXT = "next"
@@ -37,12 +37,12 @@ class Override(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What is asked for at present.
+    """What users have set.
 
     Attributes:
-        mode: of all managed queues.
-        limit: how many queues may run at once, None for what the settings say.
-        held_by_user: the queues in which nothing is to be started.
+        mode: what applies to all managed queues.
+        limit: how many queues may run at once, None for MAX_CONCURRENT_JOBS.
+        held_by_user: the queues in which nothing may start.
     """
 
     mode: Mode = Mode.AUTOMATIC
@@ -51,7 +51,7 @@ class Controls:
 
 
 def override_of(name: str, controls: Controls, wanted: Container[str]) -> Override:
-    """Return what a person wants of one queue; ``wanted`` are those that are to run next."""
+    """Return the override of one queue; ``wanted`` holds the queues that run next."""
     if name in controls.held_by_user:
         return Override.HELD
     return Override.NEXT if name in wanted else Override.AUTOMATIC
@@ -59,21 +59,21 @@ def override_of(name: str, controls: Controls, wanted: Container[str]) -> Overri
 
 @dataclass(frozen=True, slots=True)
 class SetMode:
-    """Do this with all managed queues from now on."""
+    """Apply a mode to all managed queues."""
 
     mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
 class SetLimit:
-    """Run so many queues at once from now on; None: as many as the settings say."""
+    """Run this many queues at once; None: as many as the settings say."""
 
     limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class SetQueue:
-    """Do this with one queue from now on."""
+    """Apply an override to one queue."""
 
     queue: str
     override: Override
@@ -106,13 +106,13 @@ def inverse(
 
 
 class ChangeError(ValueError):
-    """What was asked for is no change, or one that cannot be made; says why, to a person."""
+    """The JSON is no change. The message tells the user what is expected."""
 
 
 def _limit(value: object) -> int | None:
     if value is None:
         return None
-    # To Python True is a 1, to a person it is not.
+    # To Python True is 1, to a user it is not.
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_LIMIT:
         return value
     raise vol.Invalid("is no number of queues")
@@ -137,10 +137,10 @@ EXPECTED: Final = (
 
 
 def read_change(found: object) -> Change:
-    """Return the change that a JSON value stands for.
+    """Return the change that a JSON value describes.
 
     Raises:
-        ChangeError: it stands for none.
+        ChangeError: it describes none.
     """
     try:
         if isinstance(found, Mapping) and "mode" in found:
@@ -149,11 +149,11 @@ def read_change(found: object) -> Change:
             return SetLimit(**_LIMIT(found))
         return SetQueue(**_QUEUE(found))
     except vol.Invalid:
-        raise ChangeError(f"this is nothing that can be asked for: {EXPECTED}") from None
+        raise ChangeError(f"this is no valid change: {EXPECTED}") from None
 
 
 def as_json(change: Change) -> dict[str, str | int | None]:
-    """Return what ``read_change`` makes the same change of."""
+    """Return the JSON value from which ``read_change`` makes the same change."""
     match change:
         case SetMode(mode):
             return {"mode": str(mode)}
@@ -164,21 +164,25 @@ def as_json(change: Change) -> dict[str, str | int | None]:
 
 
 def describe(change: Change) -> str:
-    """Return what a change asks for, as a log line says it.
+    """Return a change in words, for the log.
 
     >>> describe(SetQueue("ocr", Override.NEXT)), describe(SetLimit(2))
-    ('ocr next', 'at most 2 queues at once')
+    ('ocr: run next', 'at most 2 queues at once')
     """
     match change:
         case SetMode(mode):
             return {
-                Mode.AUTOMATIC: "everything automatic",
-                Mode.OPEN: "everything open",
-                Mode.HELD: "everything held",
+                Mode.AUTOMATIC: "automatic",
+                Mode.OPEN: "run everything",
+                Mode.HELD: "pause everything",
             }[mode]
         case SetLimit(None):
             return "as many queues at once as MAX_CONCURRENT_JOBS says"
         case SetLimit(limit):
             return f"at most {limit} {'queue' if limit == 1 else 'queues'} at once"
         case SetQueue(queue, override):
-            return f"{queue} {override}"
+            return {
+                Override.AUTOMATIC: f"{queue}: automatic",
+                Override.NEXT: f"{queue}: run next",
+                Override.HELD: f"{queue}: hold",
+            }[override]

@@ -1,6 +1,6 @@
-"""What a queue of Immich is: its name, whether it is paused, and how many jobs are in which state.
+"""A queue of Immich: its name, whether it is paused, and how many jobs are in which state.
 
-The words are Immich's and BullMQ's own. Nothing in here knows of HTTP, of scheduling or of time.
+The terms are those of Immich and BullMQ.
 """
 
 import re
@@ -19,7 +19,7 @@ PRIORITY: Final = (
     "facialRecognition",
     "videoConversion",
 )
-"""The default order: what a person sees first comes first. Queues not named follow in Immich's."""
+"""The default priorities: what users see first comes first. Other queues follow after these."""
 
 PROTECTED: Final = (
     "backgroundTask",
@@ -29,12 +29,12 @@ PROTECTED: Final = (
     "workflow",
     "editor",
 )
-"""Immich's internal queues: pausing them stops backups, the trash, mail or a person's own edit."""
+"""Immich's internal queues: pausing them stops backups, the trash, mail or a user's own edits."""
 
 ENTRY: Final = "metadataExtraction"
-"""The queue at which every upload starts, and the one that Immich itself reopens at its start.
+"""The queue where every upload starts, and the one that Immich resumes at its own start.
 
-Both seen on Immich 3.1.0.
+Source: both seen on Immich 3.1.0.
 """
 
 
@@ -70,9 +70,9 @@ def label(name: str) -> str:
 class Queue:
     """One queue as Immich reported it. All counts are numbers of jobs.
 
-    ``waiting`` and ``paused`` are both ready to run: BullMQ 5 counts the ready jobs of a paused
-    queue as ``paused``, BullMQ 6 leaves them ``waiting``. ``delayed`` jobs are ready only when
-    they fall due. ``failed`` ones stay where they are until a person clears them.
+    ``waiting`` and ``paused`` jobs are both ready to run: BullMQ 5 counts the ready jobs of a
+    paused queue as ``paused``, BullMQ 6 leaves them ``waiting``. ``delayed`` jobs become ready
+    when they are due. ``failed`` jobs stay until a user clears them.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Queue:
 
     @property
     def backlog(self) -> int:
-        """Jobs ready to run but not running.
+        """Jobs that are ready to run but not active.
 
         >>> Queue("ocr", is_paused=True, waiting=1, paused=2, delayed=4).backlog
         3
@@ -94,26 +94,26 @@ class Queue:
 
     @property
     def pending(self) -> int:
-        """Jobs that run or are ready to."""
+        """Jobs that are active or ready to run."""
         return self.active + self.waiting + self.paused
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is running in it."""
+        """Whether a job is active."""
         return self.active > 0
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing runs and nothing that can be seen is ready to."""
+        """Whether no job is active and none is visibly ready to run."""
         return self.pending == 0
 
 
 Snapshot = Mapping[str, Queue]
-"""Every queue by its name, in Immich's own order, as one look at the server saw them."""
+"""Every queue by name, in Immich's order, as one poll returned them."""
 
 
 def by_priority(snapshot: Snapshot, priority: Iterable[str]) -> list[Queue]:
-    """Return the snapshot's queues, the named ones first in the order given, then the others.
+    """Return all queues: those named in ``priority`` first, in that order, then the others.
 
     >>> queues = {name: Queue(name, is_paused=False) for name in ("ocr", "library", "sidecar")}
     >>> [queue.name for queue in by_priority(queues, ("sidecar", "unknown"))]

@@ -1,9 +1,9 @@
-"""When queues may run: windows in local time. Pure; the time and its zone are passed in.
+"""Windows in local time in which queues may run. Pure; the time and its zone are passed in.
 
-A window opens and closes at times of a wall clock. A time that the clock leaves out in spring is
-taken for as much later as it leaves out, 02:30 for 03:30; of a time that comes twice in autumn the
-first is meant. So every window opens once and closes once, and is never empty, whatever the clock
-does.
+A window opens and closes at local times. A local time skipped by a DST change is shifted forward by
+the length of the gap: 02:30 becomes 03:30. Of a local time that occurs twice, the first counts. So
+every window opens once and closes once on its days, and none is ever empty. Time zone libraries
+disagree about this, so dateutil's rule is applied to all of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,17 +17,18 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAILY: Final = frozenset(range(7))
 
 _AHEAD: Final = 8
-"""Days that are looked ahead: whatever its days, a window opens within a week."""
+"""Days to look ahead: every window opens within a week."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time in which queues may run.
+    """A daily or weekly span of time in which queues may run.
 
     Attributes:
         queues: their names, None for all.
-        start: when it opens, ``end`` when it closes; not later than ``start``: on the next day.
-        days: on which it opens, 0 is Monday.
+        start: the local time at which it opens.
+        end: the local time at which it closes; on the next day if it is not later than ``start``.
+        days: the weekdays on which it opens, 0 is Monday.
     """
 
     queues: frozenset[str] | None
@@ -36,18 +37,18 @@ class Window:
     days: frozenset[int] = DAILY
 
     def is_for(self, name: str) -> bool:
-        """Whether it speaks of this queue."""
+        """Whether the window applies to this queue."""
         return self.queues is None or name in self.queues
 
     def around(self, local: datetime, days: int = _AHEAD) -> Iterator[tuple[datetime, datetime]]:
-        """Yield when it opens and closes, from what began yesterday to so many days ahead."""
+        """Yield when the window opens and closes, from yesterday to ``days`` days ahead."""
         for ahead in range(-1, days):
             day = local.date() + timedelta(days=ahead)
             if day.weekday() in self.days:
                 last = day if self.end > self.start else day + timedelta(days=1)
                 opens, closes = _at(day, self.start, local), _at(last, self.end, local)
                 if closes.timestamp() <= opens.timestamp():
-                    # The clock leaves out its beginning and not its end: both are as much later.
+                    # DST skips the start but not the end, so both are shifted forward.
                     lasts = datetime.combine(last, self.end) - datetime.combine(day, self.start)
                     after = opens.timestamp() + lasts.total_seconds()
                     closes = datetime.fromtimestamp(after, local.tzinfo)
@@ -55,7 +56,7 @@ class Window:
 
 
 def closed_until(windows: Iterable[Window], name: str, local: datetime) -> datetime | None:
-    """Return when a queue may run again; None: it may run now, or no window speaks of it.
+    """Return when a queue may run again; None if it may run now or has no windows.
 
     >>> night = Window(None, time(22), time(6))
     >>> from zoneinfo import ZoneInfo
@@ -77,7 +78,7 @@ def closed_until(windows: Iterable[Window], name: str, local: datetime) -> datet
 
 
 def next_edge(windows: Iterable[Window], local: datetime) -> datetime | None:
-    """Return when the next of the windows opens or closes; None without windows."""
+    """Return when the next window opens or closes; None without windows."""
     now = local.timestamp()
     edges = []
     for window in windows:
@@ -93,16 +94,10 @@ def next_edge(windows: Iterable[Window], local: datetime) -> datetime | None:
 def spans(
     windows: Iterable[Window], name: str, local: datetime, days: int
 ) -> tuple[tuple[float, float], ...] | None:
-    """Return when a queue may run in the days ahead; None: always.
-
-    Args:
-        windows: all of them.
-        name: of the queue.
-        local: the time of the wall clock.
-        days: how many days are looked ahead.
+    """Return when a queue may run in the next ``days`` days; None if it has no windows.
 
     Returns:
-        from when to when, in seconds since 1970, the earliest first and none in another.
+        start and end of each span in seconds since 1970, in order and without overlaps.
     """
     mine = [window for window in windows if window.is_for(name)]
     if not mine:
@@ -118,5 +113,5 @@ def spans(
 
 
 def _at(day: date, clock: time, local: datetime) -> datetime:
-    # Zones do not agree on which instant a time is that there is not.
+    # Time zone libraries disagree about which instant a skipped local time is.
     return resolve_imaginary(datetime.combine(day, clock, tzinfo=local.tzinfo))

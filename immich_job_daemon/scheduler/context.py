@@ -1,7 +1,4 @@
-"""What a decision starts from and works on: the words that the scheduler's rules are written in.
-
-Pure, as the scheduler is; no rule stands in here.
-"""
+"""The data of one decision, and the terms in which the scheduler's rules are written. Pure."""
 
 from collections.abc import Container, Iterable
 from dataclasses import replace
@@ -16,20 +13,19 @@ from immich_job_daemon.model.settings import Settings, rivals
 from immich_job_daemon.scheduler.decision import Command, Conditions
 from immich_job_daemon.scheduler.state import SchedulerState
 
-TURN_EVERY: Final = 600.0
-"""Seconds after which a queue is due for a lent slot; turns and looks fill up the 15 minutes."""
+LEND_EVERY: Final = 600.0
+"""Seconds after which a queue is due for a lent slot. Lending and polls fill up the 15 minutes."""
 
 
 class DecisionContext:
-    """What a decision is made of. Everything in it is its own, to be changed.
+    """A working copy of all that a decision depends on.
 
     Attributes:
-        managed: the queues that are the daemon's to schedule, by priority.
-        barred: those of them in which nothing may be started, and why.
-        opens: when those outside their hours may run again.
-        lifted: those that a person has resumed in spite of such a wish.
-        others: those that somebody else has paused.
-        slots, lent, held, wanted, turns, unsure: as in the memory.
+        managed: the queues that the daemon schedules, highest priority first.
+        gated: the managed queues in which nothing may start, and why.
+        opens_at: when queues outside their windows may run again.
+        unheld: queues whose hold was cleared by resuming them in Immich.
+        slots, lent, wanted, paused_by_daemon, paused_by_others, ...: as in the state.
     """
 
     def __init__(
@@ -54,10 +50,10 @@ class DecisionContext:
         }
         self.conditions = conditions
         self.opens_at = dict[str, datetime]()
-        self.barred: dict[str, Reason] = {}
-        self.lifted: set[str] = set()
+        self.gated: dict[str, Reason] = {}
+        self.unheld: set[str] = set()
         self.paused_by_daemon = set(state.paused_by_daemon)
-        self.others = set(state.paused_by_others & self.managed.keys())
+        self.paused_by_others = set(state.paused_by_others & self.managed.keys())
         self.slots = [name for name in state.slots if name in self.managed]
         self.lent = {name: since for name, since in state.lent.items() if name in self.managed}
         self.wanted = set(state.wanted & self.managed.keys())
@@ -79,18 +75,18 @@ class DecisionContext:
 
     @property
     def is_open(self) -> bool:
-        """Whether a person wants everything open."""
+        """Whether the user wants everything to run."""
         return self.before.controls.mode is Mode.OPEN
 
-    # Words that the rules are written in.
+    # The terms of the rules.
 
     def ranked(self, names: Iterable[str]) -> list[Queue]:
-        """Return these queues, the first by priority first."""
+        """Return these queues, highest priority first."""
         chosen = set(names)
         return [queue for name, queue in self.managed.items() if name in chosen]
 
     def draining(self) -> set[str]:
-        """Return the queues that run to the end of their active jobs without a slot."""
+        """Return the queues whose active jobs finish although they have no slot."""
         return {
             name
             for name, queue in self.managed.items()
@@ -98,11 +94,11 @@ class DecisionContext:
         }
 
     def occupied(self) -> set[str]:
-        """Return the queues that occupy a slot, by right, lent, or because they still run."""
+        """Return the queues that occupy a slot: their own, a lent one, or one while draining."""
         return {*self.slots, *self.lent, *self.draining()}
 
     def waiting(self) -> list[Queue]:
-        """Return the held queues with a backlog and no slot, the first to get one first."""
+        """Return the paused queues that wait for a slot, in the order in which they get one."""
         waiting = [
             queue
             for name, queue in self.managed.items()
@@ -110,7 +106,7 @@ class DecisionContext:
             and queue.backlog
             and name in self.paused_by_daemon
             and name not in self.slots
-            and name not in self.barred
+            and name not in self.gated
         ]
         overdue = self.overdue()
         return sorted(
@@ -122,7 +118,7 @@ class DecisionContext:
         )
 
     def overdue(self) -> list[str]:
-        """Return the queues that have waited for most of MAX_WAIT, the longest first."""
+        """Return the queues that have waited for half of MAX_WAIT, the longest wait first."""
         if self.settings.max_wait is None:
             return []
         latest = self.now - self.settings.max_wait / 2
@@ -130,37 +126,38 @@ class DecisionContext:
         return sorted(late, key=late.__getitem__)
 
     def waiting_since(self) -> dict[str, float]:
-        """Return since when each queue waits that has work, may run and has no slot."""
+        """Return since when each queue waits that has work and may run, but has no slot."""
         return {
             name: self.before.waiting_since.get(name, self.now)
             for name, queue in self.managed.items()
-            if queue.backlog and name not in {*self.slots, *self.lent, *self.others, *self.barred}
+            if queue.backlog
+            and name not in {*self.slots, *self.lent, *self.paused_by_others, *self.gated}
         }
 
     def rivals(self, name: str) -> set[str]:
-        """Return the queues of which none runs while this one does."""
+        """Return the queues that must not run together with this one."""
         return set() if self.is_open else rivals(self.settings.exclusive, name)
 
-    def startable(self, but: Container[str] = ()) -> list[Queue]:
-        """Return the waiting queues that no rival with a slot keeps from running.
+    def startable(self, freeing: Container[str] = ()) -> list[Queue]:
+        """Return the waiting queues that no running rival blocks.
 
         Args:
-            but: slots that are about to be free.
+            freeing: queues that are about to lose their slots.
         """
-        busy = {name for name in {*self.slots, *self.draining()} if name not in but}
+        busy = {name for name in {*self.slots, *self.draining()} if name not in freeing}
         return [queue for queue in self.waiting() if not self.rivals(queue.name) & busy]
 
-    def due(self) -> list[str]:
-        """Return the held queues that are due for a turn, the one that waits longest first."""
-        due = [
+    def due_for_lending(self) -> list[str]:
+        """Return the paused queues that are due for a lent slot, the longest wait first."""
+        due_for_lending = [
             name
             for name in self.managed
-            if self.now - self.last_open[name] >= TURN_EVERY and self.can_be_lent(name)
+            if self.now - self.last_open[name] >= LEND_EVERY and self.can_be_lent(name)
         ]
-        return sorted(due, key=lambda name: self.last_open[name])
+        return sorted(due_for_lending, key=lambda name: self.last_open[name])
 
     def can_be_lent(self, name: str) -> bool:
-        """Whether a spare slot may be lent to this queue."""
+        """Whether a free slot may be lent to this queue."""
         queue = self.managed.get(name)
         return (
             queue is not None
@@ -169,7 +166,7 @@ class DecisionContext:
             and name in self.paused_by_daemon
             and name not in self.slots
             and name not in self.lent
-            and name not in self.barred
+            and name not in self.gated
         )
 
     def give_slot(self, name: str) -> None:
@@ -178,26 +175,26 @@ class DecisionContext:
         self.slot_since[name] = self.now
         self.wanted.discard(name)
 
-    def latest_lent(self) -> str:
-        """Take back the slot that was lent last; the queue that it rests with keeps it longest."""
+    def revoke_latest_lent(self) -> str:
+        """Take back the slot that was lent last; the entry queue keeps its own the longest."""
         name = max(self.lent, key=lambda name: (name != ENTRY, self.lent[name]))
         del self.lent[name]
         return name
 
-    # What comes out.
+    # The result.
 
     def state(self, commands: Iterable[Command]) -> SchedulerState:
-        """Return what is to be remembered of it."""
+        """Return the state after this decision."""
         controls = self.before.controls
         return replace(
             self.before,
             taken_over=True,
             is_limited=self.is_limited,
             paused_by_daemon=frozenset(self.paused_by_daemon),
-            paused_by_others=frozenset(self.others),
+            paused_by_others=frozenset(self.paused_by_others),
             slots=tuple(self.slots),
             wanted=frozenset(self.wanted),
-            controls=replace(controls, held_by_user=controls.held_by_user - self.lifted),
+            controls=replace(controls, held_by_user=controls.held_by_user - self.unheld),
             scan=self.scan,
             resumed_by_others=frozenset(self.resumed_by_others),
             conflicts=self.conflicts,
@@ -214,17 +211,17 @@ class DecisionContext:
             had_failure=False,
         )
 
-    def reason(self, queue: Queue, commands: Container[Command]) -> Reason:  # noqa: PLR0911 - one line a reason
-        """Return why a queue is in its state once the commands are carried out."""
+    def reason(self, queue: Queue, commands: Container[Command]) -> Reason:  # noqa: PLR0911 - one return per reason
+        """Return the reason for a queue's state once the commands are carried out."""
         name = queue.name
         if name in self.settings.protected_queues:
             return Reason.PROTECTED
         if name in self.before.unpausable:
             return Reason.UNPAUSABLE
-        if name in self.others:
+        if name in self.paused_by_others:
             return Reason.PAUSED_BY_OTHERS
-        if name in self.barred:
-            return Reason.DRAINING if queue.is_busy else self.barred[name]
+        if name in self.gated:
+            return Reason.DRAINING if queue.is_busy else self.gated[name]
         is_opened = not queue.is_paused or Command(Action.RESUME, name) in commands
         if self.unrestricted and is_opened and name in {*self.slots, *self.lent}:
             return Reason.UNRESTRICTED

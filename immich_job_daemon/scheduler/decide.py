@@ -1,73 +1,74 @@
-"""Which queues may run: the rules, and nothing else. No I/O, no clock, no logging.
+"""The scheduling rules. Pure: no I/O, no clock, no logging.
 
-``decide`` is given what Immich reported, what is remembered, the settings and the time, and
-returns commands, the new memory and a reason for every queue. The loop sends the commands, puts
-each answer into the snapshot and asks again, until nothing is left to do: so every decision
-stands on the last answer, never on a hope.
+``decide`` takes the queues that Immich reported, the state, the settings and the time; it returns
+commands, the new state and a reason for every queue. The loop sends the commands, puts each
+response into the snapshot and calls ``decide`` again until no command is left. So every decision
+relies on the latest responses: the pause of a queue that seemed drained shows whether it was.
 
-Terms. A queue's backlog is what is ready to run (``waiting`` + ``paused``); delayed jobs are
-not, until they fall due. Busy: something is active. Open: not paused. Drained: neither active
-nor backlog. Managed: neither protected nor refused by Immich. A managed queue occupies a slot
-while it is busy, or open with a backlog. One without a slot is held: paused.
+Terms. The backlog of a queue is its jobs that are ready to run (``waiting`` + ``paused``); delayed
+jobs are not, until they are due. A queue is busy if a job is active, open if it is not paused,
+drained if it has neither active jobs nor a backlog, and managed if it is neither protected nor
+unpausable. A managed queue occupies a slot while it is busy, or open with a backlog. A managed
+queue without a slot is kept paused.
 
  1. Limit. No resume is sent that would let more than MAX_CONCURRENT_JOBS managed queues occupy
-    slots. Every open queue counts, since work may reach it at any moment. Pauses go before
-    resumes: while a queue is to be paused, nothing is resumed.
+    slots. Every open queue counts, since a job may reach it at any moment. Pauses go before
+    resumes: while a queue is to be paused, none is resumed.
  2. Priority. A free slot goes to the first queue by priority that has a backlog.
- 3. No interruption. A queue keeps its slot until it is drained, whatever waits. A look that shows
-    it drained may have met the moment between two jobs: it is paused, and the answer tells. Not
-    drained after all: it keeps the slot and is resumed at once (rule 1 permitting).
- 4. Spare slots are filled while others run.
- 5. Over the limit (somebody resumed queues, or the daemon starts on a busy server): the best by
-    priority among the busy queues go on, up to the limit; one that has a slot already is first
-    among them (rule 3). The rest are paused, their active jobs finish, and nothing new starts
-    until the number is back within the limit.
- 6. Nothing visible is not nothing. Immich counts no jobs in BullMQ's ``prioritized`` state, so a
-    spare slot is lent to held queues without a visible backlog, each in its turn at least every
-    15 minutes (where a look takes less than half a second). Between turns it rests with the
-    queue at which uploads enter, so that a new photo starts without waiting for a look. A lent
-    slot is given back as soon as another queue needs it, unless work was found: then it is a
-    slot as any other.
- 7. Somebody else's pause stays. At the first start ever every paused managed queue is taken over.
-    After that one found paused that the daemon did not pause is left so until somebody resumes
-    it. A held queue that somebody resumes is wanted: it gets a slot before those that wait,
-    within the limit. One found open after Immich was away was opened by Immich's own start: it
-    is held again. One that is held and then becomes protected is given back.
- 8. What Immich reports is believed over what was sent: each decision compares and repairs.
- 9. A queue that Immich refuses to pause is left alone and counts for nothing.
-10. With UNRESTRICTED_BELOW: while fewer jobs are pending in all, every held queue is opened; from
-    that number on the limit holds until nothing is pending.
-11. A person's mode goes first. Open: every held queue is opened and there is no limit, whatever
-    else is wished for. Held: no queue has a slot; what is active finishes, nothing new starts,
-    also where somebody resumes a queue in Immich.
-12. A person's hold on one queue takes its slot away and gives it none, below UNRESTRICTED_BELOW
-    as well; what is active in it finishes. Who resumes the queue in Immich after that lifts it.
-13. A queue that a person wants next is wanted as one that somebody resumed (rule 7).
-14. A person's limit stands in for MAX_CONCURRENT_JOBS. Lowered, it makes the number exceeded
-    (rule 5).
-15. A queue that windows of SCHEDULE name runs inside them only. When a window closes the queue is
-    paused and its active jobs finish; it has no slot and no turn until one opens. Also below
-    UNRESTRICTED_BELOW.
-16. Of an EXCLUSIVE group one queue occupies a slot at a time, whatever the limit, also below
-    UNRESTRICTED_BELOW. A queue is resumed only if no rival is busy or open.
-17. With YIELD_AFTER: a queue that has had its slot for that long lets a waiting queue of higher
-    priority go first: it is paused, its active jobs finish, and then it waits as any other. For
-    some seconds after it got its turn back it does so again at once, since one photo walks
+ 3. No interruption. A queue keeps its slot until it is drained, whatever waits. A snapshot may
+    show it drained in the moment between two jobs, so it is paused first, and the response
+    decides: if it still has jobs it keeps the slot and is resumed at once (within rule 1).
+ 4. Free slots are filled while other queues run.
+ 5. Above the limit (another client resumed queues, or the daemon starts on a busy server): the
+    first busy queues by priority continue, up to the limit; queues that have a slot come before
+    those that have none (rule 3). The rest are paused, their active jobs finish, and nothing
+    starts until the number is within the limit again.
+ 6. Invisible jobs. Immich does not count jobs in BullMQ's ``prioritized`` state. So a free slot is
+    lent to paused queues without a visible backlog, each at least every 15 minutes (if a poll
+    takes less than half a second). Between these turns it is lent to the queue where uploads
+    enter, so that a new photo starts without waiting for a poll. A lent slot is taken back as
+    soon as another queue needs it, unless jobs were found; then it becomes an ordinary slot.
+ 7. Pauses by others stay. At the very first start every paused managed queue is taken over.
+    After that, a queue that is found paused and was not paused by the daemon stays paused until
+    a user resumes it. A queue that the daemon had paused and a user resumes is wanted: it gets a
+    slot before those that wait, within the limit. A queue found open after Immich was away was
+    opened by Immich itself at its start, and is paused again. A queue that the daemon has paused
+    and that becomes protected is resumed.
+ 8. What Immich reports counts, not what was sent: each decision compares the two and corrects.
+ 9. A queue that Immich refuses to pause is left alone and does not count.
+10. UNRESTRICTED_BELOW: while fewer jobs are pending in all, every paused queue is opened. From
+    that number on, the limit applies until nothing is pending.
+11. The user's mode goes first. Run everything: all queues are opened and there is no limit.
+    Pause everything: no queue has a slot; active jobs finish and nothing starts, even in a queue
+    that is resumed in Immich.
+12. A queue that the user holds has no slot, below UNRESTRICTED_BELOW as well; its active jobs
+    finish. Resuming it in Immich after that clears the hold.
+13. A queue that the user wants next is wanted, as if it had been resumed in Immich (rule 7).
+14. A limit set by the user replaces MAX_CONCURRENT_JOBS. Lowering it may put the number of
+    running queues above the limit (rule 5).
+15. A queue named in SCHEDULE runs inside its windows only. When a window closes the queue is
+    paused and its active jobs finish; it has no slot and none is lent to it until one opens. This
+    also holds below UNRESTRICTED_BELOW.
+16. EXCLUSIVE: one queue of a group occupies a slot at a time, whatever the limit, also below
+    UNRESTRICTED_BELOW. A queue is resumed only if none of its rivals is busy or open.
+17. YIELD_AFTER: a queue that has had its slot for that long lets a waiting queue of higher
+    priority go first: it is paused, its active jobs finish, and it waits like any other. In the
+    first seconds after it got the slot back it yields again at once, because one photo passes
     through several queues.
-18. With MAX_WAIT: who has waited for half of it goes before all others, the longest first, and
-    who has a slot gives it up for that, but not before it has had its share of the other half.
-    So every queue with work has a turn within MAX_WAIT and what one job takes, while it may run.
-19. While the machine has more to do than PAUSE_ABOVE_LOAD says no queue has a slot: what is
-    active finishes, nothing new starts.
-20. With SCAN: when it is due, and nothing else is to be done, Immich is asked queue by queue to
-    look for what is missing: a drained queue in which something may be started, and the next one
-    only when what the one before found is done. It is written down before it is asked, so it is
-    asked once, whatever becomes of it.
-21. No war. Somebody resumes a held queue again and again, or pauses one that has a slot: after
-    three times within ten minutes at most one command a minute is sent for it, until ten minutes
-    have passed in peace.
+18. MAX_WAIT: a queue that has waited for half of it goes before all others, the longest wait
+    first. A queue with a slot gives it up for that, after it has had its share of the other half.
+    So every queue with work runs within MAX_WAIT plus the length of one job, while it may run.
+19. While the load of the machine is above PAUSE_ABOVE_LOAD no queue has a slot: active jobs
+    finish and nothing starts.
+20. SCAN: when a scan is due and no other command is left, Immich is asked queue by queue to look
+    for missing files: a drained queue in which jobs may start, and the next one only when the
+    jobs that were found are done. The request is saved before it is sent, so it is sent once,
+    whatever becomes of it.
+21. Conflicts. If something else resumes a queue that the daemon has paused, or pauses one that
+    has a slot, three times within ten minutes, at most one command a minute is sent for that
+    queue until ten minutes have passed without a conflict.
 
-The modes of a person go before rules 15 to 19: open means open.
+The user's modes go before rules 15 to 19: "run everything" means everything.
 """
 
 from collections.abc import Iterable
@@ -80,17 +81,16 @@ from immich_job_daemon.model.reason import Action
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.model.windows import next_edge
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF, Attribution
-from immich_job_daemon.scheduler.context import TURN_EVERY
+from immich_job_daemon.scheduler.context import LEND_EVERY
 from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
-from immich_job_daemon.scheduler.scan import next_to_ask
+from immich_job_daemon.scheduler.scan import next_to_scan
 from immich_job_daemon.scheduler.state import SchedulerState
 
-TURN: Final = 2.0
-"""Seconds a turn lasts: BullMQ's workers take a job within milliseconds of a resume."""
+LENT_FOR: Final = 2.0
+"""Seconds for which a slot is lent: BullMQ's workers take a job within milliseconds of a resume."""
 
-
-YIELDS_AGAIN: Final = 10.0
-"""Seconds after a turn was got back in which it is given up again for who is to go first."""
+YIELDS_AGAIN_WITHIN: Final = 10.0
+"""Seconds after a yielding queue got its slot back in which it yields again at once."""
 
 
 def decide(
@@ -98,32 +98,32 @@ def decide(
     state: SchedulerState,
     settings: Settings,
     now: float,
-    conditions: Conditions = Conditions(),  # noqa: B008 - it cannot be changed
+    conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
 ) -> Decision:
-    """Return what is to be done about the snapshot, and why each queue is as it is.
+    """Return the commands for a snapshot, the new state, and the reason for each queue's state.
 
-    Either pauses or resumes are asked for, never both: after the pauses were answered, the same
-    question with the answers in the snapshot tells what may be resumed.
+    The commands are pauses or resumes, never both: call again with the responses to the pauses in
+    the snapshot to learn what may be resumed.
 
     Args:
-        snapshot: every queue, as reported by the last look and every answer since.
+        snapshot: every queue, as the last poll and all responses since reported it.
         state: what the last decision returned, with the responses since worked in.
-        settings: the limits and the order.
-        now: seconds of a clock that never goes back.
-        conditions: the time of the wall clock, and how busy the machine is.
+        settings: the limit, the priorities and the other rules' settings.
+        now: seconds of a monotonic clock.
+        conditions: the local time, and whether the load is too high.
     """
     decider = _Decider(snapshot, state, settings, now, conditions)
-    decider.bar()
-    decider.recognise()
+    decider.apply_gates()
+    decider.attribute()
     decider.choose_limit()
-    decider.settle()
-    decider.admit()
-    decider.let_others_go_first()
-    decider.take_turns()
+    decider.release_drained()
+    decider.admit_open()
+    decider.yield_slots()
+    decider.end_lent_slots()
     commands = (
-        decider.in_peace(decider.pauses())
-        or decider.in_peace([*decider.resumes(), *decider.give_back()])
-        or decider.starts()
+        decider.without_contested(decider.pauses())
+        or decider.without_contested([*decider.resumes(), *decider.release_unmanaged()])
+        or decider.scans()
     )
     return Decision(
         commands=tuple(commands),
@@ -136,24 +136,24 @@ def decide(
 
 
 class _Decider(Attribution):
-    """One decision in the making: the rules, a step each."""
+    """The steps of one decision, in the order in which ``decide`` calls them."""
 
-    # Whether there is a limit (rules 10 and 11).
+    # Is there a limit? (rules 10 and 11)
 
     def choose_limit(self) -> None:
-        """Where there is none every queue may have a slot, and idle ones rest open."""
+        """Without a limit every queue may have a slot, and empty queues stay open."""
         is_automatic = self.before.controls.mode is Mode.AUTOMATIC
-        # Also while a mode rules: what is pending counts all the same.
-        is_below = self._is_below()
+        # Called in every mode, to keep track of the number of pending jobs.
+        is_below = self._is_below_threshold()
         self.unrestricted = self.is_open or (is_automatic and is_below)
         if self.unrestricted:
             self.limit = max(len(self.managed), 1)
 
-    def _is_below(self) -> bool:
+    def _is_below_threshold(self) -> bool:
         if self.settings.unrestricted_below == 0:
             return False
         pending = sum(
-            queue.active if name in {*self.others, *self.barred} else queue.pending
+            queue.active if name in {*self.paused_by_others, *self.gated} else queue.pending
             for name, queue in self.managed.items()
         )
         if pending >= self.settings.unrestricted_below:
@@ -162,12 +162,12 @@ class _Decider(Attribution):
             self.is_limited = False
         return not self.is_limited
 
-    # Who has a slot, who loses it, who gets one without being resumed.
+    # Which queues keep, lose or get a slot without a resume?
 
-    def settle(self) -> None:
-        """Free the slots of drained queues; one that is still open has its slot lent for now."""
-        self.slots = [name for name in self.slots if name not in self.barred]
-        self.lent = {name: since for name, since in self.lent.items() if name not in self.barred}
+    def release_drained(self) -> None:
+        """Free the slots of drained queues; one that is still open keeps its slot as a lent one."""
+        self.slots = [name for name in self.slots if name not in self.gated]
+        self.lent = {name: since for name, since in self.lent.items() if name not in self.gated}
         for name in tuple(self.slots):
             queue = self.managed[name]
             if queue.is_drained:
@@ -182,13 +182,13 @@ class _Decider(Attribution):
                 del self.lent[name]
                 self.slots.append(name)
 
-    def admit(self) -> None:
-        """Choose who goes on among those that run or are open without a slot (rules 5, 7, 16)."""
-        self._keep_the_best()
+    def admit_open(self) -> None:
+        """Choose which of the open queues without a slot may continue (rules 5, 7 and 16)."""
+        self._trim_to_limit()
         entrants = [
             queue
             for name, queue in self.managed.items()
-            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.barred}
+            if not queue.is_paused and name not in {*self.slots, *self.lent, *self.gated}
         ]
         for queue in entrants:
             is_room = len(self.slots) < self.limit
@@ -198,17 +198,17 @@ class _Decider(Attribution):
             if queue.name in self.wanted and not queue.is_busy:
                 occupied = {*self.slots, *self.draining()}
                 if queue.is_drained:
-                    # Nothing to be seen in it, but somebody thinks there is: its turn is next.
+                    # A user resumed it although it looks empty: lend it the next free slot.
                     self.wanted.discard(queue.name)
-                    self.last_open[queue.name] = self.now - TURN_EVERY
+                    self.last_open[queue.name] = self.now - LEND_EVERY
                 elif len(occupied) < self.limit and not self.rivals(queue.name) & occupied:
                     self.give_slot(queue.name)
         if self.unrestricted:
             self._leave_open(entrants)
         while self.lent and len(self.occupied()) > self.limit:
-            self.latest_lent()
+            self.revoke_latest_lent()
 
-    def _keep_the_best(self) -> None:
+    def _trim_to_limit(self) -> None:
         best = sorted(self.ranked(self.slots), key=lambda queue: not queue.is_busy)
         keep: list[str] = []
         for queue in best:
@@ -217,7 +217,7 @@ class _Decider(Attribution):
         self.slots = [name for name in self.slots if name in keep]
 
     def _leave_open(self, entrants: Iterable[Queue]) -> None:
-        """Let what is open stay so where there is no limit, but for rivals of others."""
+        """Without a limit, leave open queues open unless they are rivals of others."""
         for queue in entrants:
             name = queue.name
             if name in self.slots or self.rivals(name) & self.occupied():
@@ -227,20 +227,20 @@ class _Decider(Attribution):
             else:
                 self.give_slot(name)
 
-    def let_others_go_first(self) -> None:
-        """Take slots from queues that have had them long enough (rules 17 and 18)."""
+    def yield_slots(self) -> None:
+        """Take slots away from queues that must let others go first (rules 17 and 18)."""
         for name in sorted(self.slots, key=lambda name: self.slot_since.get(name, self.now)):
-            if self.now - self.slot_since.get(name, self.now) >= YIELDS_AGAIN:
+            if self.now - self.slot_since.get(name, self.now) >= YIELDS_AGAIN_WITHIN:
                 self.yielded.discard(name)
             free = max(0, self.limit - len({*self.slots, *self.draining()}))
             served = self.startable()[:free]
-            others = [queue for queue in self.startable(but={name}) if queue not in served]
-            if any(self._goes_before(other.name, name) for other in others):
+            others = [queue for queue in self.startable(freeing={name}) if queue not in served]
+            if any(self._must_yield_to(other.name, name) for other in others):
                 self.slots.remove(name)
                 self.yielded.add(name)
 
-    def _goes_before(self, other: str, name: str) -> bool:
-        """Whether a waiting queue is to have the slot of one that has had it for a while."""
+    def _must_yield_to(self, other: str, name: str) -> bool:
+        """Whether the queue ``name`` must give its slot to the waiting queue ``other``."""
         had = self.now - self.slot_since.get(name, self.now)
         settings = self.settings
         if settings.max_wait is not None and other in self.overdue():
@@ -249,13 +249,13 @@ class _Decider(Attribution):
         order = list(self.managed)
         if settings.yield_after is None or order.index(other) > order.index(name):
             return False
-        return had >= settings.yield_after or (name in self.yielded and had < YIELDS_AGAIN)
+        return had >= settings.yield_after or (name in self.yielded and had < YIELDS_AGAIN_WITHIN)
 
-    def take_turns(self) -> None:
-        """End the lent turns that are over or in the way of a queue with work (rule 6).
+    def end_lent_slots(self) -> None:
+        """Take back lent slots that have expired or block a queue with work (rule 6).
 
-        Ended means: a slot as any other again, which its queue loses by being seen drained and
-        paused. So the answer to the pause decides, as for every drained queue (rule 3).
+        Such a slot becomes an ordinary one. Its queue then loses it by being drained and paused,
+        so the response to the pause decides, as for every drained queue (rule 3).
         """
         free = self.limit - len(self.occupied())
         startable = self.startable()
@@ -264,15 +264,15 @@ class _Decider(Attribution):
         for name in ending:
             del self.lent[name]
         more = len(startable) - free - len(ending)
-        ending += [self.latest_lent() for _ in range(min(more, len(self.lent)))]
+        ending += [self.revoke_latest_lent() for _ in range(min(more, len(self.lent)))]
         if self.unrestricted:
             self.slots += ending
             return
         for name, since in tuple(self.lent.items()):
-            if name != ENTRY and self.now - since >= TURN:
+            if name != ENTRY and self.now - since >= LENT_FOR:
                 del self.lent[name]
                 ending.append(name)
-        if not ending and free <= 0 and ENTRY in self.lent and self.due():
+        if not ending and free <= 0 and ENTRY in self.lent and self.due_for_lending():
             del self.lent[ENTRY]
             ending.append(ENTRY)
         self.slots += ending
@@ -292,7 +292,7 @@ class _Decider(Attribution):
 
     def resumes(self) -> list[Command]:
         for queue in self.startable():
-            # A queue whose last jobs still run occupies its slot already.
+            # A queue that is still draining occupies a slot already.
             room = self.limit if queue.is_busy else self.limit - 1
             if len(self.occupied()) > room:
                 break
@@ -300,7 +300,7 @@ class _Decider(Attribution):
                 self.give_slot(queue.name)
         free = self.limit - len(self.occupied())
         rest = self.managed if self.unrestricted else (ENTRY,)
-        for name in dict.fromkeys((*self.due(), *rest)):
+        for name in dict.fromkeys((*self.due_for_lending(), *rest)):
             if free > 0 and self.can_be_lent(name) and not self.rivals(name) & self.occupied():
                 self.lent[name] = self.last_open[name] = self.now
                 free -= 1
@@ -311,15 +311,15 @@ class _Decider(Attribution):
         for name in (*self.slots, *self.lent):
             if not self.managed[name].is_paused:
                 continue
-            # Also one that still runs: resumed, it would start new jobs.
+            # This includes a draining queue: once resumed, it would start new jobs.
             is_within = len(occupying | {name}) <= self.limit
             if is_within and not self.rivals(name) & occupying:
                 occupying.add(name)
                 commands.append(Command(Action.RESUME, name))
         return commands
 
-    def give_back(self) -> list[Command]:
-        """Resume what is held but no longer managed, for nobody else would (rule 7)."""
+    def release_unmanaged(self) -> list[Command]:
+        """Resume queues that the daemon has paused and no longer manages (rule 7)."""
         left = [
             queue
             for name in sorted(self.paused_by_daemon - self.managed.keys())
@@ -328,8 +328,8 @@ class _Decider(Attribution):
         self.paused_by_daemon -= {queue.name for queue in left if not queue.is_paused}
         return [Command(Action.RESUME, queue.name) for queue in left if queue.is_paused]
 
-    def in_peace(self, commands: list[Command]) -> list[Command]:
-        """Return the commands without those that would go on with a war (rule 21)."""
+    def without_contested(self, commands: list[Command]) -> list[Command]:
+        """Return the commands without those for queues in conflict, for a minute (rule 21)."""
         contested = self.contested()
         return [
             command
@@ -338,24 +338,24 @@ class _Decider(Attribution):
             or self.now - self.before.last_commands.get(command.queue, -inf) >= CONFLICT_BACKOFF
         ]
 
-    def starts(self) -> list[Command]:
+    def scans(self) -> list[Command]:
         scan, local = self.settings.scan, self.conditions.local
         if scan is None or local is None or self.before.cannot_scan:
             return []
-        may_start = self.managed.keys() - self.others - self.barred.keys()
-        name, self.scan = next_to_ask(scan, self.scan, self.snapshot, may_start, local)
+        may_start = self.managed.keys() - self.paused_by_others - self.gated.keys()
+        name, self.scan = next_to_scan(scan, self.scan, self.snapshot, may_start, local)
         return [] if name is None else [Command(Action.START, name)]
 
     def wake_at(self) -> float | None:
         wakes = []
-        ends = [since + TURN for name, since in self.lent.items() if name != ENTRY]
+        ends = [since + LENT_FOR for name, since in self.lent.items() if name != ENTRY]
         if self.unrestricted:
             pass
         elif ends:
             wakes.append(min(ends))
         elif ENTRY in self.lent:
             wakes += [
-                self.last_open[name] + TURN_EVERY for name in self.managed if self.can_be_lent(name)
+                self.last_open[name] + LEND_EVERY for name in self.managed if self.can_be_lent(name)
             ]
         local = self.conditions.local
         if local is not None:

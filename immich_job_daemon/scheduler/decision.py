@@ -1,4 +1,4 @@
-"""What goes into a decision beside the snapshot, and what comes out: no rule stands in here."""
+"""What a decision depends on besides the snapshot and the state, and what it returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from immich_job_daemon.scheduler.state import SchedulerState
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What is so around the queues at the time of a decision.
+    """External conditions at decision time.
 
     Attributes:
-        local: the time of the wall clock, with its zone; None where no window is to be kept.
-        is_loaded: whether the machine has too much to do for anything to be started.
+        local: the local time with its zone; None if no setting needs it.
+        is_loaded: whether the load of the machine is too high to start anything.
     """
 
     local: datetime | None = None
@@ -32,12 +32,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from one snapshot.
+    """The result of ``decide``.
 
-    The memory is to be kept before the commands are sent. ``opens`` tells of each queue outside
-    its hours when it may run again, ``contested`` of each queue that somebody else works against
-    what that is. ``wake`` is the time at which a lent turn ends or falls due,
-    or a window opens or closes, whatever else is expected; None if there is nothing of the kind.
+    Attributes:
+        commands: to be sent in this order.
+        state: to be saved before the commands are sent.
+        reasons: why each queue is in its state.
+        opens_at: when each queue outside its windows may run again.
+        conflicts: the queues that something else works against, and what it does.
+        wake_at: when a lent slot expires or falls due, or a window opens or closes, on the clock of
+            ``now``; None if there is no such time.
     """
 
     commands: tuple[Command, ...]

@@ -24,21 +24,20 @@ SCANNED: Final = (
     "ocr",
     "videoConversion",
 )
-"""The queues that know a run on what is missing, in the order in which they are asked."""
+"""The queues that can scan for missing files, in the order in which they are asked."""
 
 LONGEST: Final = timedelta(hours=23)
-"""For how long a scan that begins at a time of the day may go on asking: until shortly before the
-next one."""
+"""How long a scan that begins at a time of day may go on: until shortly before the next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """How far the present scan has come.
+    """How far the current scan has come.
 
     Attributes:
-        began: when its window opened, in seconds since 1970; 0 before the first one.
-        asked: the queues that were asked in it.
-        latest: the last of them, until what it found is done.
+        began: when its window opened, in seconds since 1970; 0 before the first scan.
+        asked: the queues that have been asked.
+        latest: the queue that was asked last, while its jobs are not done.
     """
 
     began: float = 0.0
@@ -46,21 +45,21 @@ class ScanProgress:
     latest: str | None = None
 
 
-def next_to_ask(
+def next_to_scan(
     scan: Scan,
     progress: ScanProgress,
     snapshot: Snapshot,
     may_start: Container[str],
     local: datetime,
 ) -> tuple[str | None, ScanProgress]:
-    """Return the queue that is to be asked now, if any, and the progress once it is.
+    """Return the queue to ask now, None if there is none, and the progress after that.
 
     Args:
-        scan: what the settings say.
-        progress: of the present scan.
+        scan: the setting.
+        progress: the progress so far.
         snapshot: every queue.
-        may_start: the queues in which something may be started at present.
-        local: the time of the wall clock.
+        may_start: the queues in which jobs may start now.
+        local: the local time.
     """
     opened = _opened(scan.window, local)
     if opened is not None and opened.timestamp() != progress.began:
@@ -74,7 +73,7 @@ def next_to_ask(
         queue = snapshot.get(name)
         if queue is None or name in progress.asked or name not in may_start:
             continue
-        # One that works is asked when it is drained; meanwhile no other is.
+        # A queue with jobs is asked once it is drained; no other one goes before it.
         if not queue.is_drained:
             return None, progress
         return name, replace(progress, asked=progress.asked | {name}, latest=name)

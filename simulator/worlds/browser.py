@@ -6,8 +6,7 @@ from typing import Final
 
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
 from immich_job_daemon.web.ui.app import create_ui
 from simulator.worlds.virtual import settings
 
@@ -38,7 +37,7 @@ def serving_page(status: Status, now: float) -> Iterator[str]:
     app = create_ui(
         StatusHub(status), settings(), behind_ingress=True, gateway=_LOCALHOST, clock=lambda: now
     )
-    listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
+    listener = Listener(App.UI, 0, create_dispatcher({App.UI: app}))
     try:
         yield f"http://{_LOCALHOST}:{listener.port}/"
     finally:

@@ -129,7 +129,7 @@ def test_a_wish_while_immich_is_waited_for_at_the_start_is_not_lost() -> None:
     scenario = Scenario()
     scenario.engine.restart(100.0)
     scenario.ask(SetMode(Mode.HELD))
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     assert scenario.daemon.status.controls.mode is Mode.HELD
 
 
@@ -194,7 +194,7 @@ def test_the_history_tells_who_had_the_slot() -> None:
     scenario.backlog(SEARCH, count=200, seconds=0.5)
     began = scenario.engine.now
     scenario.rounds(lambda: scenario.engine.is_idle)
-    busy = sum(part.busy.get(SEARCH, 0.0) for part in scenario.daemon.status.history.parts)
+    busy = sum(part.busy.get(SEARCH, 0.0) for part in scenario.daemon.status.history.buckets)
     assert busy == pytest.approx(scenario.engine.now - began, abs=3.0)
 
 
@@ -207,7 +207,7 @@ def test_while_the_loop_turns_every_picture_comes_before_it_is_due() -> None:
     publish = scenario.daemon.publish
 
     def note(status: object) -> None:
-        times.append((scenario.engine.now, scenario.daemon.status.due))
+        times.append((scenario.engine.now, scenario.daemon.status.next_due))
         publish(scenario.daemon.status)
         assert status is scenario.daemon.status
 
@@ -225,7 +225,7 @@ def test_the_version_is_asked_for_again_after_immich_was_away() -> None:
     scenario.wire.sent.clear()
     scenario.rounds(lambda: scenario.daemon.status.problem is None)
     assert scenario.wire.sent.count("GET /api/server/version") == 1
-    assert scenario.daemon.status.server == "3.1.0"
+    assert scenario.daemon.status.immich_version == "3.1.0"
 
 
 # Somebody else

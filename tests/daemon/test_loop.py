@@ -86,7 +86,7 @@ Said = Callable[..., str]
 def test_an_immich_that_is_away_is_waited_for_with_growing_pauses(said: Said) -> None:
     scenario = Scenario()
     scenario.engine.restart(300.0)
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     waits = [round(later - earlier) for earlier, later in pairwise(scenario.wire.times)]
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert said("WARNING").count("Trying again in 60 s.") == 4
@@ -96,7 +96,7 @@ def test_an_immich_that_is_away_is_waited_for_with_growing_pauses(said: Said) ->
 def test_an_immich_that_fails_at_the_start_is_told_with_what_to_do(said: Said) -> None:
     scenario = Scenario()
     scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR])
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     (warning,) = said("WARNING").splitlines()
     assert warning.endswith("read Immich's log. Trying again in 1 s.")
 
@@ -106,7 +106,7 @@ def test_a_stop_while_immich_is_waited_for_ends_the_daemon(said: Said) -> None:
     scenario.engine.restart(1e5)
     scenario.run_for(100.0)
     assert "INFO Stopping." in said()
-    assert scenario.daemon.status.updated is None
+    assert scenario.daemon.status.polled_at is None
 
 
 def test_a_rejected_key_ends_the_daemon_at_its_start() -> None:
@@ -312,7 +312,7 @@ def test_a_failure_of_the_daemon_itself_releases_too() -> None:
     scenario = Scenario()
 
     def publish(status: Status) -> None:
-        if status.updated is not None and status.updated > 60.0:
+        if status.polled_at is not None and status.polled_at > 60.0:
             raise RuntimeError("a reader is broken")
 
     scenario.daemon.publish = publish
@@ -728,13 +728,13 @@ def test_each_round_publishes_one_picture() -> None:
     scenario = Scenario()
     scenario.backlog(SEARCH, FACES)
     scenario.daemon.connect()
-    assert [status.server for status in scenario.published] == ["3.1.0"]
+    assert [status.immich_version for status in scenario.published] == ["3.1.0"]
     scenario.published.clear()
     for number in range(1, 6):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
         assert len(scenario.published) == number
         assert scenario.published[-1] is scenario.daemon.status
-    times = [status.updated for status in scenario.published]
+    times = [status.polled_at for status in scenario.published]
     assert None not in times
     assert len(set(times)) == 5
     picture = scenario.published[0]
@@ -756,7 +756,7 @@ def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
     assert problem.kind is ProblemKind.NOT_IMMICH
     assert "not Immich" in problem.text
     assert scenario.published[-1].queues == known.queues
-    assert scenario.published[-1].updated == known.updated
+    assert scenario.published[-1].polled_at == known.polled_at
 
 
 def test_the_log_tells_the_story_of_a_run(said: Said) -> None:
@@ -767,8 +767,8 @@ def test_the_log_tells_the_story_of_a_run(said: Said) -> None:
     story = iter(said("INFO").splitlines())
     for line in (
         "INFO Connected to Immich 3.1.0, through its queues API.",
-        f"INFO {SEARCH} runs (20 jobs).",
-        f"INFO {FACES} runs (20 jobs).",
+        f"INFO {SEARCH} is running (20 jobs).",
+        f"INFO {FACES} is running (20 jobs).",
         "INFO Stopping.",
     ):
         assert line in story, f"{line} is missing, or not in its turn"

@@ -21,7 +21,7 @@ from tests.cli.test_main import daemon, stop
 from tests.support.immich_server import immich, paused, until
 from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, Say, whole
 from tests.support.observed_process import ObservedProcess
-from tests.web.daemon_process import Real, real_daemon
+from tests.web.daemon_process import DaemonProcess, real_daemon
 
 MIB: Final = 1 << 20
 MORE_MEMORY: Final = 40.0
@@ -39,7 +39,7 @@ MARKUP: Final = "<img src=x onerror=alert(1)>"
 class Scenario(NamedTuple):
     """A daemon that has a simulated Immich in hand, through an impostor that is still honest."""
 
-    real: Real
+    real: DaemonProcess
     impostor: InterceptingServer
     watched: ObservedProcess
 

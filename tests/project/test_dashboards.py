@@ -19,12 +19,12 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from immich_job_daemon.config.schema import SETTINGS
-from immich_job_daemon.web.api.json import WORDS
+from immich_job_daemon.web.api.json import STATES
 from simulator.immich.ports import free_port
 from tests.support.immich_server import until
 from tests.support.programs import program
 from tests.support.repository import ROOT
-from tests.web.sample_statuses import BUSY, shown
+from tests.web.sample_statuses import BUSY, serve_status
 
 DOCUMENT: Final = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
 GRAFANA: Final[dict[str, Any]] = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
@@ -54,7 +54,7 @@ def is_text(value: object) -> bool:
 @pytest.fixture(scope="module")
 def served() -> dict[str, Any]:
     """Return what is at each path."""
-    with shown(BUSY) as url:
+    with serve_status(BUSY) as url:
         paths = {path: requests.get(f"{url}{path}", timeout=90) for path in ("/", "/queues")}
         metrics = requests.get(f"{url}/metrics", timeout=90).text
     return {**{path: answer.json() for path, answer in paths.items()}, "/metrics": metrics}
@@ -80,7 +80,7 @@ def test_the_examples_have_the_fields_that_are_served_in_their_types(
 
 def test_every_word_for_a_queues_state_is_told() -> None:
     (line,) = re.findall(r"^`state` is one word \((.+?)\)", DOCUMENT, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", line)) == set(WORDS.values())
+    assert set(re.findall(r"`(\w+)`", line)) == set(STATES.values())
 
 
 def test_the_port_is_that_of_the_setting() -> None:
@@ -238,10 +238,10 @@ def test_the_alerts_fire_when_they_should_and_else_are_silent(rules: Path, tmp_p
 def told(alert: str) -> dict[str, str]:
     return {
         "summary": {
-            "ImmichJobDaemonDown": "The Immich Job Daemon does not answer.",
+            "ImmichJobDaemonDown": "The Immich Job Daemon does not respond.",
             "ImmichJobDaemonProblem": "The Immich Job Daemon has a problem: key_rejected. Its page "
             "and its log say what to do.",
-            "ImmichJobsFail": "In the last hour 3 more jobs of ocr have failed.",
+            "ImmichJobsFail": "3 jobs of ocr have failed in the last hour.",
         }[alert]
     }
 
@@ -316,7 +316,7 @@ def expressions() -> list[str]:
 def test_a_real_prometheus_finds_something_for_everything_that_is_asked_of_it(
     tmp_path: Path,
 ) -> None:
-    with shown(BUSY) as served, prometheus(tmp_path, served.removeprefix("http://")) as url:
+    with serve_status(BUSY) as served, prometheus(tmp_path, served.removeprefix("http://")) as url:
         # Two samples of each, so that there are rates.
         until(lambda: value_of(asked(url, "count_over_time(immich_up[1m])")) > 1)
         assert len(expressions()) > 15

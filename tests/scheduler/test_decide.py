@@ -15,8 +15,8 @@ from immich_job_daemon.model.reason import Action, Reason
 from immich_job_daemon.model.settings import Scan, Settings
 from immich_job_daemon.model.windows import Window
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
-from immich_job_daemon.scheduler.context import TURN_EVERY
-from immich_job_daemon.scheduler.decide import TURN, YIELDS_AGAIN, decide
+from immich_job_daemon.scheduler.context import LEND_EVERY
+from immich_job_daemon.scheduler.decide import LENT_FOR, YIELDS_AGAIN_WITHIN, decide
 from immich_job_daemon.scheduler.decision import Command, Conditions, Decision
 from immich_job_daemon.scheduler.state import (
     SchedulerState,
@@ -318,7 +318,7 @@ def test_rule_6_every_held_queue_gets_its_turn_within_15_minutes(limit: int) -> 
 
 def test_rule_6_a_queue_that_becomes_busy_in_its_turn_keeps_the_slot() -> None:
     seen = snapshot(opened("library", active=1), held(METADATA, 5))
-    decision = decide(seen, ours(METADATA, lent={"library": 0.0}), settings_with(), TURN + 1)
+    decision = decide(seen, ours(METADATA, lent={"library": 0.0}), settings_with(), LENT_FOR + 1)
     assert decision.commands == ()
     assert decision.state.slots == ("library",)
     assert decision.reasons["library"] is Reason.RUNNING
@@ -331,7 +331,7 @@ def test_rule_6_work_found_by_the_pause_that_ends_the_turn_keeps_the_slot() -> N
 
     seen = snapshot(opened("library"), held(METADATA))
     sent, _, decision = whole_round(
-        seen, ours(METADATA, lent={"library": 0.0}), settings_with(), TURN, hidden
+        seen, ours(METADATA, lent={"library": 0.0}), settings_with(), LENT_FOR, hidden
     )
     assert sent == [Command(Action.PAUSE, "library"), Command(Action.RESUME, "library")]
     assert decision.state.slots == ("library",)
@@ -346,9 +346,9 @@ def test_rule_6_a_lent_slot_is_given_back_to_a_queue_with_work() -> None:
 def test_rule_6_the_decision_says_when_the_turn_is_over() -> None:
     seen = snapshot(*(held(name) for name in PRIORITY))
     _, seen, decision = whole_round(seen, ours(*seen), settings_with(), 5.0)
-    assert decision.wake_at == 5.0 + TURN_EVERY
+    assert decision.wake_at == 5.0 + LEND_EVERY
     _, _, decision = whole_round(seen, decision.state, settings_with(), decision.wake_at)
-    assert decision.wake_at == 5.0 + TURN_EVERY + TURN
+    assert decision.wake_at == 5.0 + LEND_EVERY + LENT_FOR
 
 
 # 7. Somebody else's pause
@@ -583,7 +583,7 @@ def test_rule_11_held_pauses_all_and_starts_nothing() -> None:
 def test_rule_11_held_lends_no_turn_and_a_resume_in_immich_is_taken_back() -> None:
     seen = snapshot(held(METADATA), held("library"), opened(SEARCH, 1, 5))
     state = asked(ours(METADATA, "library", SEARCH), SetMode(Mode.HELD))
-    sent, _, decision = whole_round(seen, state, settings_with(), 10 * TURN_EVERY)
+    sent, _, decision = whole_round(seen, state, settings_with(), 10 * LEND_EVERY)
     assert sent == [Command(Action.PAUSE, SEARCH)]
     assert decision.state.wanted == {SEARCH}, "it is next when the hold is over"
 
@@ -613,7 +613,7 @@ def test_rule_12_a_held_queue_gets_neither_a_slot_nor_a_turn() -> None:
     seen = snapshot(held(METADATA, 5), held("library"))
     state = ours(METADATA, "library", last_open={"library": 0.0})
     state = asked(state, SetQueue(METADATA, Override.HELD), SetQueue("library", Override.HELD))
-    assert decide(seen, state, settings_with(), 10 * TURN_EVERY).commands == ()
+    assert decide(seen, state, settings_with(), 10 * LEND_EVERY).commands == ()
 
 
 def test_rule_12_a_hold_holds_below_the_number_as_well() -> None:
@@ -759,7 +759,7 @@ def test_rule_15_when_the_window_closes_active_jobs_finish_and_nothing_new_start
 
 def test_rule_15_a_closed_queue_gets_no_turn_and_a_resume_in_immich_is_taken_back() -> None:
     seen = snapshot(held(METADATA), opened(VIDEO, 1, 5), held(SEARCH))
-    state = ours(METADATA, VIDEO, SEARCH, last_open={SEARCH: -TURN_EVERY})
+    state = ours(METADATA, VIDEO, SEARCH, last_open={SEARCH: -LEND_EVERY})
     sent, _, decision = whole_round(
         seen, state, settings_with(2, schedule=(NIGHT,)), conditions=at("12:00")
     )
@@ -870,7 +870,7 @@ def test_rule_17_what_comes_right_after_goes_first_as_well() -> None:
     back = replace(state, yielded=frozenset({SEARCH}))
     limits = settings_with(yield_after=60.0)
     assert pauses(decide(seen, back, limits, 101.0)) == [SEARCH]
-    later = decide(seen, back, limits, 100.0 + YIELDS_AGAIN)
+    later = decide(seen, back, limits, 100.0 + YIELDS_AGAIN_WITHIN)
     assert later.commands == ()
     assert later.state.yielded == frozenset()
     assert decide(seen, state, limits, 101.0).commands == (), "it has let nobody go first yet"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from immich_job_daemon.model.queue import PRIORITY, Queue, Snapshot
 from immich_job_daemon.model.settings import Scan
 from immich_job_daemon.model.windows import Window
-from immich_job_daemon.scheduler.scan import SCANNED, ScanProgress, next_to_ask
+from immich_job_daemon.scheduler.scan import SCANNED, ScanProgress, next_to_scan
 from simulator.immich.pipeline import QUEUES, REINDEX
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -46,7 +46,7 @@ class Night:
         self, when: str, snapshot: Snapshot | None = None, may_start: frozenset[str] = MANAGED
     ) -> str | None:
         """Return who is asked at a time."""
-        name, self.progress = next_to_ask(
+        name, self.progress = next_to_scan(
             self.scan, self.progress, snapshot or idle(), may_start, at(when)
         )
         if name is not None:
@@ -244,7 +244,7 @@ def test_on_the_days_on_which_the_clock_changes_it_is_asked_once_as_well(
     asked = []
     for minute in range(0, hours * 60, 5):
         local = datetime.fromtimestamp(begin + minute * 60, BERLIN)
-        name, night.progress = next_to_ask(night.scan, night.progress, idle(), MANAGED, local)
+        name, night.progress = next_to_scan(night.scan, night.progress, idle(), MANAGED, local)
         asked += [name] if name else []
     assert asked == list(SCANNED)
 
@@ -273,7 +273,7 @@ def asked_in(scan: Scan, looks: list[tuple[int, Snapshot, frozenset[str]]]) -> I
     local, progress = at("11-24 00:00"), ScanProgress()
     for seconds, snapshot, may_start in looks:
         local += timedelta(seconds=seconds)
-        name, after = next_to_ask(scan, progress, snapshot, may_start, local)
+        name, after = next_to_scan(scan, progress, snapshot, may_start, local)
         assert after.began <= local.timestamp()
         if name is not None:
             assert name in may_start

@@ -28,13 +28,13 @@ OCR: Final = "Text recognition (OCR)"
 
 
 @contextmanager
-def daemon_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
+def open_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
     """Run the daemon, open its page and sign in."""
     port = free_port()
     options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
     with daemon(server, folder, **options) as process:
-        until(lambda: has_queues(port))
-        credentials = {"username": "anybody", "password": PASSWORD}
+        until(lambda: is_ready(port))
+        credentials = {"username": "user", "password": PASSWORD}
         with window(browser, locale="en-GB", http_credentials=credentials) as page:
             page.goto(f"http://127.0.0.1:{port}/sign-in")
             expect(page.locator("ol.list > li")).to_have_count(len(MANAGED))
@@ -42,7 +42,7 @@ def daemon_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iter
         stop(process)
 
 
-def has_queues(port: int) -> bool:
+def is_ready(port: int) -> bool:
     try:
         response = requests.get(f"http://127.0.0.1:{port}/now", timeout=LIMIT)
     except requests.ConnectionError:
@@ -68,7 +68,7 @@ def click(page: Page, name: str, override: str) -> None:
 
 
 def test_the_page_follows_a_queue_until_it_is_empty(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, daemon_page(server, tmp_path, browser) as page:
+    with immich() as server, open_page(server, tmp_path, browser) as page:
         expect(page.locator("#headline")).to_have_text("Nothing to do")
         expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
         add(server, "ocr", 0.25, count=30)
@@ -86,7 +86,7 @@ def test_the_page_follows_a_queue_until_it_is_empty(browser: Browser, tmp_path: 
 
 def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
     """The library runs; it is held, then released, then runs before a queue ahead of it."""
-    with immich() as server, daemon_page(server, tmp_path, browser) as page:
+    with immich() as server, open_page(server, tmp_path, browser) as page:
         add(server, "library", 0.5, count=4000)
         expect(chip(page, "library")).to_have_text("Running")
         add(server, "ocr", 0.5, count=4000)
@@ -120,7 +120,7 @@ def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_the_modes_and_the_limit_take_effect(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, daemon_page(server, tmp_path, browser) as page:
+    with immich() as server, open_page(server, tmp_path, browser) as page:
         for name in ("smartSearch", "library", "ocr"):
             add(server, name, 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Running")
@@ -151,7 +151,7 @@ def test_the_modes_and_the_limit_take_effect(browser: Browser, tmp_path: Path) -
 
 def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
     with immich() as server:
-        with daemon_page(server, tmp_path, browser) as page:
+        with open_page(server, tmp_path, browser) as page:
             click(page, "ocr", "Hold")
             expect(chip(page, "ocr")).to_have_text("On hold")
             page.get_by_role("button", name="Pause everything").click()
@@ -160,7 +160,7 @@ def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_pa
                 "aria-pressed", "true"
             )
         assert paused(server) == set()
-        with daemon_page(server, tmp_path, browser) as page:
+        with open_page(server, tmp_path, browser) as page:
             until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Pause everything")).to_have_attribute(
                 "aria-pressed", "true"
@@ -174,7 +174,7 @@ def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_pa
 
 
 def test_the_page_says_when_immich_does_not_respond(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, daemon_page(server, tmp_path, browser) as page:
+    with immich() as server, open_page(server, tmp_path, browser) as page:
         with server.present() as engine:
             engine.restart(downtime=3600)
         expect(page.get_by_role("heading", name="Immich is not responding")).to_be_visible()
@@ -195,16 +195,16 @@ def test_the_add_on_answers_only_home_assistant(
     port = free_port()
     with immich() as server, daemon(server, tmp_path, UI_PORT=port) as process:
 
-        def response() -> requests.Response | None:
+        def fetch() -> requests.Response | None:
             try:
                 return requests.get(f"http://127.0.0.1:{port}/", timeout=LIMIT)
             except requests.ConnectionError:
                 return None
 
-        until(lambda: response() is not None)
-        found = response()
-        assert found is not None
-        assert (found.status_code, found.text) == (
+        until(lambda: fetch() is not None)
+        response = fetch()
+        assert response is not None
+        assert (response.status_code, response.text) == (
             403,
             "This page can only be opened through Home Assistant.\n",
         )
@@ -220,7 +220,7 @@ def test_all_urls_and_controls_work_in_home_assistants_frame(browser: Browser) -
             frame = page.frame_locator("iframe")
             expect(frame.locator("#headline")).to_contain_text("Vorschaubilder werden erzeugt")
             font = frame.locator("#headline").evaluate("node => getComputedStyle(node).fontWeight")
-            assert font == "500", "the style sheet was not loaded"
+            assert font == "500", "the stylesheet was not loaded"
             frame.get_by_role("button", name="Alles anhalten").click()
             expect(frame.locator("#toast")).to_contain_text("beendet die 5 laufenden Aufgaben")
             assert hub.take_changes() == [SetMode(Mode.HELD)]

@@ -14,7 +14,7 @@ from immich_job_daemon.model.controls import (
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import WORKING, Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Rejection, rejection
+from immich_job_daemon.status.validation import Rejection, validate
 from immich_job_daemon.web.ui.i18n import Texts, printable_name
 
 _BLOCKED: Final = {Reason.OUTSIDE_WINDOW: "next_scheduled", Reason.HIGH_LOAD: "next_busy"}
@@ -23,7 +23,7 @@ _BLOCKED: Final = {Reason.OUTSIDE_WINDOW: "next_scheduled", Reason.HIGH_LOAD: "n
 
 def rejection_text(change: Change, status: Status, texts: Texts) -> str | None:
     """Return why a change is rejected; None if it is accepted."""
-    match rejection(change, status), change:
+    match validate(change, status), change:
         case Rejection.ABOVE_MAXIMUM, _:
             return texts.plural("error.limit", len(status.managed))
         case Rejection.UNKNOWN_QUEUE, SetQueue(name):
@@ -50,7 +50,7 @@ def announcement(change: Change, status: Status, texts: Texts, configured_limit:
             text = _limit_text(limit, status, texts, configured_limit)
         case SetQueue(name, override):
             text = _queue_text(status.queues[name], override, status, texts)
-    if status.problem is not None or status.updated is None:
+    if status.problem is not None or status.polled_at is None:
         text = f"{text} {texts('feedback.away')}"
     return text
 

@@ -70,7 +70,7 @@ class Total:
 
 def is_late(status: Status, now: float) -> bool:
     """Whether the loop is overdue to publish a new status."""
-    return 0 < status.due < now
+    return 0 < status.next_due < now
 
 
 def headline(status: Status, texts: Texts, now: float) -> Headline:
@@ -88,11 +88,11 @@ def headline(status: Status, texts: Texts, now: float) -> Headline:
 
 def progress(status: Status, texts: Texts, now: float) -> BacklogProgress | None:
     """Return the progress; None without a backlog or while its peak is unknown."""
-    peak, left = status.history.peak, status.pending
+    peak, left = status.history.peak_pending, status.pending
     if not left or peak < left:
         return None
     remaining = None if status.is_stale(now) else status.forecast.total
-    is_known = remaining is not None and status.updated_at is not None
+    is_known = remaining is not None and status.polled_at_unix is not None
     return BacklogProgress(
         done=peak - left,
         peak=peak,
@@ -100,14 +100,14 @@ def progress(status: Status, texts: Texts, now: float) -> BacklogProgress | None
         share=texts("progress.done", share=texts.number((peak - left) * 100 // peak)),
         left=texts.plural("progress.left", left),
         duration=texts("progress.unknown") if remaining is None else texts.duration(remaining),
-        until=(status.updated_at or 0.0) + (remaining or 0.0) if is_known else None,
+        until=(status.polled_at_unix or 0.0) + (remaining or 0.0) if is_known else None,
         explanation=texts("progress.explanation", peak=texts.number(peak)),
     )
 
 
 def totals(status: Status, texts: Texts) -> tuple[Total, ...]:
     """Return the totals of all queues; empty until the first poll has succeeded."""
-    if status.updated is None:
+    if status.polled_at is None:
         return ()
     failed = sum(queue.failed for queue in status.queues.values())
     used, limit = len(status.running), texts.number(status.limit)
@@ -129,7 +129,7 @@ def _unknown(status: Status, now: float) -> str:
     if status.problem is not None and status.problem.kind in WITHOUT_POLL:
         is_away = status.problem.kind in UNREACHABLE
         return "headline.away" if is_away else "headline.blocked"
-    return "headline.starting" if status.updated is None else ""
+    return "headline.starting" if status.polled_at is None else ""
 
 
 def _plain(text: str) -> Headline:

@@ -11,10 +11,10 @@ from heapq import nlargest
 from itertools import groupby, pairwise
 from typing import Final
 
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 
-WIDTH: Final = PARTS
-"""Width of the backlog's path: one unit for each part of the history."""
+WIDTH: Final = MAX_BUCKETS
+"""Width of the backlog's path: one unit for each bucket of the history."""
 HEIGHT: Final = 100
 """Height of the backlog's path: the peak of the day."""
 
@@ -123,24 +123,24 @@ def timeline(history: History, order: Sequence[str], now: float, offset: float) 
         now: in seconds of the daemon's clock.
         offset: seconds since 1970 minus seconds of the daemon's clock.
     """
-    end = (now // PART + 1) * PART
-    start = end - PARTS * PART
+    end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
+    start = end - MAX_BUCKETS * BUCKET_SECONDS
     scale = _Scale(start, offset)
-    parts = [part for part in history.parts if start <= part.start < end]
-    if not parts:
+    buckets = [bucket for bucket in history.buckets if start <= bucket.start < end]
+    if not buckets:
         return None
-    peak = max(part.pending for part in parts)
-    runs = [_corners(run, start, peak) for run in _contiguous(parts)]
-    names = _queues_with_slots(parts, order)
+    peak = max(bucket.pending for bucket in buckets)
+    runs = [_corners(run, start, peak) for run in _contiguous(buckets)]
+    names = _queues_with_slots(buckets, order)
     return Timeline(
-        lanes=tuple(_lanes(parts, names[:MAX_LANES], scale)),
+        lanes=tuple(_lanes(buckets, names[:MAX_LANES], scale)),
         more=max(0, len(names) - MAX_LANES),
         backlog="".join(_area_path(run) for run in runs),
         peak=peak,
-        gaps=tuple(nlargest(MAX_GAPS, _gaps(parts, start, end, scale), key=_width)),
+        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=_width)),
         ticks=tuple(_ticks(start + offset, scale)),
-        hours=tuple(_hours(parts, offset)),
-        since=parts[0].start + offset,
+        hours=tuple(_hours(buckets, offset)),
+        since=buckets[0].start + offset,
         begin=start + offset,
     )
 
@@ -153,7 +153,7 @@ class _Scale:
     offset: float
 
     def x(self, at: float) -> float:
-        return round((at - self.start) / (PARTS * PART) * 100, 2)
+        return round((at - self.start) / (MAX_BUCKETS * BUCKET_SECONDS) * 100, 2)
 
     def span(self, begin: float, end: float, share: float = 1.0) -> Span:
         x = self.x(begin)
@@ -161,20 +161,22 @@ class _Scale:
         return Span(round(min(x, 100 - width), 2), width, share)
 
 
-def _contiguous(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Group the parts that follow each other without a gap."""
-    for _, run in groupby(enumerate(parts), lambda pair: pair[1].start // PART - pair[0]):
-        yield [part for _, part in run]
+def _contiguous(buckets: Sequence[Bucket]) -> Iterator[list[Bucket]]:
+    """Group the buckets that follow each other without a gap."""
+    for _, run in groupby(
+        enumerate(buckets), lambda pair: pair[1].start // BUCKET_SECONDS - pair[0]
+    ):
+        yield [bucket for _, bucket in run]
 
 
-def _corners(run: Sequence[Part], start: float, peak: int) -> list[tuple[int, int]]:
-    """Return the corners of the backlog's steps: one at the left of each part, one at the end."""
+def _corners(run: Sequence[Bucket], start: float, peak: int) -> list[tuple[int, int]]:
+    """Return the corners of the backlog's steps: one at the left of each bucket, one at the end."""
     corners = [
         (
-            int((part.start - start) // PART),
-            HEIGHT - round(part.pending / peak * HEIGHT) if peak else HEIGHT,
+            int((bucket.start - start) // BUCKET_SECONDS),
+            HEIGHT - round(bucket.pending / peak * HEIGHT) if peak else HEIGHT,
         )
-        for part in run
+        for bucket in run
     ]
     return [*corners, (corners[-1][0] + 1, corners[-1][1])]
 
@@ -190,16 +192,18 @@ def _area_path(corners: Sequence[tuple[int, int]]) -> str:
     return "".join([*path, f"h{corners[-1][0] - x}V{HEIGHT}"])
 
 
-def _queues_with_slots(parts: Sequence[Part], order: Sequence[str]) -> list[str]:
+def _queues_with_slots(buckets: Sequence[Bucket], order: Sequence[str]) -> list[str]:
     """Return the names of the queues that had a slot, by priority; unknown ones follow."""
-    busy = dict.fromkeys(name for part in parts for name, time in part.busy.items() if time > 0)
+    busy = dict.fromkeys(
+        name for bucket in buckets for name, time in bucket.busy.items() if time > 0
+    )
     known = [name for name in order if name in busy]
     return [*known, *(name for name in busy if name not in known)]
 
 
-def _lanes(parts: Sequence[Part], names: Sequence[str], scale: _Scale) -> Iterator[Lane]:
+def _lanes(buckets: Sequence[Bucket], names: Sequence[str], scale: _Scale) -> Iterator[Lane]:
     for name in names:
-        with_slot = [part for part in parts if part.busy.get(name, 0.0) > 0]
+        with_slot = [bucket for bucket in buckets if bucket.busy.get(name, 0.0) > 0]
         stretches = [_stretch(run, name) for run in _contiguous(with_slot)]
         while len(stretches) > MAX_SPANS // len(names):
             _merge_closest(stretches)
@@ -210,14 +214,14 @@ def _lanes(parts: Sequence[Part], names: Sequence[str], scale: _Scale) -> Iterat
         yield Lane(name, tuple(spans))
 
 
-def _stretch(run: Sequence[Part], name: str) -> tuple[float, float, float]:
-    """Return when the queue had a slot in contiguous parts: begin, end, and seconds with a slot.
+def _stretch(run: Sequence[Bucket], name: str) -> tuple[float, float, float]:
+    """Return when the queue had a slot in contiguous buckets: begin, end, and seconds with a slot.
 
-    A part knows only for how long the queue had a slot, not when. It is assumed that the slot was
-    held at the end of the first part and at the beginning of the last, or of the only one.
+    A bucket knows only for how long the queue had a slot, not when. It is assumed that the slot
+    was held at the end of the first bucket and at the beginning of the last, or of the only one.
     """
-    seconds = [min(part.busy[name], PART) for part in run]
-    begin = run[0].start + (PART - seconds[0] if len(run) > 1 else 0.0)
+    seconds = [min(bucket.busy[name], BUCKET_SECONDS) for bucket in run]
+    begin = run[0].start + (BUCKET_SECONDS - seconds[0] if len(run) > 1 else 0.0)
     return begin, run[-1].start + seconds[-1], sum(seconds)
 
 
@@ -229,12 +233,12 @@ def _merge_closest(stretches: list[tuple[float, float, float]]) -> None:
     stretches[place : place + 2] = [(begin, end, seconds + more_seconds)]
 
 
-def _gaps(parts: Sequence[Part], start: float, end: float, scale: _Scale) -> Iterator[Span]:
+def _gaps(buckets: Sequence[Bucket], start: float, end: float, scale: _Scale) -> Iterator[Span]:
     at = start
-    for run in _contiguous(parts):
+    for run in _contiguous(buckets):
         if run[0].start > at:
             yield scale.span(at, run[0].start)
-        at = run[-1].start + PART
+        at = run[-1].start + BUCKET_SECONDS
     if at < end:
         yield scale.span(at, end)
 
@@ -245,18 +249,20 @@ def _width(span: Span) -> float:
 
 def _ticks(start: float, scale: _Scale) -> Iterator[Tick]:
     at = (start // TICK + 1) * TICK
-    while at < start + PARTS * PART:
+    while at < start + MAX_BUCKETS * BUCKET_SECONDS:
         x = scale.x(at - scale.offset)
         if _MARGIN <= x <= 100 - _MARGIN:
             yield Tick(x, at, is_major=at % (2 * TICK) == 0)
         at += TICK
 
 
-def _hours(parts: Sequence[Part], offset: float) -> Iterator[Hour]:
-    for at, group in groupby(reversed(parts), lambda part: (part.start + offset) // HOUR * HOUR):
+def _hours(buckets: Sequence[Bucket], offset: float) -> Iterator[Hour]:
+    for at, group in groupby(
+        reversed(buckets), lambda bucket: (bucket.start + offset) // HOUR * HOUR
+    ):
         pending, busy = 0, Counter[str]()
-        for part in group:
-            pending = max(pending, part.pending)
-            busy.update(part.busy)
+        for bucket in group:
+            pending = max(pending, bucket.pending)
+            busy.update(bucket.busy)
         longest = dict(busy.most_common(MAX_NAMES))
         yield Hour(at, pending, longest, len(busy) - len(longest))

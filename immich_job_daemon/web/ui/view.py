@@ -32,14 +32,14 @@ class ProblemNotice:
         advice: what to do.
         details: the daemon's own message, in English; "" if there is none.
         since: when it began, seconds since 1970; None if that is unknown.
-        updated_at: the age of the numbers below, seconds since 1970; None if they are current.
+        polled_at: the age of the numbers below, seconds since 1970; None if they are current.
     """
 
     title: str
     advice: str
     details: str
     since: float | None
-    updated_at: float | None
+    polled_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def view(status: Status, texts: Texts, configured_limit: int, now: float) -> Vie
     known = [name for name in status.order if name in status.reasons and name in status.queues]
     unmanaged = [name for name in known if status.reasons[name] in UNMANAGED]
     managed = [name for name in known if status.reasons[name] not in UNMANAGED]
-    offset = (status.updated_at or 0.0) - (status.updated or 0.0)
+    offset = (status.polled_at_unix or 0.0) - (status.polled_at or 0.0)
     return View(
         headline=headline(status, texts, now),
         problem=_problem(status, texts, now),
@@ -104,18 +104,18 @@ def view(status: Status, texts: Texts, configured_limit: int, now: float) -> Vie
         more_unmanaged=max(0, len(unmanaged) - MAX_ROWS),
         unmanaged_paused=sum(status.queues[name].is_paused for name in unmanaged),
         timeline=timeline(status.history, status.order, now, offset),
-        server_version=status.server or "",
+        server_version=status.immich_version or "",
     )
 
 
 def _problem(status: Status, texts: Texts, now: float) -> ProblemNotice | None:
-    updated_at = status.updated_at if status.is_stale(now) else None
+    polled_at = status.polled_at_unix if status.is_stale(now) else None
     if is_late(status, now):
-        return ProblemNotice(texts("problem.stuck"), texts("advice.stuck"), "", None, updated_at)
+        return ProblemNotice(texts("problem.stuck"), texts("advice.stuck"), "", None, polled_at)
     problem = status.problem
     if problem is None:
         return None
     kind = problem.kind.replace(" ", "_")
     return ProblemNotice(
-        texts(f"problem.{kind}"), texts(f"advice.{kind}"), problem.text, problem.since, updated_at
+        texts(f"problem.{kind}"), texts(f"advice.{kind}"), problem.text, problem.since, polled_at
     )

@@ -18,7 +18,7 @@ from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import Reason
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
@@ -36,7 +36,7 @@ from tests.web.ui.sample_statuses import (
 
 FROM_PAGE: Final = {"X-Immich-Job-Daemon": "page"}
 PASSWORD: Final = "the-password"
-SIGNED_IN: Final = ("anybody", PASSWORD)
+SIGNED_IN: Final = ("user", PASSWORD)
 TIMEOUT: Final = 20
 INGRESS: Final = "/api/hassio_ingress/Zm9vYmFy"
 
@@ -96,7 +96,7 @@ def hostile() -> Status:
     }
     return replace(
         busy(),
-        server="<em>3</em>",
+        immich_version="<em>3</em>",
         queues=queues,
         order=tuple(names),
         reasons=dict.fromkeys(names, Reason.RUNNING),
@@ -207,12 +207,12 @@ def test_the_page_and_its_assets_are_under_60_kb(hub: StatusHub, url: str) -> No
         for name, queue in problem.queues.items()
     }
     parts = [
-        Part(
-            (1_000_001 - PARTS + number) * PART,
+        Bucket(
+            (1_000_001 - MAX_BUCKETS + number) * BUCKET_SECONDS,
             number % 7 * 1000,
             dict.fromkeys(names, 60.0) if number % 2 else {},
         )
-        for number in range(PARTS)
+        for number in range(MAX_BUCKETS)
     ]
     hub.publish(
         replace(
@@ -324,7 +324,7 @@ def test_a_change_without_the_password_is_rejected(hub: StatusHub, url: str) -> 
     response = send_change(url, {"mode": "held"}, auth=None)
     assert (response.status_code, hub.take_changes()) == (401, [])
     assert "WWW-Authenticate" in response.headers
-    assert send_change(url, {"mode": "held"}, auth=("anybody", "wrong")).status_code == 401
+    assert send_change(url, {"mode": "held"}, auth=("user", "wrong")).status_code == 401
     response = send_change(url, {"mode": "held"})
     assert (response.status_code, hub.take_changes()) == (429, [])
     assert 1 <= int(response.headers["Retry-After"]) <= 60
@@ -502,4 +502,4 @@ def test_an_unsafe_ingress_path_is_ignored(hub: StatusHub, path: str) -> None:
 
 
 def test_the_sample_statuses_use_the_same_clock_as_the_server() -> None:
-    assert busy().updated == NOW - 1
+    assert busy().polled_at == NOW - 1

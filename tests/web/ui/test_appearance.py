@@ -15,7 +15,7 @@ from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
-from tests.web.chromium import LOCALES, fits, look_again, violations, window
+from tests.web.chromium import LOCALES, fits, refresh, violations, window
 from tests.web.ui.page_server import page as serve
 from tests.web.ui.sample_statuses import all_paused, busy, dry_run, empty, starting, with_problem
 
@@ -174,12 +174,12 @@ def test_an_update_keeps_the_focus_and_open_details(here: Page, hub: StatusHub) 
     button = here.locator('[data-key="ocr"]').get_by_role("button", name="Run next")
     button.focus()
     hub.publish(empty())
-    look_again(here)
+    refresh(here)
     expect(here.locator("#headline")).to_have_text("Nothing to do")
     expect(button).to_be_focused()
     expect(here.locator("details.unmanaged")).to_have_attribute("open", "")
     hub.publish(with_problem())
-    look_again(here)
+    refresh(here)
     expect(here.get_by_role("heading", name="Immich is not responding")).to_be_visible()
     expect(button).to_be_focused()
 
@@ -188,11 +188,11 @@ def test_queues_can_appear_disappear_and_move(here: Page, hub: StatusHub) -> Non
     status = busy()
     fewer = tuple(name for name in status.order if name not in {"sidecar", "smartSearch"})
     hub.publish(replace(status, order=fewer))
-    look_again(here)
+    refresh(here)
     expect(here.locator('ol [data-key="smartSearch"]')).to_have_count(0)
     expect(here.locator("ol.list > li")).to_have_count(11)
     hub.publish(replace(status, order=tuple(reversed(status.order))))
-    look_again(here)
+    refresh(here)
     expect(here.locator("ol.list > li")).to_have_count(13)
     expect(here.locator("ol.list > li").first).to_have_attribute("data-key", "integrityCheck")
 
@@ -203,10 +203,10 @@ def test_the_page_says_when_the_daemon_does_not_respond_and_recovers(
     with window(browser) as page:
         with serve(hub, gateway=GATEWAY) as url:
             page.goto(url)
-        look_again(page)
+        refresh(page)
         expect(page.get_by_role("alert")).to_have_text("The daemon is not responding. Retrying …")
         page.route("**/now", lambda route: route.fulfill(body=fragment(hub)))
-        look_again(page)
+        refresh(page)
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
@@ -217,7 +217,7 @@ def fragment(hub: StatusHub) -> str:
 
 def test_times_are_in_the_readers_time_zone(here: Page, hub: StatusHub) -> None:
     hub.publish(with_problem())
-    look_again(here)
+    refresh(here)
     since = here.locator(".problem time").first
     expect(since).to_have_attribute("datetime", "2026-11-25T09:40:05Z")
     expect(since).to_have_text(re.compile("15:10"))
@@ -275,7 +275,7 @@ def test_two_quick_clicks_are_two_changes(here: Page, hub: StatusHub) -> None:
 
 def test_the_limit_cannot_go_below_1(here: Page, hub: StatusHub) -> None:
     hub.publish(replace(busy(), limit=1))
-    look_again(here)
+    refresh(here)
     fewer = here.get_by_role("button", name="One fewer")
     expect(fewer).to_have_attribute("aria-disabled", "true")
     fewer.click(force=True)
@@ -351,7 +351,7 @@ def test_screen_readers_get_names_states_and_numbers(here: Page) -> None:
 
 
 def test_signing_in_unlocks_the_controls(browser: Browser, hub: StatusHub) -> None:
-    credentials = {"username": "anybody", "password": "the-password"}
+    credentials = {"username": "user", "password": "the-password"}
     with (
         serve(hub, password="the-password") as url,
         window(browser, http_credentials=credentials) as page,

@@ -44,7 +44,7 @@ def a_request(
 ) -> Request:
     all_headers = dict(headers or {})
     if password is not None:
-        credentials = base64.b64encode(f"anybody:{password}".encode()).decode()
+        credentials = base64.b64encode(f"user:{password}".encode()).decode()
         all_headers["Authorization"] = f"Basic {credentials}"
     builder = EnvironBuilder(
         method="POST", headers=Headers(all_headers), environ_overrides={"REMOTE_ADDR": address}

@@ -152,7 +152,7 @@ def test_a_problem_with_one_command_does_not_hide_what_runs() -> None:
 
 
 def test_a_stuck_loop_comes_before_anything_else() -> None:
-    assert text(busy(), now=busy().due + 1).startswith("The daemon is stuck")
+    assert text(busy(), now=busy().next_due + 1).startswith("The daemon is stuck")
 
 
 def test_the_announcement_for_screen_readers_has_no_number() -> None:
@@ -164,7 +164,9 @@ def test_the_announcement_for_screen_readers_has_no_number() -> None:
 
 
 def test_progress_is_measured_against_the_largest_backlog() -> None:
-    status = with_queues(replace(busy(), history=replace(busy().history, peak=2468)), RUNNING)
+    status = with_queues(
+        replace(busy(), history=replace(busy().history, peak_pending=2468)), RUNNING
+    )
     found = progress(status, load_texts("en"), NOW)
     assert found is not None
     assert (found.done, found.peak, found.share) == (1234, 2468, "50% done")
@@ -173,7 +175,7 @@ def test_progress_is_measured_against_the_largest_backlog() -> None:
 
 def test_progress_is_never_100_percent_while_something_is_left() -> None:
     status = with_queues(
-        replace(busy(), history=replace(busy().history, peak=100_000)),
+        replace(busy(), history=replace(busy().history, peak_pending=100_000)),
         (Queue("ocr", is_paused=False, waiting=1), Reason.RUNNING),
     )
     found = progress(status, load_texts("en"), NOW)
@@ -191,7 +193,9 @@ def test_progress_without_an_estimate_says_that_the_time_left_is_unknown() -> No
 def test_there_is_no_progress_without_a_backlog_or_a_known_peak() -> None:
     assert progress(empty(), load_texts("en"), NOW) is None
     assert (
-        progress(replace(busy(), history=replace(busy().history, peak=0)), load_texts("en"), NOW)
+        progress(
+            replace(busy(), history=replace(busy().history, peak_pending=0)), load_texts("en"), NOW
+        )
         is None
     )
 

@@ -91,13 +91,13 @@ def test_every_kind_of_problem_has_a_title_and_advice(kind: ProblemKind, languag
 def test_stale_numbers_show_their_age() -> None:
     found = english(with_problem()).problem
     assert found is not None
-    assert found.updated_at == AT - 400
+    assert found.polled_at == AT - 400
 
 
 def test_a_stuck_loop_is_a_problem() -> None:
-    found = english(busy(), now=busy().due + 5).problem
+    found = english(busy(), now=busy().next_due + 5).problem
     assert found is not None
-    assert (found.title, found.updated_at) == ("The daemon is stuck", AT - 1)
+    assert (found.title, found.polled_at) == ("The daemon is stuck", AT - 1)
 
 
 @pytest.mark.parametrize("status", [busy(), empty(), all_paused(), starting()])
