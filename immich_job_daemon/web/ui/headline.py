@@ -169,16 +169,18 @@ def _nothing_running(status: Status, texts: Texts) -> Headline:
     for reason, key, announcement in _BLOCKED:
         queues = [queue for queue in status.with_reasons(reason) if queue.backlog]
         if queues:
-            opens = [
-                status.opens_at[queue.name] for queue in queues if queue.name in status.opens_at
-            ]
-            is_scheduled = reason is Reason.OUTSIDE_WINDOW and opens
             return Headline(
                 texts.plural(key, sum(queue.backlog for queue in queues)),
                 texts(announcement),
-                min(opens).timestamp() if is_scheduled else None,
+                _starts_at(queues, status) if reason is Reason.OUTSIDE_WINDOW else None,
             )
     return _plain(texts("headline.idle"))
+
+
+def _starts_at(queues: list[Queue], status: Status) -> float | None:
+    """Return when the first of the queues' windows opens, in seconds since 1970."""
+    opens_at = [status.opens_at[queue.name] for queue in queues if queue.name in status.opens_at]
+    return min(opens_at).timestamp() if opens_at else None
 
 
 def _waiting_queues(status: Status) -> int:
