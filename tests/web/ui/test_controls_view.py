@@ -59,7 +59,7 @@ def test_the_limit_cannot_be_changed_before_the_queues_are_known() -> None:
     ("change", "expected"),
     [
         (SetMode(Mode.HELD), "Restores: Pause everything"),
-        (SetLimit(3), "Restores: 3 concurrent queues"),
+        (SetLimit(3), "Restores: 3 queues at once"),
         (SetLimit(None), "Restores: the configured limit"),
         (SetQueue("ocr", Override.NEXT), "Restores: Text recognition (OCR): Run next"),
     ],
