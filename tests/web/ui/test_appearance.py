@@ -110,6 +110,17 @@ def test_no_width_needs_horizontal_scrolling(
             assert fits(page), width
 
 
+def test_the_names_of_queues_have_room_at_any_width(browser: Browser, url: str) -> None:
+    with window(browser) as page:
+        page.goto(url)
+        name = page.get_by_role("heading", name="Storage template migration")
+        for width in (320, 480, 600, 768, 900, 1024, 1366, 1440, 1536, 1720, 1920):
+            page.set_viewport_size({"width": width, "height": 800})
+            box = name.bounding_box()
+            assert box is not None
+            assert box["width"] >= 80, width
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_every_button_is_large_enough_for_a_finger(
     browser: Browser, url: str, hub: StatusHub, width: int
