@@ -61,7 +61,7 @@ def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
 def _told(immich: ImmichClient) -> frozenset[str] | None:
     """Return the key's permissions if Immich tells them though it could not be worked with."""
     try:
-        return immich.permissions()
+        return immich.fetch_permissions()
     except ImmichError:
         return None
 
@@ -72,10 +72,10 @@ def _permissions(permissions: frozenset[str] | None, out: TextIO) -> None:
 
 
 def _may(permissions: frozenset[str] | None, dialect: QueueApi) -> str:
-    needed = (dialect.read, dialect.write)
+    needed = (dialect.read_permission, dialect.write_permission)
     if permissions is None:
         return f"needs {' and '.join(needed)}; which of them the key has, Immich does not tell"
-    missing = dialect.missing(permissions)
+    missing = dialect.missing_permissions(permissions)
     has = [name for name in needed if name not in missing]
     lacks = [name for name in needed if name in missing]
     return "; ".join(
@@ -87,13 +87,14 @@ def _may(permissions: frozenset[str] | None, dialect: QueueApi) -> str:
 
 def _may_scan(permissions: frozenset[str] | None) -> str:
     if permissions is None:
-        return f"needs {JOBS_API.write}; whether the key has it, Immich does not tell"
-    if JOBS_API.write in JOBS_API.missing(permissions):
+        return f"needs {JOBS_API.write_permission}; whether the key has it, Immich does not tell"
+    if JOBS_API.write_permission in JOBS_API.missing_permissions(permissions):
         return (
-            f"the key lacks {JOBS_API.write}: without it SCAN has no effect, and all else works. In "
-            "Immich, under user icon > Account Settings > API Keys, give it to the key"
+            f"the key lacks {JOBS_API.write_permission}: without it SCAN has no effect, and all "
+            "else works. In Immich, under user icon > Account Settings > API Keys, give it to the "
+            "key"
         )
-    return f"the key has {JOBS_API.write}"
+    return f"the key has {JOBS_API.write_permission}"
 
 
 def _data_dir(folder: Path, out: TextIO) -> bool:

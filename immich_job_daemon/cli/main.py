@@ -17,7 +17,7 @@ from typing import IO, Final
 from immich_job_daemon import __version__
 from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, PermissionMissingError
-from immich_job_daemon.base.logging import NOTICE, set_up
+from immich_job_daemon.base.logging import NOTICE, configure_logging
 from immich_job_daemon.config.schema import SettingsError, read_options, read_settings
 from immich_job_daemon.daemon import find_server
 from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(given: argparse.Namespace) -> Settings | None:
     """Return the settings with the log set up for them, or None after saying what is wrong."""
-    set_up("info", sys.stderr)
+    configure_logging("info", sys.stderr)
     try:
         options = read_options(given.options, _stdin()) if given.options else None
         settings, warnings = read_settings(os.environ, options)
@@ -95,7 +95,7 @@ def _settings(given: argparse.Namespace) -> Settings | None:
             log.error("%s", problem)
         return None
     mark = "rehearsal: " if settings.dry_run and given.command is _run else ""
-    set_up(settings.log_level, sys.stderr, secrets=settings.secrets, mark=mark)
+    configure_logging(settings.log_level, sys.stderr, secrets=settings.secrets, prefix=mark)
     for warning in warnings:
         log.warning("%s", warning)
     return settings

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from immich_job_daemon.base.logging import set_up
+from immich_job_daemon.base.logging import configure_logging
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.controls import Controls, Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
@@ -50,7 +50,7 @@ def of_now(status: Status) -> Status:
 def written() -> Iterator[io.StringIO]:
     """Give what the daemon writes, as it does with LOG_LEVEL=info."""
     stream = io.StringIO()
-    set_up("info", stream, secrets=(KEY, PASSWORD))
+    configure_logging("info", stream, secrets=(KEY, PASSWORD))
     yield stream
     assert PASSWORD not in stream.getvalue()
     logger = logging.getLogger("immich_job_daemon")

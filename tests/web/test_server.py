@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 import requests
 
-from immich_job_daemon.base.logging import set_up
+from immich_job_daemon.base.logging import configure_logging
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener, PortError, listening, route_logs
 from simulator.immich.ports import free_port
@@ -39,7 +39,7 @@ BOTH: Final = with_faces({Face.MACHINES: saying("numbers"), Face.PEOPLE: saying(
 def written() -> Iterator[io.StringIO]:
     """Give what the daemon writes, as it does with LOG_LEVEL=info."""
     stream = io.StringIO()
-    set_up("info", stream, secrets=(KEY,))
+    configure_logging("info", stream, secrets=(KEY,))
     route_logs()
     yield stream
     for name in ("immich_job_daemon", "waitress", "werkzeug"):
@@ -193,7 +193,7 @@ def test_a_broken_application_is_answered_and_told_in_a_line(
 
 
 def test_the_traceback_of_one_is_in_the_log_of_whoever_debugs(written: io.StringIO) -> None:
-    set_up("debug", written, secrets=(KEY,))
+    configure_logging("debug", written, secrets=(KEY,))
 
     def broken(_: WSGIEnvironment, __: StartResponse) -> Iterable[bytes]:
         raise LookupError(f"with {KEY}")
