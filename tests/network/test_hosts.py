@@ -111,7 +111,8 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
         assert stop(process) < GRACE
     said = ObservedProcess(process.pid, tmp_path).said_since(0)
     assert "Not resumed, so it may stay paused: " in said
-    assert set(json.loads((tmp_path / "ledger.json").read_text())["held"]) == paused(way.server)
+    ledger = json.loads((tmp_path / "ledger.json").read_text())
+    assert set(ledger["paused_by_daemon"]) == paused(way.server)
     way.immichs.plug(in_=True)
     with course(way, tmp_path) as one:
         until(lambda: one.watched.log.count("Connected") == 2)
