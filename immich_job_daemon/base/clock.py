@@ -149,7 +149,7 @@ class SystemClock:
             self._worker.abandon()
             raise StopRequested
         finally:
-            # An exception of the call refers to this frame: drop the way back to break the cycle.
+            # The traceback of an exception refers to this frame, and the future to the exception.
             del future
 
     def _raise_if_stopping(self) -> None:

@@ -49,7 +49,7 @@ class Worker(Thread):
         def call() -> None:
             try:
                 future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         self._calls.put(call)

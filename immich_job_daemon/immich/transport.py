@@ -90,6 +90,10 @@ class HttpTransport:
     SSL_CERT_FILE may name the certificates to trust. A request on a kept-alive connection that the
     server has closed is repeated once over a new connection.
 
+    The timeout needs two mechanisms, since the libraries offer neither: getaddrinfo has no timeout,
+    so name lookups run in a worker thread, and responses are read through `_BoundedStream`. A third
+    one is the caller's: to leave a request before its timeout, run it in a `Worker` and abandon it.
+
     Args:
         url: the server's address, such as ``http://127.0.0.1:2283``.
         key: the API key; it is sent to the server and shown nowhere.

@@ -40,7 +40,7 @@ def test_a_silent_name_server_times_out_with_a_clear_message(
             transport.send("GET", "/", timeout=0.2)
         over.set()
     assert str(caught.value).startswith(
-        "no name server could look up the host name in http://immich.home: check whether the "
+        "no name server could look up the host name in http://immich.home: check whether the name "
     )
 
 

@@ -69,9 +69,9 @@ def run_scenario(scenario: Scenario, requests: str, say: Say, *words: str) -> No
 
 
 def fetch_page(port: int) -> str:
-    answer = requests.get(f"http://127.0.0.1:{port}/", timeout=90)
-    assert answer.status_code == 200
-    return answer.text
+    response = requests.get(f"http://127.0.0.1:{port}/", timeout=90)
+    assert response.status_code == 200
+    return response.text
 
 
 def endless(start: bytes, repeated: bytes) -> Say:
@@ -119,7 +119,7 @@ def list_of_a_mib(item: bytes) -> Say:
     return respond_with(b"[" + item * ((MIB - 2) // len(item) - 1) + item.rstrip(b",") + b"]")
 
 
-PACKED: Final = gzip.compress(bytes(100 * MIB), compresslevel=1)
+COMPRESSED: Final = gzip.compress(bytes(100 * MIB), compresslevel=1)
 TOO_LARGE: Final = "sent a response of more than 1 MiB"
 TIMED_OUT: Final = "sent no complete response within"
 INVALID_COUNT: Final = "[0].statistics.active: expected a whole number from 0, got "
@@ -129,7 +129,7 @@ LARGE: Final[dict[str, tuple[Say, str]]] = {
     "100 MB": (one_hundred_mb, TOO_LARGE),
     "a million queues": (a_million_queues, TOO_LARGE),
     "100 MB, compressed": (
-        respond_with(PACKED, headers="content-encoding: gzip\r\nconnection: close"),
+        respond_with(COMPRESSED, headers="content-encoding: gzip\r\nconnection: close"),
         TOO_LARGE,
     ),
     "endless chunks": (endless(CHUNKED, b"10\r\n" + b" " * 16 + b"\r\n"), TOO_LARGE),

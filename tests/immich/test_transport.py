@@ -431,8 +431,8 @@ def test_a_redirect_is_returned_and_not_followed(
 
 
 def test_gzip_is_decompressed(serve: Serve, connect: Connect) -> None:
-    packed = gzip.compress(b"[1, 2]")
-    server = serve(always(body=packed, content_encoding="gzip"))
+    compressed = gzip.compress(b"[1, 2]")
+    server = serve(always(body=compressed, content_encoding="gzip"))
     assert connect(server.url).send("GET", "/").body == b"[1, 2]"
 
 
@@ -524,9 +524,9 @@ def test_the_rest_of_a_response_is_limited_too(
 def test_a_compressed_response_is_limited_by_its_decompressed_size(
     serve: Serve, connect: Connect
 ) -> None:
-    packed = gzip.compress(bytes(64 << 20), compresslevel=1)
-    assert len(packed) < MAX_BODY_BYTES
-    server = serve(always(body=packed, content_encoding="gzip"))
+    compressed = gzip.compress(bytes(64 << 20), compresslevel=1)
+    assert len(compressed) < MAX_BODY_BYTES
+    server = serve(always(body=compressed, content_encoding="gzip"))
     assert "more than 1 MiB" in failure_message(connect(server.url, read_timeout=60.0))
 
 
