@@ -13,7 +13,7 @@ from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualS
 if TYPE_CHECKING:
     from simulator.worlds.world import World
 
-_PAUSES: Final = frozenset(api.body(paused=True) for api in APIS)
+_PAUSES: Final = frozenset(api.pause_body(paused=True) for api in APIS)
 
 
 class CrashingServer(VirtualServer):

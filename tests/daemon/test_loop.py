@@ -825,7 +825,7 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
     text = "\n".join(shown(caplog.records))
     assert "does not accept the API key" in text
     assert "Not resumed, so it may stay paused" in text
-    assert "cut the connection off" in text
+    assert "closed the connection before" in text
     assert "pause ocr" in text
     for form in (ODD_KEY, repr(ODD_KEY), "k3y%2FWith%2Bodd%3Dchars%26More", "k3y/With"):
         assert form not in text
