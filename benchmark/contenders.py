@@ -19,12 +19,12 @@ from immich_job_daemon.model.settings import OnExit
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import (
-    Changes,
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    SettingOverrides,
+    VirtualClient,
     VirtualDaemonClock,
     VirtualLedger,
-    VirtualServer,
     settings,
 )
 
@@ -63,14 +63,14 @@ class Scenario:
         for arrival in arrivals:
             self.engine.at(arrival.time, partial(self._arrive, arrival))
 
-    def server(self, api: str) -> VirtualServer:
+    def server(self, api: str) -> VirtualClient:
         """Return a client of the server, over the API "queues" or "jobs"."""
         serves = frozenset({api})
         keys = {KEY: Key()}
         self._transport = VirtualTransport(
             self.engine, Api(self.engine, keys=keys, serves=serves), KEY, latency=self.latency
         )
-        return VirtualServer(self._transport)
+        return VirtualClient(self._transport)
 
     def latency(self) -> float:
         """Return the seconds that a request takes now: longer while jobs run."""
@@ -138,7 +138,7 @@ def _plain(scenario: Scenario, every: float = EVERY) -> None:
         Plain(scenario.server("jobs"), scenario.alarm, scenario.limit, every=every).run()
 
 
-def run_daemon(scenario: Scenario, **changes: Unpack[Changes]) -> None:
+def run_daemon(scenario: Scenario, **changes: Unpack[SettingOverrides]) -> None:
     """Let this daemon run the queues until the scene is over, with these settings changed."""
     # The end is not measured.
     limited = settings(max_concurrent_jobs=scenario.limit, on_exit=OnExit.KEEP)

@@ -10,7 +10,7 @@ from benchmark.outcome import Outcome
 from benchmark.workloads import Arrival, Workload
 from immich_job_daemon.daemon.loop import Daemon
 from immich_job_daemon.status.status import Status
-from simulator.worlds.virtual import VirtualLedger, settings
+from simulator.worlds.virtual_daemon import VirtualLedger, settings
 
 SMALLER: Final = 3
 """What the daemon has seen before is so many times smaller than what it is judged by."""

@@ -14,7 +14,7 @@ from benchmark.table import Table, number
 from benchmark.workloads import SETTLED, Arrival
 from immich_job_daemon.model.windows import Window, closed_until, next_edge
 from simulator.immich.engine import Engine, Event, EventKind
-from simulator.worlds.virtual import EPOCH
+from simulator.worlds.virtual_daemon import EPOCH
 
 EVERY: Final = 600.0
 """Seconds between two new photos."""

@@ -23,7 +23,7 @@ from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
-from simulator.immich.virtual import LATENCY
+from simulator.immich.virtual_time import LATENCY
 
 LONGEST_START: Final = 30.0
 """Seconds within which the first look must come."""

@@ -21,9 +21,9 @@ from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.model.queue import PROTECTED
 from simulator.immich import KEY, simulated_immich
-from simulator.immich.chronicle import Chronicle, Run
 from simulator.immich.engine import Engine
 from simulator.immich.ports import free_port
+from simulator.immich.run_history import Run, RunHistory
 from simulator.immich.server import SimulatedServer
 
 LONGEST: Final = 600.0
@@ -77,7 +77,7 @@ def demo(*, photos: int, limit: int, keep: bool) -> bool:
         if name not in PROTECTED:
             engine.pause(name, by="an older tool")
     engine.upload(photos=photos, videos=1)
-    chronicle = Chronicle(engine, ignored=PROTECTED)
+    chronicle = RunHistory(engine, ignored=PROTECTED)
     with SimulatedServer(engine, api) as server:
         print(
             f"A simulated Immich at {server.url}: {photos} photos and a video were uploaded, and "
@@ -186,7 +186,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> float | None:
 
 
 def _summary(
-    engine: Engine, chronicle: Chronicle, limit: int, *, is_done: bool, stop_took: float | None
+    engine: Engine, chronicle: RunHistory, limit: int, *, is_done: bool, stop_took: float | None
 ) -> bool:
     """Print what came of it; return whether all went as promised."""
     runs = sorted(chronicle.runs, key=lambda run: run.began)

@@ -8,7 +8,7 @@ from immich_job_daemon.daemon.state import DaemonState
 from immich_job_daemon.immich.apis import APIS
 from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.queue import Snapshot
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualDaemonClock, VirtualLedger
 
 if TYPE_CHECKING:
     from simulator.worlds.world import World
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PAUSES: Final = frozenset(api.body(paused=True) for api in APIS)
 
 
-class CrashingServer(VirtualServer):
+class CrashingClient(VirtualClient):
     """The client; while all held queues are resumed at the end there is no limit."""
 
     def __init__(self, world: "World") -> None:

@@ -28,10 +28,10 @@ from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, RandomFaults
 from simulator.immich.pipeline import REINDEX, lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.crashing import CrashingClock, CrashingLedger, CrashingServer
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.crashing import CrashingClient, CrashingClock, CrashingLedger
 from simulator.worlds.judge import DAEMON, PERSON, Judge
-from simulator.worlds.virtual import EPOCH, VirtualLedger, settings
+from simulator.worlds.virtual_daemon import EPOCH, VirtualLedger, settings
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class World:
         self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
         self.daemon = Daemon(
             self.settings,
-            CrashingServer(self),
+            CrashingClient(self),
             CrashingLedger(self),
             CrashingClock(self),
             take_changes=self._take_wishes,

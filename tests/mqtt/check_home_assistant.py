@@ -15,8 +15,6 @@ from typing import Any, Final
 
 import yaml
 from jinja2 import Environment
-from tests.support.patience import LIMIT as PATIENCE
-from tests.support.patience import until
 
 from immich_job_daemon import __version__
 from immich_job_daemon.config.schema import SETTINGS
@@ -28,6 +26,8 @@ from tests.mqtt.home_assistant_core import Core
 from tests.mqtt.installation import Installation
 from tests.mqtt.mosquitto import mosquitto
 from tests.support.immich_server import MANAGED, immich, paused
+from tests.support.patience import LIMIT as PATIENCE
+from tests.support.patience import until
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 TEMPLATES: Final = Environment(autoescape=False)  # noqa: S701 - it makes states, not pages

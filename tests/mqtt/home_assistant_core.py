@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import requests
-from tests.support.patience import until
 
 from simulator.immich.ports import free_port
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
+from tests.support.patience import until
 
 STARTS_WITHIN: Final = 900.0
 """Seconds for a first start, in which it installs what its own parts need."""

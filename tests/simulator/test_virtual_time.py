@@ -10,7 +10,7 @@ from simulator.immich.api import Api
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
-from simulator.immich.virtual import VirtualClock, VirtualTransport
+from simulator.immich.virtual_time import VirtualClock, VirtualTransport
 
 PAUSE = b'{"isPaused": true}'
 ImmichClient = tuple[Engine, Api]

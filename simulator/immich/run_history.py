@@ -19,7 +19,7 @@ class Run:
     jobs: int = 0
 
 
-class Chronicle:
+class RunHistory:
     """Writes down the runs of an engine's queues, from now on.
 
     Args:

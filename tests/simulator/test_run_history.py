@@ -1,6 +1,6 @@
-from simulator.immich.chronicle import Chronicle
 from simulator.immich.engine import Engine
 from simulator.immich.pipeline import lasting
+from simulator.immich.run_history import RunHistory
 
 
 def engine_with(*open_queues: str) -> Engine:
@@ -13,7 +13,7 @@ def engine_with(*open_queues: str) -> Engine:
 
 def test_jobs_of_one_queue_without_a_pause_between_them_are_one_run() -> None:
     engine = engine_with("ocr")
-    chronicle = Chronicle(engine)
+    chronicle = RunHistory(engine)
     engine.add("ocr", lasting(2), count=3)
     engine.settle()
     (run,) = chronicle.runs
@@ -23,7 +23,7 @@ def test_jobs_of_one_queue_without_a_pause_between_them_are_one_run() -> None:
 
 def test_a_gap_is_the_time_in_which_nothing_runs() -> None:
     engine = engine_with("ocr", "library")
-    chronicle = Chronicle(engine)
+    chronicle = RunHistory(engine)
     engine.add("ocr", lasting(2))
     engine.at(10, lambda: engine.add("library", lasting(1)))
     engine.at(10.1, lambda: engine.add("ocr", lasting(5)))
@@ -38,7 +38,7 @@ def test_a_gap_is_the_time_in_which_nothing_runs() -> None:
 
 def test_what_is_ignored_counts_for_nothing() -> None:
     engine = engine_with("ocr", "search")
-    chronicle = Chronicle(engine, ignored={"search"})
+    chronicle = RunHistory(engine, ignored={"search"})
     engine.add("ocr", lasting(2))
     engine.add("search", lasting(2))
     engine.settle()

@@ -15,7 +15,7 @@ from immich_job_daemon.model.settings import OnExit, Scan, Settings
 from immich_job_daemon.model.windows import Window
 from simulator.immich import KEY
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualClock
+from simulator.immich.virtual_time import VirtualClock
 
 EPOCH: Final = 1_795_000_000.0
 """When an engine's time begins, in seconds since 1970."""
@@ -105,7 +105,7 @@ class VirtualLedger:
             self.writes += 1
 
 
-class VirtualServer(ImmichClient):
+class VirtualClient(ImmichClient):
     """The real client; its one use of threads is made one request after another."""
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
