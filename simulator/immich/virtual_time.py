@@ -1,4 +1,4 @@
-"""The simulated Immich in virtual time, in this process: a day of queue life takes seconds."""
+"""A clock and a transport in virtual time: simulating a day takes seconds."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from immich_job_daemon.base.errors import UnreachableError
 from immich_job_daemon.immich.transport import Response
 from simulator.immich.api import Api
 from simulator.immich.engine import Engine
-from simulator.immich.faults import INSTEAD, LATE_BY, Fault, FaultSource, truncated
+from simulator.immich.faults import FAULT_RESPONSES, LATE_DELAY, Fault, FaultSource, truncated
 
 TIMEOUT: Final = 10.0
-"""Seconds of virtual time for which a request is waited for where the caller does not say."""
+"""Default timeout of a request in seconds of virtual time."""
 
 LATENCY: Final = 0.006
-"""Seconds from a request to its answer, in the median (seen on Immich 3.1.0, all queues)."""
+"""Median response time in seconds of a request for all queues (seen on Immich 3.1.0)."""
 
 
 class VirtualClock:
-    """A clock that shows the engine's time, and moves it by sleeping."""
+    """A clock that shows the engine's time and advances it when it sleeps."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -29,26 +29,27 @@ class VirtualClock:
         return self._engine.now
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass, with all that happens in it."""
+        """Advance the engine by ``seconds``."""
         self._engine.advance(self._engine.now + max(0.0, seconds))
 
 
 class VirtualTransport:
-    """Carries requests to the simulated Immich; it is a ``transport.Transport``.
+    """A ``transport.Transport`` to the simulated Immich.
 
-    A request reaches Immich after half of its latency, its answer is there after the other half.
-    ``requests`` counts what was sent, by method. Threads may share it: one request at a time.
+    A request reaches Immich after half of its latency, and the response arrives after the other
+    half. ``requests`` counts the requests by method. Threads may share the transport; it sends
+    one request at a time.
 
     Args:
-        engine: whose time passes meanwhile.
-        api: answers.
-        key: the API key that is sent.
-        latency: seconds from a request to its answer, or what returns them for each request.
-        faults: decides what goes wrong with which request.
-        refused_after: seconds until it is known that nobody takes the connection.
+        engine: the engine whose time passes during a request.
+        api: processes the requests.
+        key: the API key to send.
+        latency: seconds from a request to its response, or a function that returns them.
+        faults: chooses the fault of each request.
+        refused_after: seconds until a refused connection fails.
     """
 
-    def __init__(  # noqa: PLR0913 - each of them is a fact about the line to Immich
+    def __init__(  # noqa: PLR0913 - each describes the connection
         self,
         engine: Engine,
         api: Api,
@@ -65,61 +66,61 @@ class VirtualTransport:
         self._headers = {"x-api-key": key, "content-type": "application/json"}
         self._latency = latency
         self._refused_after = refused_after
-        self._one_at_a_time = RLock()
+        self._lock = RLock()
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
     ) -> Response:
-        """Send one request; virtual time passes until its answer is there.
+        """Send one request; virtual time passes until the response or the failure.
 
         Raises:
-            UnreachableError: Immich is away, or a fault lets no answer through.
+            UnreachableError: Immich is down, or a fault prevents the response.
         """
-        with self._one_at_a_time:
+        with self._lock:
             self.requests[method] += 1
             fault = self.faults(method, path) if self.faults else None
             return self._send(method, path, body, TIMEOUT if timeout is None else timeout, fault)
 
     def new_connection(self) -> "VirtualTransport":
-        """Return this transport: a connection costs nothing here."""
+        """Return this transport: there are no connections in virtual time."""
         return self
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing: there are no connections in virtual time."""
 
     def _send(
         self, method: str, path: str, body: bytes | None, timeout: float, fault: Fault | None
     ) -> Response:
         engine = self._engine
         if fault is Fault.REFUSED or not engine.is_up:
-            self._give_up(self._refused_after, "refused the connection")
+            self._fail(self._refused_after, "refused the connection")
         if fault is Fault.HANG:
-            self._give_up(timeout, f"gave no answer within {timeout:g} s")
+            self._fail(timeout, f"sent no response within {timeout:g} s")
         latency = self._latency() if callable(self._latency) else self._latency
         if fault is Fault.LATE or latency > timeout:
-            arrives = timeout + LATE_BY if fault is Fault.LATE else latency / 2
-            engine.at(engine.now + arrives, lambda: self._carry_out_late(method, path, body))
-            self._give_up(timeout, f"gave no answer within {timeout:g} s")
+            arrives = timeout + LATE_DELAY if fault is Fault.LATE else latency / 2
+            engine.at(engine.now + arrives, lambda: self._process_late(method, path, body))
+            self._fail(timeout, f"sent no response within {timeout:g} s")
         boots = engine.boots
         engine.advance(engine.now + latency / 2)
         if fault is Fault.RESET or not engine.is_up or engine.boots != boots:
-            self._give_up(0.0, "cut the connection")
-        answer = INSTEAD.get(fault) if fault else None
-        if answer is None:
-            answer = self._api.answer(method, path, self._headers, body)
+            self._fail(0.0, "reset the connection")
+        response = FAULT_RESPONSES.get(fault) if fault else None
+        if response is None:
+            response = self._api.respond(method, path, self._headers, body)
         engine.advance(engine.now + latency / 2)
         if fault is Fault.LOST_RESPONSE or not engine.is_up or engine.boots != boots:
-            self._give_up(0.0, "cut the connection")
-        return truncated(answer) if fault is Fault.TRUNCATED else answer
+            self._fail(0.0, "reset the connection")
+        return truncated(response) if fault is Fault.TRUNCATED else response
 
-    def _carry_out_late(self, method: str, path: str, body: bytes | None) -> None:
-        """Carry out a request whose answer nobody waits for any more."""
+    def _process_late(self, method: str, path: str, body: bytes | None) -> None:
+        """Process a request whose client has given up."""
         if self._engine.is_up:
-            self._api.answer(method, path, self._headers, body)
+            self._api.respond(method, path, self._headers, body)
 
-    def _give_up(self, after: float, what: str) -> NoReturn:
-        """Let time pass and raise: the simulated Immich did ``what``."""
+    def _fail(self, after: float, what: str) -> NoReturn:
+        """Advance the engine by ``after`` seconds and raise an error that says ``what`` happened."""
         self._engine.advance(self._engine.now + after)
         raise UnreachableError(
-            f"The simulated Immich {what}: it is down, or a fault was asked for: try again later"
+            f"The simulated Immich {what}. It is down, or the test injects a fault: try again later"
         )

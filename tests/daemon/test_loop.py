@@ -470,7 +470,7 @@ def nothing_done(scenario: Scenario, name: str) -> Callable[[str], Response | No
     def answer(request: str) -> Response | None:
         if request != f"pause {name}":
             return None
-        return scenario.api.answer("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
+        return scenario.api.respond("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
 
     return answer
 
