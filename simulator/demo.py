@@ -172,8 +172,8 @@ def _keep(server: SimulatedServer, ports: _Ports) -> None:
     # A plain sleep would delay a signal that arrives just before it.
     with suppress(StopRequested), SystemClock() as clock:
         print(
-            "\nAll jobs are done. The simulated Immich and the daemon keep running; press Ctrl-C to "
-            f"stop them.\n\nSimulated Immich:  {server.url}  (API key: {KEY})\n{ports.addresses()}",
+            "\nAll jobs are done. The simulated Immich and the daemon keep running. Press Ctrl-C "
+            f"to stop them.\n\nSimulated Immich:  {server.url}  (API key: {KEY})\n{ports.addresses()}",
             flush=True,
         )
         while True:

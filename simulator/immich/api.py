@@ -250,7 +250,7 @@ def _for_admins(action: Callable[[Request], str], permission: str) -> Route:
 
 
 def _object(request: Request, checks: Mapping[str, bodies.Check]) -> dict[str, object]:
-    """Return the body of a request, an object that passes the checks; unknown fields are ignored."""
+    """Return a request's body, an object whose fields pass the checks; others are ignored."""
     document = request.body
     if isinstance(document, dict):
         found = [

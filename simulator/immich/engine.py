@@ -90,7 +90,7 @@ class Engine:
         return self._events[0][0] if self._events else None
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        """Run ``action`` when the clock reaches ``when``, or at the next advance if that is past."""
+        """Run ``action`` when the clock reaches ``when``; if that is past, at the next advance."""
         self._seq += 1
         heappush(self._events, (when, self._seq, None, action))
 

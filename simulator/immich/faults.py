@@ -66,7 +66,7 @@ class FaultQueue:
 
 
 class RandomFaults:
-    """Random faults: each request fails with the same probability. The seed makes them repeatable."""
+    """Random faults: each request fails with the same probability. The seed repeats them."""
 
     def __init__(
         self, seed: int, probability: float, faults: Sequence[Fault] = tuple(Fault)

@@ -190,7 +190,7 @@ class _Listener(ThreadingTCPServer):
                 request.close()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Keep an error for ``SimulatedServer.close``; a client that disconnects is not an error."""
+        """Keep an error for ``SimulatedServer.close``, unless a client has disconnected."""
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             self.simulated.errors.append(error)

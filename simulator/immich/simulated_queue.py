@@ -56,11 +56,11 @@ class SimulatedQueue:
         "concurrency",
         "delayed",
         "failed",
-        "stalled",
         "is_paused",
         "name",
         "ready",
         "running",
+        "stalled",
         "unique",
     )
 

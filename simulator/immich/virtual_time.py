@@ -119,7 +119,7 @@ class VirtualTransport:
             self._api.respond(method, path, self._headers, body)
 
     def _fail(self, after: float, what: str) -> NoReturn:
-        """Advance the engine by ``after`` seconds and raise an error that says ``what`` happened."""
+        """Advance the engine by ``after`` seconds and raise an error with ``what`` happened."""
         self._engine.advance(self._engine.now + after)
         raise UnreachableError(
             f"The simulated Immich {what}. It is down, or the test injects a fault: try again later"
