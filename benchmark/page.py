@@ -1,22 +1,32 @@
-"""The page that docs/benchmark.md is: for a person who decides whether to install the daemon."""
+"""The page docs/benchmark.md and its plot, for people who decide whether to install the daemon."""
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from platform import python_version
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from benchmark import report
-from benchmark.contenders import ALONE, DAEMON, IDEAL, PLAIN, Contender
-from benchmark.expectation import Expectation
-from benchmark.measure import LIMITS, NO_LIMIT, Results
-from benchmark.outcome import percentile
-from benchmark.process import Cost
-from benchmark.table import number
+from benchmark.contenders import ALONE, DAEMON, IDEAL, SHELL, UNRESTRICTED, Contender
+from benchmark.process_cost import ProcessCost
+from benchmark.report import number
+from benchmark.results import LIMITS, NO_LIMIT, Expectation, Results
+from benchmark.scenario import percentile
 
 
 def page(
-    results: Results, cost: Cost | None, expectations: Sequence[Expectation], image: str, day: date
+    results: Results,
+    cost: ProcessCost | None,
+    expectations: Sequence[Expectation],
+    image: str,
+    day: date,
 ) -> str:
-    """Return the page as Markdown; ``image`` is the plot's path from there."""
+    """Return the page as Markdown; ``image`` is the path of the plot relative to it."""
     parts = ["# Is it worth it?", _in_short(results, cost), f"![What ran when]({image})"]
     parts.append(_LIMIT_HAS_A_PRICE.format(alone=_total(results, ALONE, NO_LIMIT)))
     for table in (*report.tables(results, cost), report.verdict(expectations)):
@@ -30,14 +40,14 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
-def _in_short(results: Results, cost: Cost | None) -> str:
-    old, new = results.of("photo", PLAIN, 1), results.of("photo", DAEMON, 1)
+def _in_short(results: Results, cost: ProcessCost | None) -> str:
+    old, new = results.of("photo", SHELL, 1), results.of("photo", DAEMON, 1)
     text = (
         f"One new photo on an idle server has its thumbnail after {_half(new.thumbnails)} s and "
         f"everything else after {_half(new.all_done)} s, where the shell daemon that people use "
         f"today takes {_half(old.thumbnails)} s and {_half(old.all_done)} s.\n"
         f"300 photos and 3 videos, one queue at a time, take {_total(results, DAEMON, 1)} s "
-        f"instead of {_total(results, PLAIN, 1)} s; {_total(results, IDEAL, 1)} s is "
+        f"instead of {_total(results, SHELL, 1)} s; {_total(results, IDEAL, 1)} s is "
         "the least with the same limit and the same priorities.\n"
     )
     over = sum(results.of(w.key, DAEMON, n).over for w in results.workloads for n in LIMITS)
@@ -50,7 +60,7 @@ def _in_short(results: Results, cost: Cost | None) -> str:
         return f"{text}{kept}."
     return (
         f"{text}{kept}, and the daemon itself takes {number(cost.resident)} MiB of memory and "
-        f"{number(100 * cost.share)} % of one core while there is nothing to do."
+        f"{number(100 * cost.cpu_share)} % of one core while there is nothing to do."
     )
 
 
@@ -124,3 +134,77 @@ What the columns say:
 - *over the limit*: time in which more than N queues had active jobs, by what really ran.
 - *hand-over*: from the end of a queue's last job to the first job of the next one that waited.
 - *requests an hour*: all that were sent to Immich while the workload lasted."""
+
+COLOURS: Final = {
+    "metadataExtraction": "#4477aa",
+    "storageTemplateMigration": "#222222",
+    "thumbnailGeneration": "#ee8866",
+    "smartSearch": "#228833",
+    "duplicateDetection": "#aa3377",
+    "faceDetection": "#ccbb44",
+    "facialRecognition": "#66ccee",
+    "videoConversion": "#bb2233",
+    "ocr": "#999999",
+}
+"""The queues of an upload's jobs, by priority."""
+
+_ROWS: Final = (SHELL, DAEMON, IDEAL)
+_BARS: Final = (SHELL, DAEMON, UNRESTRICTED, ALONE)
+
+
+def draw_plot(results: Results, path: Path) -> None:
+    """Write the plot to a file; its suffix determines the format."""
+    with mpl.rc_context({"svg.hashsalt": "benchmark", "font.size": 9}):
+        figure = Figure(figsize=(9.5, 5.6), layout="constrained")
+        above, below = figure.subplots(2, 1, height_ratios=(3, 2))
+        _timeline(above, results)
+        _bars(below, results)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _timeline(axes: Axes, results: Results) -> None:
+    ends = []
+    for row, contender in enumerate(_ROWS):
+        run = results.of("album", contender, 1).runs[0]
+        for name, colour in COLOURS.items():
+            bars = [(s.start, s.end - s.start) for s in run.spans if s.queue == name]
+            axes.broken_barh(bars, (row - 0.35, 0.7), facecolors=colour)
+        axes.text(run.total + 2, row, f"{run.total:.0f} s", va="center")
+        ends.append(run.total)
+    axes.set_yticks(range(len(_ROWS)), [contender.title for contender in _ROWS])
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(ends) * 1.08)
+    axes.set_xlabel("seconds since the upload; white: nothing ran although work waited")
+    axes.set_title("300 photos and 3 videos, one queue at a time: which one ran when", loc="left")
+    axes.legend(
+        handles=[Patch(color=colour, label=name) for name, colour in COLOURS.items()],
+        ncols=5,
+        loc="upper right",
+        bbox_to_anchor=(1.0, -0.22),
+        columnspacing=1.2,
+        handlelength=1.2,
+        frameon=False,
+    )
+    _bare(axes)
+
+
+def _bars(axes: Axes, results: Results) -> None:
+    for row, contender in enumerate(_BARS):
+        limit = 1 if contender.has_limit else NO_LIMIT
+        seconds = results.of("photo", contender, limit).thumbnails
+        half, most = percentile(seconds, 0.5), percentile(seconds, 0.99)
+        axes.barh(row, half, height=0.6, color=COLOURS["thumbnailGeneration"])
+        axes.plot((half, most), (row, row), color="#222222", linewidth=1.2, marker="|")
+        axes.text(most + 0.5, row, f"{number(half)} s, 99 %: {number(most)} s", va="center")
+    axes.set_yticks(range(len(_BARS)), [contender.title for contender in _BARS])
+    axes.invert_yaxis()
+    axes.set_xlim(0, axes.get_xlim()[1] * 1.15)
+    axes.set_xlabel("seconds from the upload to the thumbnail, median and 99th percentile")
+    axes.set_title("One photo on an idle server", loc="left")
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)

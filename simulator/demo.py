@@ -173,7 +173,8 @@ def _keep(server: SimulatedServer, ports: _Ports) -> None:
     with suppress(StopRequested), SystemClock() as clock:
         print(
             "\nAll jobs are done. The simulated Immich and the daemon keep running. Press Ctrl-C "
-            f"to stop them.\n\nSimulated Immich:  {server.url}  (API key: {KEY})\n{ports.addresses()}",
+            "to stop them.\n\n"
+            f"Simulated Immich:  {server.url}  (API key: {KEY})\n{ports.addresses()}",
             flush=True,
         )
         while True:

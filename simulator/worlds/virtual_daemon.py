@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 _DEFAULTS, _ = read_settings({"API_KEY": KEY, "IMMICH_URL": "http://simulated"}, None)
 
 
-class Changes(TypedDict, total=False):
+class SettingOverrides(TypedDict, total=False):
     """Settings that differ from the defaults."""
 
     max_concurrent_jobs: int
@@ -42,7 +42,7 @@ class Changes(TypedDict, total=False):
     scan: Scan | None
 
 
-def settings(**overrides: Unpack[Changes]) -> Settings:
+def settings(**overrides: Unpack[SettingOverrides]) -> Settings:
     """Return the default settings with these overrides."""
     return replace(_DEFAULTS, **overrides)
 

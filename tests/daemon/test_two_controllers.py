@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-from benchmark.plain import EVERY, Plain
+from benchmark.contenders import SHELL_INTERVAL, ShellDaemon
 from immich_job_daemon.model.queue import PROTECTED
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
 from immich_job_daemon.status.status import ProblemKind
@@ -132,11 +132,11 @@ def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() 
     # The shell daemon speaks the jobs API, which lets it pause every queue.
     jobs_api = Api(scenario.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
     server = VirtualClient(VirtualTransport(scenario.engine, jobs_api, KEY))
-    shell = Plain(server, VirtualDaemonClock(scenario.engine), limit=1)
+    shell = ShellDaemon(server, VirtualDaemonClock(scenario.engine), limit=1)
 
     def shell_round() -> float:
         shell.round()
-        return EVERY
+        return SHELL_INTERVAL
 
     scenario.daemon.connect()
     rivals.take_turns(scenario.daemon.round, shell_round)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.expected import ERROR
+from benchmark.results import MAX_FORECAST_ERROR
 from immich_job_daemon.forecast.estimate import UNSURE, Forecast, forecast
 from immich_job_daemon.forecast.pipeline import (
     DOWNSTREAM,
@@ -287,4 +287,4 @@ def test_nor_side_by_side_where_nothing_leads_to_anything(
 
 
 def test_an_estimate_errs_by_half_of_what_best_and_worst_may_lie_apart() -> None:
-    assert 100 * UNSURE / 2 == ERROR
+    assert 100 * UNSURE / 2 == MAX_FORECAST_ERROR

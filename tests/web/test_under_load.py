@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from benchmark.crowd import CLIENTS, crowd
+from benchmark.http_load import CLIENTS, http_load
 from tests.support.immich_server import immich, until
 from tests.web.daemon_process import real_daemon
 
@@ -21,12 +21,12 @@ def test_two_hundred_requests_a_second_are_answered_and_the_rounds_go_on(tmp_pat
             looks.append(time.monotonic())
 
     with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as real:
-        with crowd(real.status_port, real.page_port) as clients:
-            until(lambda: all(client.answers for client in clients))
+        with http_load(real.status_port, real.page_port) as clients:
+            until(lambda: all(client.responses for client in clients))
             server.faults = seen
             until(lambda: len(looks) >= LOOKS)
-        answers = sum((client.answers for client in clients), Counter[int]())
-    assert answers == {200: sum(client.asked for client in clients)}
+        answers = sum((client.responses for client in clients), Counter[int]())
+    assert answers == {200: sum(client.requests for client in clients)}
     assert answers[200] > CLIENTS * LOOKS
     assert "ERROR" not in real.log
     assert "WARNING" not in real.log
