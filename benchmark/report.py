@@ -76,8 +76,8 @@ def tables(results: Results, cost: ProcessCost | None) -> list[Table]:
 def verdict(expectations: Sequence[Expectation]) -> Table:
     """Return the table of the expectations and the measured figures."""
     return Table(
-        "Expected and seen",
-        ("", "expected", "seen", "met"),
+        "Expectations",
+        ("", "expected", "measured", "met"),
         tuple(
             (
                 one.what,
@@ -220,20 +220,20 @@ def _night_table(features: FeatureResults) -> Table:
     night = features.night
     return Table(
         f"{features.sizes.videos:,} videos, converted from 22:00 to 06:00 only",
-        ("", "this daemon", "opened and closed at the very edges"),
+        ("", "this daemon", "resumed and paused exactly at its edges"),
         (
-            ("jobs that began outside the window", number(night.outside), number(0)),
-            ("in so many nights", number(night.nights), number(None)),
+            ("jobs started outside the window", number(night.outside), number(0)),
+            ("number of nights", number(night.nights), number(None)),
             ("total time, hours", number(night.total / 3600), number(night.ideal / 3600)),
-            ("later than that, seconds", number(night.total - night.ideal), number(None)),
+            ("seconds later than that", number(night.total - night.ideal), number(None)),
         ),
     )
 
 
 def _forecasts(results: Sequence[ForecastResult]) -> Table:
     return Table(
-        "Estimates at half-time (seconds until everything is done)",
-        ("", "N", "seen before", "truth", "estimate", "error", "time with an estimate"),
+        "Forecasts at half-time (seconds until everything is done)",
+        ("", "N", "seen before", "actual", "forecast", "error", "time with a forecast"),
         tuple(
             (
                 result.workload.title,
@@ -266,7 +266,7 @@ def _process(cost: ProcessCost) -> Table:
         if page is None
         else (
             ("first paint of the page in Chromium, median", f"{number(page.median)} ms"),
-            ("the page and all that it loads", f"{number(page.size / 1000)} kB"),
+            ("size of the page and all files it loads", f"{number(page.size / 1000)} kB"),
         )
     )
     return Table(
@@ -274,11 +274,11 @@ def _process(cost: ProcessCost) -> Table:
         ("", "this daemon"),
         (
             ("memory, resident", f"{number(cost.resident)} MiB"),
-            ("memory, at its peak", f"{number(cost.peak)} MiB"),
+            ("memory, peak", f"{number(cost.peak)} MiB"),
             ("share of one core while idle", f"{number(100 * cost.cpu_share)} %"),
-            ("first look at Immich after its start, median", f"{number(cost.first_poll)} s"),
+            ("first poll of Immich after the start, median", f"{number(cost.first_poll)} s"),
             (
-                "with 200 requests a second, a look at Immich is later, median",
+                "median delay of a poll under 200 requests a second",
                 f"{number(1000 * cost.load.median_delay)} ms",
             ),
             *page_rows,
@@ -309,9 +309,9 @@ def _calibration(results: Results) -> Table:
             ),
             ("300 photos and 3 videos, one queue at a time", "171 to 181", number(ideal.total)),
             (f"300 photos and 3 videos, {shell}", "249", number(album.total)),
-            (f"the same, of which nothing ran, {shell}", "77.3", number(album.stalled)),
+            (f"the same, time in which nothing ran, {shell}", "77.3", number(album.stalled)),
             (f"300 photos and 3 videos, {shell_1}", "197", number(often.total)),
-            (f"the same, of which nothing ran, {shell_1}", "15.4", number(often.stalled)),
+            (f"the same, time in which nothing ran, {shell_1}", "15.4", number(often.stalled)),
         ),
     )
 

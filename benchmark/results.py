@@ -187,10 +187,10 @@ def _of_forecasts(result: ForecastResult) -> Expectation:
 
     With the first workload of its kind the forecast may be unknown; later it may not.
     """
-    what = f"N = {result.limit}: {result.workload.title}: error of the estimate at half-time"
+    what = f"N = {result.limit}: {result.workload.title}: error of the forecast at half-time"
     worst = 100 * (result.worst_error or 0.0)
     if result.is_first:
-        what = f"{what}, first time ever (unknown is 0)"
+        what = f"{what}, first time (unknown counts as 0)"
         return Expectation(what, MAX_FORECAST_ERROR, worst, "%")
     return Expectation(what, MAX_FORECAST_ERROR, inf if result.unknown else worst, "%")
 
@@ -198,28 +198,30 @@ def _of_forecasts(result: ForecastResult) -> Expectation:
 def _of_features(results: Results) -> Iterator[Expectation]:
     measured = results.features
     idle_photos = results.of("photo", DAEMON, 1).thumbnails
-    title = "YIELD_AFTER=1m, a new photo beside a long backlog"
+    title = "YIELD_AFTER=1m, a new photo during a long backlog"
     yielding, plain = measured.yielding[YIELDING.key], measured.yielding[DAEMON.key]
     late = percentile(yielding.thumbnails, 0.99) / percentile(idle_photos, 0.99)
     yield Expectation(f"{title}: thumbnail over that on an idle server, 99th percentiles", 2, late)
-    yield Expectation(f"{title}: total time over that without", 1.02, yielding.total / plain.total)
+    yield Expectation(
+        f"{title}: total time over that without the setting", 1.02, yielding.total / plain.total
+    )
     night = measured.night
     title = "SCHEDULE, videos at night"
-    yield Expectation(f"{title}: jobs that began outside the window", 0, night.outside)
+    yield Expectation(f"{title}: jobs started outside the window", 0, night.outside)
     # At most one POLL_INTERVAL passes between two polls.
-    yield Expectation(f"{title}: later than at best", 10, night.total - night.ideal, "s")
+    yield Expectation(f"{title}: delay beside the ideal", 10, night.total - night.ideal, "s")
 
 
 def _of_process(cost: ProcessCost) -> Iterator[Expectation]:
     # Includes both web servers, the page and MQTT. The loop alone takes two thirds of it.
-    yield Expectation("Process: memory, at its peak", 60, cost.peak, "MiB")
+    yield Expectation("Process: memory, peak", 60, cost.peak, "MiB")
     yield Expectation("Process: share of one core while idle", 0.2, 100 * cost.cpu_share, "%")
-    yield Expectation("Process: first look at Immich after its start", 1, cost.first_poll, "s")
-    what = "200 requests a second: a look at Immich is later"
+    yield Expectation("Process: first poll of Immich after the start", 1, cost.first_poll, "s")
+    what = "200 requests a second: delay of a poll"
     yield Expectation(f"{what}, median", 0.25, cost.load.median_delay, "s")
     yield Expectation(f"{what}, latest tenth", 0.5, cost.load.tail_delay, "s")
     unanswered = 100 * (1 - cost.load.answered)
-    yield Expectation("200 requests a second: not answered when due", 5, unanswered, "%")
+    yield Expectation("200 requests a second: without a response when due", 5, unanswered, "%")
     if cost.page is not None:
         yield Expectation("Page: first paint, median", 200, cost.page.median, "ms")
-        yield Expectation("Page: all that it loads", 60, cost.page.size / 1000, "kB")
+        yield Expectation("Page: size with all files it loads", 60, cost.page.size / 1000, "kB")
