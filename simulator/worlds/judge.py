@@ -1,4 +1,9 @@
-"""Checks that the daemon never does what it must not do."""
+"""Checks the daemon's behaviour in a random world.
+
+At every resume: the daemon must not exceed the limit by its own commands, resume a queue that a
+user has paused, touch a protected queue, or start jobs that the controls, the schedule or an
+exclusive group forbid. At the end: every queue is drained, and none is still paused by the daemon.
+"""
 
 from collections.abc import Callable, Container
 from typing import Final
