@@ -11,8 +11,13 @@ from immich_job_daemon.model.controls import Change, Override, SetLimit, SetQueu
 from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    VirtualClient,
+    VirtualDaemonClock,
+    VirtualLedger,
+    settings,
+)
 
 HOUR: Final = 3600.0
 BEGIN: Final = 7.5 * HOUR
@@ -40,7 +45,7 @@ def live() -> Day:
     def publish(status: Status) -> None:
         found.status, found.now, found.time = status, alarm.monotonic(), alarm.time()
 
-    server = VirtualServer(VirtualTransport(engine, api, KEY))
+    server = VirtualClient(VirtualTransport(engine, api, KEY))
     Daemon(
         settings(), server, VirtualLedger(), alarm, publish=publish, take_changes=wishes.take
     ).run()
