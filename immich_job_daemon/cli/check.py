@@ -58,7 +58,7 @@ def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
 def _fetch_permissions(immich: ImmichClient) -> frozenset[str] | None:
     """Return the permissions of the key after a failed connection, or None if they are unknown."""
     try:
-        return immich.permissions()
+        return immich.fetch_permissions()
     except ImmichError:
         return None
 
@@ -68,10 +68,10 @@ def _write_permissions(permissions: frozenset[str] | None, out: TextIO) -> None:
 
 
 def _describe_permissions(permissions: frozenset[str] | None, api: QueueApi) -> str:
-    needed = (api.read, api.write)
+    needed = (api.read_permission, api.write_permission)
     if permissions is None:
         return f"needs {' and '.join(needed)}; Immich does not say whether the key has them"
-    missing = api.missing(permissions)
+    missing = api.missing_permissions(permissions)
     has = [name for name in needed if name not in missing]
     lacks = [name for name in needed if name in missing]
     return "; ".join(
@@ -83,13 +83,13 @@ def _describe_permissions(permissions: frozenset[str] | None, api: QueueApi) -> 
 
 def _describe_scan(permissions: frozenset[str] | None) -> str:
     if permissions is None:
-        return f"needs {JOBS_API.write}; Immich does not say whether the key has it"
-    if JOBS_API.write in JOBS_API.missing(permissions):
+        return f"needs {JOBS_API.write_permission}; Immich does not say whether the key has it"
+    if JOBS_API.write_permission in JOBS_API.missing_permissions(permissions):
         return (
-            f"the key lacks {JOBS_API.write}, so SCAN has no effect; everything else works. To add "
-            "it, go to user icon > Account Settings > API Keys in Immich"
+            f"the key lacks {JOBS_API.write_permission}, so SCAN has no effect; everything else "
+            "works. To add it, go to user icon > Account Settings > API Keys in Immich"
         )
-    return f"the key has {JOBS_API.write}"
+    return f"the key has {JOBS_API.write_permission}"
 
 
 def _check_data_dir(folder: Path, out: TextIO) -> bool:

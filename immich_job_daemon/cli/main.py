@@ -17,7 +17,7 @@ from typing import IO, Final
 from immich_job_daemon import __version__
 from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, PermissionMissingError
-from immich_job_daemon.base.logging import NOTICE, set_up
+from immich_job_daemon.base.logging import NOTICE, configure_logging
 from immich_job_daemon.config.schema import SettingsError, read_options, read_settings
 from immich_job_daemon.daemon import find_server
 from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
@@ -89,7 +89,7 @@ def _create_parser() -> argparse.ArgumentParser:
 
 def _load_settings(arguments: argparse.Namespace) -> Settings | None:
     """Set up logging and return the settings, or log what is wrong with them and return None."""
-    set_up("info", sys.stderr)
+    configure_logging("info", sys.stderr)
     try:
         options = read_options(arguments.options, _open_stdin()) if arguments.options else None
         settings, warnings = read_settings(os.environ, options)
@@ -97,8 +97,8 @@ def _load_settings(arguments: argparse.Namespace) -> Settings | None:
         for problem in error.problems:
             log.error("%s", problem)
         return None
-    mark = "dry run: " if settings.dry_run and arguments.command is _run else ""
-    set_up(settings.log_level, sys.stderr, secrets=settings.secrets, mark=mark)
+    prefix = "dry run: " if settings.dry_run and arguments.command is _run else ""
+    configure_logging(settings.log_level, sys.stderr, secrets=settings.secrets, prefix=prefix)
     for warning in warnings:
         log.warning("%s", warning)
     return settings

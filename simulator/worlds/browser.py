@@ -8,7 +8,7 @@ from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.server import App, Listener, create_dispatcher
 from immich_job_daemon.web.ui.app import create_ui
-from simulator.worlds.virtual import settings
+from simulator.worlds.virtual_daemon import settings
 
 CHROMIUM: Final = "/usr/bin/chromium"
 """Debian's; script/packages installs it."""

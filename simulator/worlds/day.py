@@ -8,8 +8,13 @@ from immich_job_daemon.model.controls import Change, Override, SetLimit, SetQueu
 from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    VirtualClient,
+    VirtualDaemonClock,
+    VirtualLedger,
+    settings,
+)
 
 HOUR: Final = 3600.0
 BEGIN: Final = 7.5 * HOUR
@@ -43,9 +48,9 @@ def simulate_day() -> Day:
     def publish(status: Status) -> None:
         day.status, day.now, day.time = status, clock.monotonic(), clock.time()
 
-    server = VirtualServer(VirtualTransport(engine, api, KEY))
+    client = VirtualClient(VirtualTransport(engine, api, KEY))
     Daemon(
-        settings(), server, VirtualLedger(), clock, publish=publish, take_changes=changes.take
+        settings(), client, VirtualLedger(), clock, publish=publish, take_changes=changes.take
     ).run()
     return day
 

@@ -4,7 +4,7 @@ from datetime import time
 
 from immich_job_daemon.config.warnings import conflicting_settings, unknown_queues
 from immich_job_daemon.model.windows import Window
-from simulator.worlds.virtual import settings
+from simulator.worlds.virtual_daemon import settings
 
 NAMES = frozenset({"ocr", "library", "editor"})
 

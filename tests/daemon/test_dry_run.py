@@ -16,7 +16,7 @@ from immich_job_daemon.model.windows import Window
 from immich_job_daemon.scheduler.state import SchedulerState
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
-from simulator.worlds.virtual import VirtualLedger, VirtualServer
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualLedger
 from tests.support.scenario import MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scenario, Wire
 
 KEPT = DaemonState(
@@ -28,7 +28,7 @@ AT_QUARTER_PAST = Scan(Window(None, time(11, 15), time(12, 15)))
 
 
 def pretended(wire: Wire) -> DryRunServer:
-    return DryRunServer(VirtualServer(wire))
+    return DryRunServer(VirtualClient(wire))
 
 
 def rehearsed(disk: VirtualLedger | None = None, **changes: object) -> Scenario:

@@ -15,7 +15,7 @@ from immich_job_daemon.daemon import find_server
 from simulator.immich import simulated_immich
 from simulator.immich.engine import Engine
 from simulator.immich.server import SimulatedServer
-from simulator.worlds.virtual import VirtualDaemonClock
+from simulator.worlds.virtual_daemon import VirtualDaemonClock
 
 UNUSED = "http://127.0.0.1:9"
 

@@ -37,8 +37,8 @@ from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.faults import Fault, FaultQueue, RandomFaults
 from simulator.immich.pipeline import QUEUES, lasting
 from simulator.immich.server import SimulatedServer
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualLedger, VirtualServer, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualLedger, settings
 from tests.support.scenario import (
     DAEMON,
     FACES,
@@ -322,7 +322,7 @@ def test_a_failure_of_the_daemon_itself_releases_too() -> None:
     assert scenario.disk.paused_by_daemon == frozenset()
 
 
-class StoppedInAPause(VirtualServer):
+class StoppedInAPause(VirtualClient):
     """A client that somebody's SIGTERM meets while the pause of one queue is on its way."""
 
     def pause(self, name: str) -> Queue:
@@ -470,7 +470,7 @@ def nothing_done(scenario: Scenario, name: str) -> Callable[[str], Response | No
     def answer(request: str) -> Response | None:
         if request != f"pause {name}":
             return None
-        return scenario.api.answer("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
+        return scenario.api.respond("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
 
     return answer
 
@@ -825,7 +825,7 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
     text = "\n".join(shown(caplog.records))
     assert "does not accept the API key" in text
     assert "Not resumed, so it may stay paused" in text
-    assert "cut the connection off" in text
+    assert "closed the connection before" in text
     assert "pause ocr" in text
     for form in (ODD_KEY, repr(ODD_KEY), "k3y%2FWith%2Bodd%3Dchars%26More", "k3y/With"):
         assert form not in text

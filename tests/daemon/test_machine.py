@@ -311,7 +311,7 @@ def test_without_a_file_left_it_says_so_and_is_well_when_there_are_some(tmp_path
             until(lambda: is_under_control(server))
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
-            until(lambda: "there is no file left for a connection" in watched.log)
+            until(lambda: "no file descriptor is left for a connection" in watched.log)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
             until(lambda: "All is well again" in watched.log)
             works(server)

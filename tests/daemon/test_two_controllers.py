@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-from benchmark.plain import EVERY, Plain
+from benchmark.contenders import SHELL_INTERVAL, ShellDaemon
 from immich_job_daemon.model.queue import PROTECTED
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
 from immich_job_daemon.status.status import ProblemKind
@@ -14,8 +14,8 @@ from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Event
 from simulator.immich.pipeline import lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualServer
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualDaemonClock
 from tests.cli.test_main import daemon, stop
 from tests.support.immich_server import immich, is_idle, is_under_control, paused, until
 from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scenario
@@ -131,12 +131,12 @@ def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() 
     rivals = Rivals(scenario)
     # The shell daemon speaks the jobs API, which lets it pause every queue.
     jobs_api = Api(scenario.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
-    server = VirtualServer(VirtualTransport(scenario.engine, jobs_api, KEY))
-    shell = Plain(server, VirtualDaemonClock(scenario.engine), limit=1)
+    server = VirtualClient(VirtualTransport(scenario.engine, jobs_api, KEY))
+    shell = ShellDaemon(server, VirtualDaemonClock(scenario.engine), limit=1)
 
     def shell_round() -> float:
         shell.round()
-        return EVERY
+        return SHELL_INTERVAL
 
     scenario.daemon.connect()
     rivals.take_turns(scenario.daemon.round, shell_round)

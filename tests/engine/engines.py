@@ -133,7 +133,7 @@ class SimulatedBench:
 
     def notice(self) -> None:
         with self.server.present() as engine:
-            engine.notice()
+            engine.detect_stalled()
 
     def restart_store(self) -> None:
         pass

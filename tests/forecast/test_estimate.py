@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.expected import ERROR
+from benchmark.results import MAX_FORECAST_ERROR
 from immich_job_daemon.forecast.estimate import MAX_RANGE, Forecast, forecast
 from immich_job_daemon.forecast.pipeline import (
     DOWNSTREAM,
@@ -297,4 +297,4 @@ def test_a_larger_backlog_is_never_done_earlier_without_follow_ups(
 
 
 def test_the_error_of_an_estimate_is_at_most_half_the_largest_range() -> None:
-    assert 100 * MAX_RANGE / 2 == ERROR
+    assert 100 * MAX_RANGE / 2 == MAX_FORECAST_ERROR

@@ -21,7 +21,7 @@ from immich_job_daemon.immich.apis import (
     parse_permissions,
     parse_version,
 )
-from immich_job_daemon.immich.responses import body_of
+from immich_job_daemon.immich.responses import body_or_raise
 from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.queue import MAX_QUEUES, Queue
 from immich_job_daemon.model.settings import Settings
@@ -63,7 +63,7 @@ def _listing(read: Callable[[bytes], Mapping[str, Queue]]) -> Callable[[bytes], 
 
 def _is_sound(queue: Queue) -> None:
     assert queue.name.isprintable()
-    assert "/" not in QUEUES_API.path_of(queue.name).removeprefix("/api/queues/")
+    assert "/" not in QUEUES_API.queue_path(queue.name).removeprefix("/api/queues/")
     assert type(queue.is_paused) is bool
     counts = (queue.active, queue.waiting, queue.paused, queue.delayed, queue.failed)
     assert all(type(count) is int and count >= 0 for count in counts)
@@ -75,7 +75,7 @@ def _version(body: bytes) -> None:
 
 def _permissions(body: bytes) -> None:
     found = parse_permissions(body)
-    QUEUES_API.missing(found)
+    QUEUES_API.missing_permissions(found)
 
 
 def _message(body: bytes) -> None:
@@ -89,14 +89,14 @@ def _meaning(body: bytes) -> None:
     status, kind, location, *_ = *head.decode("latin-1").split("\n"), "", "", ""
     statuses = tuple(HTTPStatus)
     number = statuses[len(status) % len(statuses)] if not status.isdecimal() else int(status[:4])
-    body_of(Response(number, kind, rest, location or None), "GET", "/api/queues")
+    body_or_raise(Response(number, kind, rest, location or None), "GET", "/api/queues")
 
 
 _READERS: Final[tuple[Callable[[bytes], None], ...]] = (
-    _listing(QUEUES_API.parse_all),
-    _listing(JOBS_API.parse_all),
-    lambda body: _is_sound(QUEUES_API.parse_one("ocr", body)),
-    lambda body: _is_sound(JOBS_API.parse_one("ocr", body)),
+    _listing(QUEUES_API.parse_queues),
+    _listing(JOBS_API.parse_queues),
+    lambda body: _is_sound(QUEUES_API.parse_queue("ocr", body)),
+    lambda body: _is_sound(JOBS_API.parse_queue("ocr", body)),
     _version,
     _permissions,
     _message,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from immich_job_daemon.base.logging import set_up
+from immich_job_daemon.base.logging import configure_logging
 from immich_job_daemon.mqtt import connection, publisher, service
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto, mosquitto
 from tests.support.immich_server import KEY
@@ -17,7 +17,7 @@ from tests.support.immich_server import KEY
 def log() -> Iterator[io.StringIO]:
     """Yield the daemon's log at the level info; check that the password is not in it."""
     stream = io.StringIO()
-    set_up("info", stream, secrets=(KEY, PASSWORD))
+    configure_logging("info", stream, secrets=(KEY, PASSWORD))
     yield stream
     assert PASSWORD not in stream.getvalue()
     logger = logging.getLogger("immich_job_daemon")

@@ -51,7 +51,7 @@ def test_every_value_has_its_place() -> None:
                 "search": "protected",
                 "ocr": "waiting for a slot",
                 "thumbnailGeneration": "running",
-                "videoConversion": "paused by someone else",
+                "videoConversion": "paused by a user or another tool",
                 "sidecar": "idle",
             },
             "may_run_again": {},

@@ -92,9 +92,9 @@ def test_a_cable_that_is_pulled_for_a_minute_in_the_middle_of_a_request_is_told_
         in_the_middle(way.server)
         way.immichs.plug(in_=False)
         pulled = monotonic()
-        one.says("gave no complete answer within 10 s")
+        one.says("sent no complete response within 10 s")
         # The next tries end otherwise: nobody answers at the address, or at the card.
-        one.says("accepts no connection within 5 s", "cannot be reached (")
+        one.says("did not accept a connection within 5 s", "cannot be reached (")
         patience.until("a minute is over", lambda: monotonic() > pulled + MINUTE, 2 * MINUTE)
         assert one.process.poll() is None
         way.immichs.plug(in_=True)
@@ -111,7 +111,8 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
         assert stop(process) < GRACE
     said = ObservedProcess(process.pid, tmp_path).said_since(0)
     assert "Not resumed, so it may stay paused: " in said
-    assert set(json.loads((tmp_path / "ledger.json").read_text())["held"]) == paused(way.server)
+    ledger = json.loads((tmp_path / "ledger.json").read_text())
+    assert set(ledger["paused_by_daemon"]) == paused(way.server)
     way.immichs.plug(in_=True)
     with course(way, tmp_path) as one:
         until(lambda: one.watched.log.count("Connected") == 2)
@@ -147,9 +148,9 @@ def resolver(way: Way) -> Iterator[Resolver]:
 @pytest.mark.parametrize(
     ("mood", "words"),
     [
-        (Mood.FAILS, "no name server tells where the host in "),
-        (Mood.SILENT, "no name server tells where the host in "),
-        (Mood.KNOWS_NOTHING, "the host name in "),
+        (Mood.FAILS, "no name server could look up the host name in {}: "),
+        (Mood.SILENT, "no name server could look up the host name in {}: "),
+        (Mood.KNOWS_NOTHING, "the host name in {} is not found"),
     ],
 )
 def test_a_name_server_that_fails_is_told_and_waited_for(
@@ -159,7 +160,7 @@ def test_a_name_server_that_fails_is_told_and_waited_for(
     with course(way, tmp_path, f"http://{NAME}:{way.port}") as one:
         one.add_backlog()
         resolver.mood = mood
-        one.says(f"{words}http://{NAME}:{way.port} is")
+        one.says(words.format(f"http://{NAME}:{way.port}"))
         resolver.mood = Mood.KNOWS
         one.says("All is well again")
         one.is_well()

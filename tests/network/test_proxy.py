@@ -77,7 +77,7 @@ def test_a_cable_that_is_pulled_in_the_middle_of_a_request_is_told_and_waited_fo
         one.add_backlog()
         in_the_middle(server)
         line.plug(in_=False)
-        one.says("gave no complete answer within 10 s")
+        one.says("sent no complete response within 10 s")
         line.plug(in_=True)
         one.says("All is well again")
         one.is_well()
@@ -116,7 +116,7 @@ def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
     with course(server, tmp_path, line.url) as one:
         one.add_backlog()
         server.faults = lambda *_: Fault.HANG
-        one.says("gave no complete answer within 10 s")
+        one.says("sent no complete response within 10 s")
         server.faults = None
         one.says("All is well again")
         one.is_well()
@@ -135,7 +135,7 @@ def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
         ),
         (
             whole(b"<!doctype html><title>Log in</title>", headers="content-type: text/html"),
-            "what answers at IMMICH_URL is not Immich (it sends a page, with status 200)",
+            "the server at IMMICH_URL is not Immich (it sent an HTML page with status 200)",
         ),
     ],
     ids=["https", "login"],

@@ -64,7 +64,7 @@ class InterceptingServer:
                 for piece in instead[1]():
                     connection.sendall(piece)
                 return
-            answer = self._behind.carry_out(method, path, headers, body or None)
+            answer = self._behind.process(method, path, headers, body or None)
             if answer:
                 head = f"content-type: {answer.content_type}\r\nconnection: close"
                 connection.sendall(whole(answer.body, f"{answer.status} Any", head))

@@ -13,12 +13,12 @@ from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import QUEUES, lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import (
-    Changes,
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    SettingOverrides,
+    VirtualClient,
     VirtualDaemonClock,
     VirtualLedger,
-    VirtualServer,
     settings,
 )
 
@@ -89,7 +89,7 @@ class Scenario:
         *,
         ledger: StateStore | None = None,
         beside: "Scenario | None" = None,
-        **changes: Unpack[Changes],
+        **changes: Unpack[SettingOverrides],
     ) -> None:
         self.immich: tuple[Engine, Api] = beside.immich if beside else simulated_immich()
         self.engine, self.api = self.immich
@@ -103,7 +103,7 @@ class Scenario:
         self.is_over: Callable[[], bool] = lambda: False
         self.daemon = self.new_daemon()
 
-    def new_daemon(self, server: Callable[[Wire], ImmichServer] = VirtualServer) -> Daemon:
+    def new_daemon(self, server: Callable[[Wire], ImmichServer] = VirtualClient) -> Daemon:
         """Start a process anew: nothing but the ledger is left of the one before."""
         alarm = VirtualDaemonClock(self.engine, self._must_stop)
         self.daemon = Daemon(

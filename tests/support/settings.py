@@ -3,10 +3,10 @@
 from typing import Unpack
 
 from immich_job_daemon.model.settings import Settings
-from simulator.worlds.virtual import Changes, settings
+from simulator.worlds.virtual_daemon import SettingOverrides, settings
 
 
-def settings_with(limit: int = 1, **changes: Unpack[Changes]) -> Settings:
+def settings_with(limit: int = 1, **changes: Unpack[SettingOverrides]) -> Settings:
     """Return the default settings with this MAX_CONCURRENT_JOBS and these changes."""
     changes["max_concurrent_jobs"] = limit
     return settings(**changes)

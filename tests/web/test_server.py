@@ -16,7 +16,7 @@ import pytest
 import requests
 from werkzeug.test import Client
 
-from immich_job_daemon.base.logging import set_up
+from immich_job_daemon.base.logging import configure_logging
 from immich_job_daemon.web.server import (
     APP_KEY,
     App,
@@ -48,7 +48,7 @@ BOTH: Final = create_dispatcher({App.API: respond_with("numbers"), App.UI: respo
 def log_stream() -> Iterator[io.StringIO]:
     """Return the stream that the daemon logs to, with LOG_LEVEL=info."""
     stream = io.StringIO()
-    set_up("info", stream, secrets=(KEY,))
+    configure_logging("info", stream, secrets=(KEY,))
     route_logs()
     yield stream
     for name in ("immich_job_daemon", "waitress", "werkzeug"):
@@ -227,7 +227,7 @@ def test_a_broken_application_responds_with_500_and_logs_one_line(
 
 
 def test_the_traceback_of_a_broken_application_is_in_the_debug_log(log_stream: io.StringIO) -> None:
-    set_up("debug", log_stream, secrets=(KEY,))
+    configure_logging("debug", log_stream, secrets=(KEY,))
 
     def broken(_: WSGIEnvironment, __: StartResponse) -> Iterable[bytes]:
         raise LookupError(f"with {KEY}")

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from benchmark.crowd import CLIENTS, crowd
+from benchmark.http_load import CLIENTS, http_load
 from tests.support.immich_server import immich, until
 from tests.web.daemon_process import real_daemon
 
@@ -25,12 +25,12 @@ def test_the_daemon_responds_to_two_hundred_requests_a_second_and_keeps_polling(
             polls.append(time.monotonic())
 
     with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as daemon:
-        with crowd(daemon.status_port, daemon.page_port) as clients:
-            until(lambda: all(client.answers for client in clients))
+        with http_load(daemon.status_port, daemon.page_port) as clients:
+            until(lambda: all(client.responses for client in clients))
             server.faults = record
             until(lambda: len(polls) >= POLLS)
-        statuses = sum((client.answers for client in clients), Counter[int]())
-    assert statuses == {200: sum(client.asked for client in clients)}
+        statuses = sum((client.responses for client in clients), Counter[int]())
+    assert statuses == {200: sum(client.requests for client in clients)}
     assert statuses[200] > CLIENTS * POLLS
     assert "ERROR" not in daemon.log
     assert "WARNING" not in daemon.log

@@ -72,11 +72,11 @@ def test_a_queue_outside_its_window_shows_when_the_window_opens_with_the_time_zo
     reasons = {**BUSY.reasons, "ocr": Reason.OUTSIDE_WINDOW, "videoConversion": Reason.HIGH_LOAD}
     result = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
     assert result["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
-    assert (result["ocr"]["state"], result["ocr"]["reason"]) == ("closed", "outside its hours")
+    assert (result["ocr"]["state"], result["ocr"]["reason"]) == ("closed", "outside its window")
     busy = result["videoConversion"]
     assert (busy["state"], busy["reason"], busy["may_run_at"]) == (
         "loaded",
-        "the machine is busy",
+        "the load is too high",
         None,
     )
 
