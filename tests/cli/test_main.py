@@ -22,16 +22,15 @@ from simulator.immich.faults import Fault
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.support.immich_server import (
-    GRACE,
     KEY,
-    LIMIT,
     MANAGED,
-    immich,
+    STOP_GRACE_PERIOD,
     is_idle,
     is_under_control,
     paused,
-    until,
+    simulated_immich_server,
 )
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -50,7 +49,7 @@ def command(
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -93,7 +92,7 @@ def stop(
 ) -> float:
     began = time.monotonic()
     process.send_signal(number)
-    assert process.wait(LIMIT) == 0
+    assert process.wait(TIMEOUT) == 0
     return time.monotonic() - began
 
 
@@ -101,13 +100,13 @@ def stop(
 
 
 def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
             engine.upload(photos=3)
         with daemon(server, tmp_path) as process:
-            until(lambda: is_idle(server))
+            wait_until(lambda: is_idle(server))
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()
@@ -119,16 +118,16 @@ def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
-    with immich() as server, daemon(server, tmp_path) as process:
-        until(lambda: is_under_control(server))
+    with simulated_immich_server() as server, daemon(server, tmp_path) as process:
+        wait_until(lambda: is_under_control(server))
         stop(process, number)
         assert paused(server) == set()
 
 
 def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert is_under_control(server)
         done = command("release", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
@@ -140,17 +139,17 @@ def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_in_time(
     tmp_path: Path,
 ) -> None:
     """Each answer takes a second: one after the other that would be thirteen."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.latency = 1.0
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
 def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         asked = []
 
         def hang(method: str, path: str) -> Fault | None:
@@ -158,18 +157,18 @@ def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_pa
             return Fault.HANG if method == "GET" else None
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = hang
-            until(lambda: bool(asked))
+            wait_until(lambda: bool(asked))
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
 def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
             stop(process)
         assert paused(server) == {"ocr"}
@@ -177,18 +176,18 @@ def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path)
         assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
 def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server, but="ocr"))
-            until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: is_under_control(server, but="ocr"))
+            wait_until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
         assert is_under_control(server, but="ocr")
@@ -196,7 +195,7 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
             engine.add("metadataExtraction", lasting(1))
             engine.pause("library", by="person")
         with daemon(server, tmp_path) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
             assert "ocr" not in paused(server)
             assert "metadataExtraction" in paused(server)
             stop(process)
@@ -204,23 +203,23 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             with server.present() as engine:
                 engine.advance(engine.now + 3600)
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
 
 
 def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             stop(process)
 
 
@@ -242,9 +241,9 @@ def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
             ioctl(pipe, FIONREAD, unread)
             return unread[0] == 0
 
-        until(is_read)
+        wait_until(is_read)
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         (line,) = process.stderr.read().decode().splitlines()
         assert line.endswith("INFO: Stopped.")
 
@@ -256,7 +255,7 @@ def test_without_a_standard_input_it_says_so() -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
     assert closed.returncode == 2
@@ -271,24 +270,24 @@ def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
             stderr=log,
             env=environment(API_KEY=KEY, DATA_DIR=str(tmp_path)),
         )
-        until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+        wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
     tmp_path: Path,
 ) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         # The server was found at this place before, but does not answer a ping now.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, IMMICH_URL="") as process:
-            until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
             stop(process)
         assert paused(server) == set()
     with daemon(server, tmp_path, IMMICH_URL="") as process:
@@ -296,14 +295,17 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
             '{"version": 1, "held": ["ocr"], "paused_by_others": [], "slots": [], '
             '"is_limited": false}'
         )
-        until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
+        wait_until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
         stop(process)
     assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
 
 
 def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
-        until(lambda: is_under_control(server))
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, LOG_LEVEL="trace") as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         process_folder = Path("/proc") / str(process.pid)
         for name in ("cmdline", "environ"):
             assert KEY.encode() not in (process_folder / name).read_bytes()
@@ -335,14 +337,14 @@ def test_options_that_are_no_json_are_an_error_that_does_not_show_them(tmp_path:
 
 
 def test_an_unknown_option_is_said_once_and_ignored(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, COLOUR="red") as process:
-        until(lambda: is_under_control(server))
+    with simulated_immich_server() as server, daemon(server, tmp_path, COLOUR="red") as process:
+        wait_until(lambda: is_under_control(server))
         stop(process)
     assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
 
 
 def test_a_rejected_key_ends_it_with_code_2() -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("run", IMMICH_URL=server.url, API_KEY="wrong-key", DATA_DIR="/dev/null/x")
     assert done.returncode == 2
     assert "FATAL" in done.stderr
@@ -351,7 +353,7 @@ def test_a_rejected_key_ends_it_with_code_2() -> None:
 
 
 def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("run", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "queue.update" in done.stderr
@@ -378,13 +380,13 @@ def log_of(folder: Path) -> list[str]:
 
 
 def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("thumbnailGeneration", lasting(3600), count=9)
             engine.add("videoConversion", lasting(3600), count=9)
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN=True) as process:
-            until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
             stop(process)
         assert (sent, paused(server)) == ([], set())
     assert not (tmp_path / "ledger.json").exists()
@@ -395,20 +397,20 @@ def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         kept = (tmp_path / "ledger.json").read_bytes()
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN="true") as process:
-            until(lambda: any("rehearsal: Connected" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("rehearsal: Connected" in line for line in log_of(tmp_path)))
             stop(process)
         # Also where Immich is not found at all.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, DRY_RUN=True, IMMICH_URL="") as process:
-            until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
             stop(process)
         assert sent == []
         assert is_under_control(server)
@@ -420,8 +422,11 @@ def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
     tmp_path: Path,
 ) -> None:
     window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
-    with immich() as server, daemon(server, tmp_path, SCHEDULE=[window]) as process:
-        until(lambda: is_under_control(server))
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, SCHEDULE=[window]) as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         stop(process)
     warnings = [line[11:] for line in log_of(tmp_path) if "WARNING" in line]
     assert warnings[0] == (
@@ -435,7 +440,7 @@ def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
 
 
 def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read", "queue.update", "job.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read", "queue.update", "job.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
         assert paused(server) == set()
     assert done.returncode == 0, done.stderr
@@ -449,18 +454,18 @@ def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Pa
 
 def test_check_tells_whether_a_scan_could_be_asked_for_and_what_time_it_is(tmp_path: Path) -> None:
     wanted = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
-    with immich(frozenset({"queue.read", "queue.update"})) as server:
+    with simulated_immich_server(frozenset({"queue.read", "queue.update"})) as server:
         done = command("check", IMMICH_URL=server.url, **wanted)
     assert done.returncode == 0, done.stderr
     assert "Scan         the key lacks job.create: without it SCAN has no effect" in done.stdout
     assert re.search(r"Local time   \w+ \d\d:\d\d, zone Asia/Kolkata\n", done.stdout)
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, **wanted)
     assert "Scan         the key has job.create\n" in done.stdout
 
 
 def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command(
             "check",
             IMMICH_URL=server.url,
@@ -477,7 +482,7 @@ def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: P
 
 
 def test_check_ends_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "the key lacks queue.update" in done.stdout
@@ -490,7 +495,7 @@ def test_check_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
 
 
 def test_check_ends_with_code_1_without_a_folder_for_the_ledger() -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR="/dev/null/x")
     assert done.returncode == 1
     assert "/dev/null/x cannot be written" in done.stdout
@@ -504,9 +509,9 @@ def test_check_with_wrong_settings_ends_with_code_2() -> None:
 
 
 def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         with server.present() as engine:
@@ -529,20 +534,20 @@ def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
     tmp_path: Path,
 ) -> None:
     """It would take all that an older tool left paused for somebody's wish."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         assert command("release", **settings).returncode == 0
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
 def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.pause("ocr", by="person")
             engine.pause("library", by="person")
@@ -574,7 +579,7 @@ def test_the_version_is_told() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "immich_job_daemon", "check"],
             env=environment(IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)),

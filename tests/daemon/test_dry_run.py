@@ -17,7 +17,15 @@ from immich_job_daemon.scheduler.state import SchedulerState
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
 from simulator.worlds.virtual import VirtualLedger, VirtualServer
-from tests.support.scenario import MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scenario, Wire
+from tests.support.scenario import (
+    MANAGED,
+    SEARCH,
+    THUMBNAIL,
+    USER,
+    VIDEO,
+    RecordingTransport,
+    Scenario,
+)
 
 KEPT = DaemonState(
     SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr", VIDEO}), slots=(THUMBNAIL,))
@@ -27,7 +35,7 @@ UNTIL_HALF_PAST = Window(frozenset({VIDEO}), time(9), time(11, 30))
 AT_QUARTER_PAST = Scan(Window(None, time(11, 15), time(12, 15)))
 
 
-def pretended(wire: Wire) -> DryRunServer:
+def pretended(wire: RecordingTransport) -> DryRunServer:
     return DryRunServer(VirtualServer(wire))
 
 
@@ -64,13 +72,13 @@ def test_in_a_whole_life_no_command_reaches_immich() -> None:
     )
     scenario.pause_all()
     scenario.engine.resume(THUMBNAIL)
-    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
+    scenario.add_backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
     scenario.upload_at(300.0, 20)
-    scenario.ask(SetQueue("ocr", Override.NEXT))
+    scenario.request_changes(SetQueue("ocr", Override.NEXT))
     scenario.transport.faults = FaultQueue([None] * 20 + [Fault.SERVER_ERROR, Fault.RESET])
     before = pauses(scenario)
     scenario.run_for(30 * 60.0)
-    assert {request.split()[0] for request in scenario.wire.sent} == {"GET"}
+    assert {request.split()[0] for request in scenario.recorder.sent} == {"GET"}
     assert scenario.transport.requests.keys() == {"GET"}
     assert pauses(scenario) == before
     assert len(scenario.published) > 100
@@ -78,7 +86,7 @@ def test_in_a_whole_life_no_command_reaches_immich() -> None:
 
 def test_what_would_be_done_is_shown() -> None:
     scenario = rehearsed(schedule=(UNTIL_HALF_PAST,))
-    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
+    scenario.add_backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
     scenario.run_for(30 * 60.0)
     last = scenario.published[-1]
     assert last.reasons[THUMBNAIL] is Reason.RUNNING
@@ -92,7 +100,7 @@ def test_what_would_be_done_is_shown() -> None:
 def test_what_was_pretended_is_what_the_next_decision_builds_on() -> None:
     """Without that every round would pause the same queues again."""
     scenario = rehearsed()
-    scenario.backlog(THUMBNAIL, count=1000, seconds=5)
+    scenario.add_backlog(THUMBNAIL, count=1000, seconds=5)
     scenario.run_for(15 * 60.0)
     commands = scenario.published[-1].counters.commands
     assert commands["pause"] <= len(MANAGED) + commands.get("resume", 0)
@@ -100,7 +108,7 @@ def test_what_was_pretended_is_what_the_next_decision_builds_on() -> None:
 
 def test_all_else_is_real() -> None:
     scenario = rehearsed()
-    scenario.backlog(SEARCH, count=5, seconds=10)
+    scenario.add_backlog(SEARCH, count=5, seconds=10)
     scenario.run(lambda: scenario.engine.queues[SEARCH].is_empty)
     shown = [status.queues[SEARCH] for status in scenario.published if status.queues]
     assert {queue.active for queue in shown} > {2}
@@ -113,8 +121,8 @@ def test_the_ledger_stays_as_it_was_and_is_where_it_begins() -> None:
     before, writes = disk.text, disk.writes
     scenario = rehearsed(disk)
     scenario.pause_all()
-    scenario.backlog(THUMBNAIL, "ocr", count=100)
-    scenario.ask(SetQueue("library", Override.HELD))
+    scenario.add_backlog(THUMBNAIL, "ocr", count=100)
+    scenario.request_changes(SetQueue("library", Override.HELD))
     scenario.run_for(300.0)
     assert (disk.text, disk.writes) == (before, writes)
     # What the real daemon holds is not somebody else's pause; all the rest is.
@@ -141,20 +149,20 @@ def test_what_an_earlier_run_left_paused_is_said(
 @pytest.mark.parametrize("on_exit", OnExit)
 def test_its_end_resumes_nothing_either(on_exit: OnExit) -> None:
     scenario = rehearsed(on_exit=on_exit)
-    scenario.pause_all(by=PERSON)
-    scenario.backlog(THUMBNAIL, count=10)
+    scenario.pause_all(by=USER)
+    scenario.add_backlog(THUMBNAIL, count=10)
     before = pauses(scenario)
     scenario.run_for(60.0)
     scenario.daemon.stop()
     assert pauses(scenario) == before
-    assert scenario.wire.of("pause", "resume", "start") == []
+    assert scenario.recorder.of("pause", "resume", "start") == []
 
 
 def test_a_scan_is_pretended_too() -> None:
     scenario = rehearsed(scan=AT_QUARTER_PAST)
     scenario.run_for(20 * 60.0)
     assert scenario.published[-1].counters.commands["start"] > 5
-    assert scenario.wire.of("start") == []
+    assert scenario.recorder.of("start") == []
 
 
 def test_trouble_of_the_real_server_is_trouble() -> None:
@@ -165,7 +173,7 @@ def test_trouble_of_the_real_server_is_trouble() -> None:
     scenario.daemon.round()
     assert scenario.daemon.status.problem is not None
     with pytest.raises(UnreachableError):
-        pretended(scenario.wire).fetch_queues()
+        pretended(scenario.recorder).fetch_queues()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def test_the_answer_to_a_command_is_what_immich_would_say(
 ) -> None:
     scenario = Scenario()
     scenario.engine.add("ocr", lasting(60), count=3)
-    server = pretended(scenario.wire)
+    server = pretended(scenario.recorder)
     before = server.fetch_queues()["ocr"]
     assert act(server, "ocr") == server.fetch_queues()["ocr"]
     after = server.fetch_queues()["ocr"]
@@ -187,12 +195,12 @@ def test_the_answer_to_a_command_is_what_immich_would_say(
 
 def test_all_are_resumed_in_pretence_at_the_end() -> None:
     scenario = Scenario()
-    server = pretended(scenario.wire)
+    server = pretended(scenario.recorder)
     server.fetch_queues()
     assert server.resume_all(["ocr", "library"], within=4.0) == {"ocr": None, "library": None}
-    assert scenario.wire.of("resume") == []
+    assert scenario.recorder.of("resume") == []
 
 
 def test_versions_are_asked_for() -> None:
-    server = pretended(Scenario().wire)
+    server = pretended(Scenario().recorder)
     assert server.connect().version == server.fetch_version() == "3.1.0"

@@ -44,14 +44,14 @@ from tests.support.scenario import (
     FACES,
     MANAGED,
     METADATA,
-    PERSON,
     SEARCH,
     THUMBNAIL,
+    USER,
     VIDEO,
     Scenario,
     most_at_once,
     order_of_starts,
-    problem_of,
+    problem_text,
 )
 from tests.support.signals import signal_at
 
@@ -87,7 +87,7 @@ def test_an_immich_that_is_away_is_waited_for_with_growing_pauses(said: Said) ->
     scenario = Scenario()
     scenario.engine.restart(300.0)
     scenario.run(lambda: scenario.daemon.status.updated is not None)
-    waits = [round(later - earlier) for earlier, later in pairwise(scenario.wire.times)]
+    waits = [round(later - earlier) for earlier, later in pairwise(scenario.recorder.times)]
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert said("WARNING").count("Trying again in 60 s.") == 4
     assert said().count("Connected to Immich 3.1.0, through its queues API.") == 1
@@ -123,7 +123,7 @@ def test_a_missing_permission_ends_the_daemon_at_its_start_and_is_named() -> Non
     with pytest.raises(PermissionMissingError, match=r"queue\.update") as caught:
         scenario.run_for(100.0)
     assert caught.value.missing == {"queue.update"}
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
 def test_a_key_that_is_rejected_at_the_start_loses_nothing_of_the_ledger(said: Said) -> None:
@@ -143,7 +143,7 @@ def test_a_key_that_is_rejected_at_the_start_loses_nothing_of_the_ledger(said: S
 def test_a_key_that_is_rejected_later_is_no_reason_to_end(said: Said) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES, count=600)
+    scenario.add_backlog(SEARCH, FACES, count=600)
     keys = dict(scenario.api.keys)
     scenario.engine.at(60.0, scenario.api.keys.clear)
     scenario.engine.at(200.0, lambda: scenario.api.keys.update(keys))
@@ -160,7 +160,7 @@ def test_a_backlog_is_run_by_priority_within_the_limit_to_its_end(limit: int) ->
     scenario = Scenario(max_concurrent_jobs=limit)
     scenario.pause_all()
     names = [METADATA, THUMBNAIL, SEARCH, FACES, VIDEO, "ocr"]
-    scenario.backlog(*reversed(names))
+    scenario.add_backlog(*reversed(names))
     order, most = order_of_starts(scenario.engine), most_at_once(scenario.engine)
     scenario.run(lambda: scenario.engine.is_idle)
     assert order == [*sorted(names[:5], key=PRIORITY.index), "ocr"]
@@ -172,7 +172,7 @@ def test_a_backlog_is_run_by_priority_within_the_limit_to_its_end(limit: int) ->
 def test_on_a_busy_server_the_best_go_on_and_nothing_is_lost(limit: int) -> None:
     scenario = Scenario(max_concurrent_jobs=limit)
     scenario.engine.upload(photos=60, videos=2)
-    scenario.backlog("library", "migration", count=200)
+    scenario.add_backlog("library", "migration", count=200)
     scenario.engine.advance(1.0)
     scenario.run(lambda: scenario.engine.is_idle)
     assert all(asset.all_done is not None for asset in scenario.engine.assets)
@@ -181,10 +181,10 @@ def test_on_a_busy_server_the_best_go_on_and_nothing_is_lost(limit: int) -> None
 
 def test_protected_queues_are_never_touched() -> None:
     scenario = Scenario()
-    scenario.engine.pause("search", by=PERSON)
-    scenario.backlog(*PROTECTED)
+    scenario.engine.pause("search", by=USER)
+    scenario.add_backlog(*PROTECTED)
     scenario.run_for(600.0)
-    touched = {request.split()[1] for request in scenario.wire.of("pause", "resume")}
+    touched = {request.split()[1] for request in scenario.recorder.of("pause", "resume")}
     assert not touched & set(PROTECTED)
     assert scenario.paused() == {"search"}
 
@@ -216,16 +216,18 @@ def test_one_photo_on_an_idle_server_is_done_within_seconds() -> None:
 @pytest.mark.parametrize("when", [200.0, 310.0, 450.0])
 def test_without_a_limit_work_that_brings_it_back_is_noticed_at_once(when: float) -> None:
     scenario = Scenario(unrestricted_below=50, poll_interval=120.0)
-    scenario.backlog(VIDEO, count=1, seconds=600.0)
-    scenario.engine.at(when, lambda: scenario.backlog(SEARCH, count=300))
-    scenario.run(lambda: scenario.wire.of("pause") != [])
-    assert when < scenario.wire.times[scenario.wire.sent.index("pause sidecar")] < when + 3.0
+    scenario.add_backlog(VIDEO, count=1, seconds=600.0)
+    scenario.engine.at(when, lambda: scenario.add_backlog(SEARCH, count=300))
+    scenario.run(lambda: scenario.recorder.of("pause") != [])
+    assert (
+        when < scenario.recorder.times[scenario.recorder.sent.index("pause sidecar")] < when + 3.0
+    )
 
 
 def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
     scenario = Scenario(poll_interval=60.0)
     scenario.transport = VirtualTransport(scenario.engine, scenario.api, KEY, latency=0.04)
-    scenario.wire.transport = scenario.transport
+    scenario.recorder.transport = scenario.transport
     opened: dict[str, float] = {}
     turns: list[float] = []
 
@@ -239,7 +241,7 @@ def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
 
     scenario.daemon.connect()
     scenario.engine.observers.append(observe)
-    scenario.rounds(lambda: scenario.engine.now > 1800.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 1800.0)
     assert len(turns) > len(MANAGED)
     assert max(turns) < 4.0
 
@@ -249,9 +251,11 @@ def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
 
 def test_a_stop_resumes_what_is_held(said: Said) -> None:
     scenario = Scenario()
-    scenario.backlog(SEARCH, FACES, count=5000)
+    scenario.add_backlog(SEARCH, FACES, count=5000)
     scenario.run_for(100.0)
-    assert set(scenario.wire.of("pause")) == {f"pause {name}" for name in MANAGED if name != SEARCH}
+    assert set(scenario.recorder.of("pause")) == {
+        f"pause {name}" for name in MANAGED if name != SEARCH
+    }
     assert scenario.paused() == set()
     assert scenario.disk.paused_by_daemon == frozenset()
     assert "INFO Stopping." in said()
@@ -260,14 +264,16 @@ def test_a_stop_resumes_what_is_held(said: Said) -> None:
 
 def test_with_on_exit_keep_everything_stays_and_the_next_start_goes_on(said: Said) -> None:
     scenario = Scenario(on_exit=OnExit.KEEP)
-    scenario.backlog(SEARCH, FACES, count=1000)
+    scenario.add_backlog(SEARCH, FACES, count=1000)
     scenario.run_for(100.0)
     assert scenario.paused() == scenario.disk.paused_by_daemon == set(MANAGED) - {SEARCH}
     assert "NOTICE Kept paused, as ON_EXIT=keep says: duplicateDetection, " in said()
-    before = len(scenario.wire.sent)
+    before = len(scenario.recorder.sent)
     scenario.new_daemon()
     scenario.run_for(100.0)
-    assert not [request for request in scenario.wire.sent[before:] if not request.startswith("GET")]
+    assert not [
+        request for request in scenario.recorder.sent[before:] if not request.startswith("GET")
+    ]
     scenario.new_daemon()
     scenario.run(lambda: scenario.engine.is_idle)
 
@@ -275,7 +281,7 @@ def test_with_on_exit_keep_everything_stays_and_the_next_start_goes_on(said: Sai
 def test_a_stop_with_nothing_held_asks_for_nothing() -> None:
     scenario = Scenario(unrestricted_below=1000)
     scenario.run_for(60.0)
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
 @pytest.mark.parametrize(
@@ -335,7 +341,7 @@ def test_a_pause_that_a_stop_interrupted_stays_in_the_ledger_even_if_it_comes_la
     scenario = Scenario()
     scenario.new_daemon(StoppedInAPause)
     scenario.run_for(60.0)
-    assert "resume ocr" in scenario.wire.sent
+    assert "resume ocr" in scenario.recorder.sent
     assert scenario.paused() == set()
     assert scenario.disk.paused_by_daemon == {"ocr"}
     scenario.engine.advance(scenario.engine.now + 3.0)
@@ -351,10 +357,10 @@ def test_a_pause_of_a_killed_run_that_comes_late_is_no_persons() -> None:
     scenario.disk.text = encode(
         DaemonState(SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"})))
     )
-    scenario.backlog("ocr", count=200)
+    scenario.add_backlog("ocr", count=200)
     scenario.engine.at(5.0, lambda: scenario.engine.pause("ocr", by=DAEMON))
     scenario.run(lambda: scenario.engine.is_idle)
-    assert scenario.wire.of("resume")[0] == "resume ocr"
+    assert scenario.recorder.of("resume")[0] == "resume ocr"
 
 
 # The ledger.
@@ -371,9 +377,9 @@ def test_a_queue_is_in_the_ledger_before_its_pause_is_sent(limit: int) -> None:
         if verb == "pause" and name not in scenario.disk.paused_by_daemon:
             forgotten.append(name)
 
-    scenario.wire.arriving = check
+    scenario.recorder.before_request = check
     scenario.run(lambda: scenario.engine.is_idle)
-    assert len(scenario.wire.of("pause")) > len(MANAGED)
+    assert len(scenario.recorder.of("pause")) > len(MANAGED)
     assert forgotten == []
 
 
@@ -400,37 +406,37 @@ def test_whatever_fails_no_queue_is_paused_that_the_ledger_does_not_name(seed: i
 def test_a_daemon_that_was_killed_goes_on_where_it_was() -> None:
     scenario = Scenario(max_concurrent_jobs=2, on_exit=OnExit.KEEP)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES, VIDEO, count=1000)
+    scenario.add_backlog(SEARCH, FACES, VIDEO, count=1000)
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 30.0)
-    scenario.engine.pause(SEARCH, by=PERSON)
-    scenario.rounds(lambda: scenario.engine.now > 60.0)
-    scenario.backlog(METADATA, count=50)
-    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 30.0)
+    scenario.engine.pause(SEARCH, by=USER)
+    scenario.run_rounds(lambda: scenario.engine.now > 60.0)
+    scenario.add_backlog(METADATA, count=50)
+    scenario.run_rounds(lambda: scenario.engine.now > 90.0)
     before = scenario.daemon.status
     assert [queue.name for queue in before.with_reasons(Reason.RUNNING)] == [VIDEO, FACES]
     assert [queue.name for queue in before.with_reasons(Reason.PAUSED_BY_OTHERS)] == [SEARCH]
-    scenario.wire.sent.clear()
+    scenario.recorder.sent.clear()
     scenario.new_daemon()
     scenario.run_for(60.0)
     assert scenario.daemon.status.reasons == before.reasons
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
 def test_a_persons_pause_is_still_a_persons_after_a_kill(said: Said) -> None:
     scenario = Scenario()
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 30.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 30.0)
     name = METADATA
     assert not scenario.engine.queues[name].is_paused, "it rests open at the entry"
-    scenario.engine.pause(name, by=PERSON)
-    scenario.rounds(lambda: scenario.engine.now > 60.0)
+    scenario.engine.pause(name, by=USER)
+    scenario.run_rounds(lambda: scenario.engine.now > 60.0)
     assert f"{name} was paused by someone else" in said("INFO")
     scenario.new_daemon()
-    scenario.backlog(name)
+    scenario.add_backlog(name)
     scenario.run_for(600.0)
     assert scenario.paused() == {name}
-    scenario.engine.resume(name, by=PERSON)
+    scenario.engine.resume(name, by=USER)
     scenario.new_daemon()
     scenario.run(lambda: scenario.engine.is_idle)
 
@@ -439,7 +445,7 @@ def test_with_a_corrupt_ledger_the_daemon_works_on(tmp_path: Path, said: Said) -
     (tmp_path / "ledger.json").write_bytes(b"\0" * 100)
     scenario = Scenario(ledger=Ledger(tmp_path))
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
     assert "cannot be understood" in said("ERROR")
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.json", "ledger.bad"}
@@ -455,7 +461,7 @@ def test_with_a_ledger_that_cannot_be_written_the_daemon_works_on(
     (tmp_path / "file").touch()
     scenario = Scenario(ledger=Ledger(tmp_path / "file" / "data"))
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
     assert said("ERROR").count("cannot be written") == 1
     assert scenario.paused() == set()
@@ -481,31 +487,31 @@ FAILURES = [*sorted(set(Fault) - {Fault.REFUSED}, key=lambda fault: fault.name),
 @pytest.mark.parametrize("fault", FAILURES)
 def test_in_the_round_of_a_failed_pause_nothing_is_resumed(fault: Fault | None) -> None:
     scenario = Scenario()
-    scenario.engine.pause(METADATA, by=PERSON)
-    scenario.backlog(METADATA, count=1000)
+    scenario.engine.pause(METADATA, by=USER)
+    scenario.add_backlog(METADATA, count=1000)
     scenario.daemon.connect()
     if fault is None:
-        scenario.wire.instead = nothing_done(scenario, "ocr")
+        scenario.recorder.replace_response = nothing_done(scenario, "ocr")
     scenario.transport.faults = lambda _, path: fault if "/ocr" in path else None
     scenario.daemon.round()
-    assert "pause ocr" in scenario.wire.sent
-    assert scenario.wire.of("resume") == []
+    assert "pause ocr" in scenario.recorder.sent
+    assert scenario.recorder.of("resume") == []
     assert scenario.daemon.status.problem is not None
     scenario.transport.faults = None
-    scenario.wire.instead = lambda _: None
+    scenario.recorder.replace_response = lambda _: None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {METADATA}"]
+    assert scenario.recorder.of("resume") == [f"resume {METADATA}"]
     assert scenario.daemon.status.problem is None
 
 
 def test_where_every_pause_is_answered_the_resume_follows_in_the_same_round() -> None:
     scenario = Scenario()
-    scenario.engine.pause(METADATA, by=PERSON)
-    scenario.backlog(METADATA, count=1000)
+    scenario.engine.pause(METADATA, by=USER)
+    scenario.add_backlog(METADATA, count=1000)
     scenario.daemon.connect()
     scenario.daemon.round()
-    assert scenario.wire.sent[-1] == f"resume {METADATA}"
-    assert len(scenario.wire.of("pause")) == len(MANAGED) - 1
+    assert scenario.recorder.sent[-1] == f"resume {METADATA}"
+    assert len(scenario.recorder.of("pause")) == len(MANAGED) - 1
 
 
 def test_after_an_error_of_immich_the_other_pauses_are_still_sent() -> None:
@@ -513,7 +519,7 @@ def test_after_an_error_of_immich_the_other_pauses_are_still_sent() -> None:
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if "/sidecar" in path else None
     scenario.daemon.round()
-    assert len(scenario.wire.of("pause")) >= len(MANAGED) - 1
+    assert len(scenario.recorder.of("pause")) >= len(MANAGED) - 1
     assert "ocr" in scenario.paused()
 
 
@@ -522,32 +528,32 @@ def test_after_no_answer_at_all_nothing_more_is_sent() -> None:
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if "/sidecar" in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("pause", "resume") == ["pause sidecar"]
+    assert scenario.recorder.of("pause", "resume") == ["pause sidecar"]
 
 
 def test_a_queue_that_cannot_be_resumed_does_not_keep_the_others_from_running() -> None:
     scenario = Scenario(max_concurrent_jobs=2)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if SEARCH in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
+    assert scenario.recorder.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
     assert scenario.daemon.status.reasons[FACES] is Reason.RUNNING
-    assert "500" in problem_of(scenario)
+    assert "500" in problem_text(scenario)
     scenario.transport.faults = None
     scenario.daemon.round()
-    assert scenario.wire.of("resume")[2:] == [f"resume {SEARCH}"]
+    assert scenario.recorder.of("resume")[2:] == [f"resume {SEARCH}"]
 
 
 def test_after_no_answer_to_a_resume_no_other_is_sent() -> None:
     scenario = Scenario(max_concurrent_jobs=2)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if SEARCH in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {SEARCH}"]
+    assert scenario.recorder.of("resume") == [f"resume {SEARCH}"]
 
 
 def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
@@ -555,9 +561,9 @@ def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if "sidecar" in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("pause") == ["pause sidecar"]
+    assert scenario.recorder.of("pause") == ["pause sidecar"]
     assert scenario.disk.paused_by_daemon == {"sidecar"}
-    scenario.engine.pause("ocr", by=PERSON)
+    scenario.engine.pause("ocr", by=USER)
     scenario.transport.faults = None
     scenario.daemon.round()
     assert scenario.daemon.status.reasons["ocr"] is Reason.PAUSED_BY_OTHERS
@@ -576,13 +582,15 @@ def test_a_held_queue_that_immich_no_longer_has_is_no_error_at_the_stop(said: Sa
 def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH)
+    scenario.add_backlog(SEARCH)
     scenario.daemon.connect()
     refusal = Response(400, "application/json", b'{"message":"not now"}')
-    scenario.wire.instead = lambda request: refusal if request.startswith("resume") else None
+    scenario.recorder.replace_response = lambda request: (
+        refusal if request.startswith("resume") else None
+    )
     scenario.daemon.round()
-    assert "not now" in problem_of(scenario)
-    scenario.wire.instead = lambda _: None
+    assert "not now" in problem_text(scenario)
+    scenario.recorder.replace_response = lambda _: None
     scenario.daemon.round()
     assert scenario.daemon.status.reasons[SEARCH] is Reason.RUNNING
 
@@ -590,7 +598,7 @@ def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:
 def test_a_failed_resume_is_made_good_by_the_next_round() -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH)
+    scenario.add_backlog(SEARCH)
     scenario.daemon.connect()
     scenario.transport.faults = lambda method, _: Fault.SERVER_ERROR if method == "PUT" else None
     scenario.daemon.round()
@@ -604,10 +612,10 @@ def test_a_queue_that_immich_refuses_to_pause_is_said_once_and_the_rest_goes_on(
     said: Said,
 ) -> None:
     scenario = Scenario(protected_queues=frozenset(PROTECTED) - {"backgroundTask"})
-    scenario.backlog("backgroundTask", SEARCH, FACES, count=400)
+    scenario.add_backlog("backgroundTask", SEARCH, FACES, count=400)
     most = most_at_once(scenario.engine)
     scenario.run(lambda: scenario.engine.is_idle)
-    assert scenario.wire.sent.count("pause backgroundTask") == 1
+    assert scenario.recorder.sent.count("pause backgroundTask") == 1
     (warning,) = said("WARNING").splitlines()
     assert "Immich refuses to pause backgroundTask, so it is left alone" in warning
     assert "PROTECTED_QUEUES" in warning
@@ -623,22 +631,22 @@ LOOK_FAULTS = sorted(Fault, key=lambda fault: fault.name)
 def test_rule_8_after_a_failed_look_no_command_is_sent(fault: Fault) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, count=4)
+    scenario.add_backlog(SEARCH, count=4)
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.queues[SEARCH].is_empty, limit=60.0)
-    scenario.backlog(FACES)
-    scenario.wire.sent.clear()
+    scenario.run_rounds(lambda: scenario.engine.queues[SEARCH].is_empty, limit=60.0)
+    scenario.add_backlog(FACES)
+    scenario.recorder.sent.clear()
     scenario.transport.faults = lambda method, _: fault if method == "GET" else None
     before = scenario.daemon.state
     for _ in range(5):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
-    assert scenario.wire.sent
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.sent
+    assert scenario.recorder.of("pause", "resume") == []
     assert scenario.daemon.state.scheduler.slots == before.scheduler.slots
     assert scenario.daemon.state.scheduler.paused_by_daemon == before.scheduler.paused_by_daemon
     scenario.transport.faults = None
     scenario.daemon.round()
-    assert f"resume {FACES}" in scenario.wire.sent
+    assert f"resume {FACES}" in scenario.recorder.sent
 
 
 def test_a_failure_is_tried_again_with_growing_pauses_up_to_poll_interval() -> None:
@@ -666,7 +674,7 @@ def test_a_problem_is_said_once_and_its_end_with_how_long_it_was(said: Said) -> 
     scenario.daemon.round()
     scenario.transport.faults = lambda *_: Fault.SERVER_ERROR
     began = scenario.engine.now
-    scenario.rounds(lambda: scenario.engine.now > began + 300.0)
+    scenario.run_rounds(lambda: scenario.engine.now > began + 300.0)
     (warning,) = said("WARNING").splitlines()
     assert "read Immich's log. Nothing is changed meanwhile; the next try is in 1 s." in warning
     assert said("DEBUG").count("Nothing is changed meanwhile") > 20
@@ -692,8 +700,8 @@ def test_another_problem_is_said_too(said: Said) -> None:
 def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
     scenario = Scenario(queue_priority=(VIDEO, SEARCH))
     scenario.pause_all()
-    scenario.backlog(VIDEO, count=60, seconds=2.0)
-    scenario.backlog(SEARCH, METADATA, count=1000)
+    scenario.add_backlog(VIDEO, count=60, seconds=2.0)
+    scenario.add_backlog(SEARCH, METADATA, count=1000)
     scenario.engine.at(60.0, lambda: scenario.engine.restart(8.0))
     resumed: list[str] = []
 
@@ -702,21 +710,21 @@ def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
             resumed.append(event.queue)
 
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 59.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 59.0)
     assert scenario.engine.queues[METADATA].is_paused
     scenario.engine.observers.append(observe)
-    looks = len(scenario.wire.sent)
-    scenario.rounds(lambda: scenario.engine.now > 67.0)
+    looks = len(scenario.recorder.sent)
+    scenario.run_rounds(lambda: scenario.engine.now > 67.0)
     assert scenario.daemon.status.problem is not None
-    assert len(scenario.wire.sent) - looks < 8, "it keeps asking for what cannot answer"
-    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    assert len(scenario.recorder.sent) - looks < 8, "it keeps asking for what cannot answer"
+    scenario.run_rounds(lambda: scenario.engine.now > 90.0)
     assert scenario.engine.boots == 1
     assert scenario.engine.queues[METADATA].is_paused
     assert not scenario.engine.queues[VIDEO].is_paused
     assert "All is well again after" in said("NOTICE")
     assert scenario.daemon.status.problem is None
     assert resumed == []
-    scenario.rounds(lambda: scenario.engine.is_idle)
+    scenario.run_rounds(lambda: scenario.engine.is_idle)
     work = [name for name in resumed if name in (SEARCH, METADATA)]
     assert work[:2] == [SEARCH, METADATA], "nobody wished that it runs out of its turn"
 
@@ -726,7 +734,7 @@ def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
 
 def test_each_round_publishes_one_picture() -> None:
     scenario = Scenario()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
     assert [status.server for status in scenario.published] == ["3.1.0"]
     scenario.published.clear()
@@ -762,7 +770,7 @@ def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
 def test_the_log_tells_the_story_of_a_run(said: Said) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
     story = iter(said("INFO").splitlines())
     for line in (
@@ -812,7 +820,7 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
                 with server.present():
                     faults.left.extend(faulty)
                     for name in ("ocr", "library"):
-                        engine.resume(name, by=PERSON)
+                        engine.resume(name, by=USER)
                 until = time.monotonic() + LIMIT
                 while faults.left and time.monotonic() < until:
                     daemon.round()

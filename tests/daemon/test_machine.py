@@ -23,16 +23,15 @@ from simulator.immich.faults import Fault
 from simulator.immich.ports import free_port
 from tests.cli.test_main import daemon, environment, stop
 from tests.support.immich_server import (
-    GRACE,
     KEY,
-    LIMIT,
-    immich,
+    STOP_GRACE_PERIOD,
+    assert_still_working,
     is_under_control,
     paused,
-    until,
-    works,
+    simulated_immich_server,
 )
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import TIMEOUT, wait_until
 from tests.web.daemon_process import real_daemon
 
 # The folder of the ledger
@@ -67,66 +66,66 @@ def fill(folder: Path) -> Path:
 def test_a_full_disk_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "data"),
-        immich() as server,
+        simulated_immich_server() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
         watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         filler = fill(tmp_path / "data")
-        works(server)
-        works(server, "library")
+        assert_still_working(server)
+        assert_still_working(server, "library")
         assert watched.log.count("cannot be written (No space left on device)") == 1
         filler.unlink()
-        until(lambda: "can be written again" in watched.log)
+        wait_until(lambda: "can be written again" in watched.log)
         held = json.loads((tmp_path / "data" / "ledger.json").read_text())["held"]
         assert set(held) >= paused(server)
         stop(process)
-        watched.said_since(0)
+        watched.log_since(0)
         assert paused(server) == set()
 
 
 def test_a_full_disk_at_the_start_is_told_and_at_the_end_all_is_open(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "data"), immich() as server:
+    with small_disk(tmp_path / "data"), simulated_immich_server() as server:
         fill(tmp_path / "data")
         with daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process:
-            until(lambda: is_under_control(server))
-            works(server)
+            wait_until(lambda: is_under_control(server))
+            assert_still_working(server)
             stop(process)
         assert paused(server) == set()
-    assert "Make room, or check DATA_DIR" in ObservedProcess(process.pid, tmp_path).said_since(0)
+    assert "Make room, or check DATA_DIR" in ObservedProcess(process.pid, tmp_path).log_since(0)
 
 
 def test_a_disk_that_becomes_read_only_is_told_once_and_its_end_too(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "data") as remount,
-        immich() as server,
+        simulated_immich_server() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
         watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         remount("ro")
-        works(server)
-        works(server, "library")
+        assert_still_working(server)
+        assert_still_working(server, "library")
         assert watched.log.count("cannot be written (Read-only file system)") == 1
         remount("rw")
-        until(lambda: "can be written again" in watched.log)
+        wait_until(lambda: "can be written again" in watched.log)
         stop(process)
-        watched.said_since(0)
+        watched.log_since(0)
         assert paused(server) == set()
 
 
 def test_a_folder_that_vanishes_is_made_again_with_all_that_is_held(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, DATA_DIR=str(folder), POLL_INTERVAL=1) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             folder.rename(tmp_path / "gone")
-            until((folder / "ledger.json").exists)
+            wait_until((folder / "ledger.json").exists)
             process.kill()
             process.wait()
         assert is_under_control(server)
         with daemon(server, tmp_path, DATA_DIR=str(folder)) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
             stop(process)
         assert paused(server) == set()
 
@@ -152,20 +151,23 @@ def test_a_wall_clock_that_is_set_changes_nothing_but_the_times_that_are_shown(
     monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(setting))
     monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
-    with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as real:
+    with (
+        simulated_immich_server() as server,
+        real_daemon(server, tmp_path, POLL_INTERVAL=1) as real,
+    ):
         monkeypatch.delenv("LD_PRELOAD")
         watched = ObservedProcess(real.process.pid, tmp_path)
-        works(server)
-        before, processor = real_time(real.status_port), watched.processor
+        assert_still_working(server)
+        before, processor = real_time(real.status_port), watched.cpu_seconds
         setting.write_text(jump)
-        until(lambda: abs(real_time(real.status_port) - before) > 3000)
-        works(server, "library")
-        works(server)
+        wait_until(lambda: abs(real_time(real.status_port) - before) > 3000)
+        assert_still_working(server, "library")
+        assert_still_working(server)
         assert requests.get(f"http://127.0.0.1:{real.status_port}/health", timeout=90).ok
         assert requests.get(f"http://127.0.0.1:{real.page_port}/", timeout=90).ok
         # No round follows the other without a pause.
-        assert watched.processor - processor < 15
-        assert "WARNING" not in watched.said_since(0)
+        assert watched.cpu_seconds - processor < 15
+        assert "WARNING" not in watched.log_since(0)
         stop(real.process)
         assert paused(server) == set()
 
@@ -186,18 +188,18 @@ LAST_LOOK: Final = "immich_job_daemon_last_look_timestamp_seconds "
 def test_a_stop_at_any_moment_of_the_start_leaves_nothing_paused(tmp_path: Path) -> None:
     """Before the first import is done SIGTERM ends any process as it ends this one."""
     moments = random.Random(7)  # noqa: S311 - the same moments each time
-    with immich() as server:
+    with simulated_immich_server() as server:
         for _ in range(8):
             with daemon(server, tmp_path) as process:
                 time.sleep(moments.uniform(0.0, 0.8))
                 process.terminate()
-                assert process.wait(LIMIT) in (0, -signal.SIGTERM)
+                assert process.wait(TIMEOUT) in (0, -signal.SIGTERM)
             assert paused(server) == set()
-    ObservedProcess(process.pid, tmp_path).said_since(0)
+    ObservedProcess(process.pid, tmp_path).log_since(0)
 
 
 def test_a_second_signal_does_not_tear_the_release_apart(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         released = []
 
         def note(method: str, _: str) -> None:
@@ -205,24 +207,24 @@ def test_a_second_signal_does_not_tear_the_release_apart(tmp_path: Path) -> None
                 released.append(method)
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.latency = 1.0
             server.faults = note
             process.terminate()
-            until(lambda: bool(released))
+            wait_until(lambda: bool(released))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
                 process.send_signal(number)
-            assert process.wait(LIMIT) == 0
+            assert process.wait(TIMEOUT) == 0
         assert paused(server) == set()
         assert json.loads((tmp_path / "ledger.json").read_text())["held"] == []
 
 
 def test_with_an_immich_that_hangs_a_container_ends_within_its_grace(tmp_path: Path) -> None:
     """And the next start makes it good."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         # On a slow machine any stop takes its time.
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             usual = stop(process)
         with real_daemon(server, tmp_path) as real:
             asked = []
@@ -232,15 +234,15 @@ def test_with_an_immich_that_hangs_a_container_ends_within_its_grace(tmp_path: P
                 return Fault.HANG
 
             server.faults = hang
-            until(lambda: bool(asked))
-            assert stop(real.process) < GRACE + usual
-            said = ObservedProcess(real.process.pid, tmp_path).said_since(0)
+            wait_until(lambda: bool(asked))
+            assert stop(real.process) < STOP_GRACE_PERIOD + usual
+            said = ObservedProcess(real.process.pid, tmp_path).log_since(0)
         assert "Not resumed, so it may stay paused: " in said
         held = json.loads((tmp_path / "ledger.json").read_text())["held"]
         assert set(held) == paused(server) != set()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
             stop(process)
         assert paused(server) == set()
 
@@ -262,7 +264,7 @@ def crowd(*ports: int) -> Iterator[None]:
 
 def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path: Path) -> None:
     ports = {"STATUS_PORT": free_port(), "UI_PORT": free_port()}
-    with immich() as server:
+    with simulated_immich_server() as server:
         server.keep_alive = 0.2
         options = {
             "IMMICH_URL": server.url,
@@ -283,19 +285,19 @@ def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path
                 stderr=log,
             )
         try:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             watched = ObservedProcess(process.pid, tmp_path)
-            few = watched.files
+            few = watched.open_files
             with crowd(*ports.values()):
-                until(lambda: watched.files >= few + 20)
-                processor, began = watched.processor, time.monotonic()
+                wait_until(lambda: watched.open_files >= few + 20)
+                processor, began = watched.cpu_seconds, time.monotonic()
                 for _ in range(3):
-                    works(server)
-                share = (watched.processor - processor) / (time.monotonic() - began)
+                    assert_still_working(server)
+                share = (watched.cpu_seconds - processor) / (time.monotonic() - began)
                 assert share < 0.25, "it turns round and round"
                 process.terminate()
-                assert process.wait(LIMIT) == 0
-            said = watched.said_since(0)
+                assert process.wait(TIMEOUT) == 0
+            said = watched.log_since(0)
             assert "WARNING" not in said
             assert paused(server) == set()
         finally:
@@ -304,17 +306,17 @@ def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path
 
 
 def test_without_a_file_left_it_says_so_and_is_well_when_there_are_some(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         server.keep_alive = 0.2
         with daemon(server, tmp_path, POLL_INTERVAL=1) as process:
             watched = ObservedProcess(process.pid, tmp_path)
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
-            until(lambda: "there is no file left for a connection" in watched.log)
+            wait_until(lambda: "there is no file left for a connection" in watched.log)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
-            until(lambda: "All is well again" in watched.log)
-            works(server)
+            wait_until(lambda: "All is well again" in watched.log)
+            assert_still_working(server)
             stop(process)
-        watched.said_since(0)
+        watched.log_since(0)
         assert paused(server) == set()

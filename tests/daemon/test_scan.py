@@ -33,7 +33,7 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def asked(scenario: Scenario) -> list[str]:
-    return scenario.wire.of("start")
+    return scenario.recorder.of("start")
 
 
 def all_asked(scenario: Scenario) -> Callable[[], bool]:
@@ -72,12 +72,14 @@ def test_when_it_is_time_each_queue_is_asked_once_in_order_and_the_day_after_aga
     scenario = Scenario(scan=AT_TEN_PAST, poll_interval=600.0)
     scenario.run(all_asked(scenario))
     assert asked(scenario) == ORDER
-    assert scenario.wire.times[scenario.wire.sent.index(ORDER[0])] == pytest.approx(BEGINS, abs=1.0)
+    assert scenario.recorder.times[scenario.recorder.sent.index(ORDER[0])] == pytest.approx(
+        BEGINS, abs=1.0
+    )
     assert "INFO start sidecar" in said()
     a_day_later(scenario, BEGINS - 60.0)
     scenario.run(lambda: len(asked(scenario)) == 2 * len(SCANNED))
     assert asked(scenario) == ORDER * 2
-    assert scenario.wire.times[scenario.wire.sent.index(ORDER[-1])] < DAY
+    assert scenario.recorder.times[scenario.recorder.sent.index(ORDER[-1])] < DAY
 
 
 def test_what_is_found_is_work_as_any_other_and_the_next_is_asked_after_it() -> None:
@@ -88,12 +90,12 @@ def test_what_is_found_is_work_as_any_other_and_the_next_is_asked_after_it() -> 
     def find(request: str) -> None:
         if request == f"start {THUMBNAIL}":
             scenario.engine.at(
-                scenario.engine.now + 1.0, lambda: scenario.backlog(THUMBNAIL, count=60)
+                scenario.engine.now + 1.0, lambda: scenario.add_backlog(THUMBNAIL, count=60)
             )
         if request == f"start {SEARCH}":
             waits.append(scenario.engine.queues[THUMBNAIL].is_empty)
 
-    scenario.wire.arriving = find
+    scenario.recorder.before_request = find
     scenario.run(all_asked(scenario))
     assert asked(scenario) == ORDER
     assert waits == [True]
@@ -101,14 +103,14 @@ def test_what_is_found_is_work_as_any_other_and_the_next_is_asked_after_it() -> 
 
 def test_it_takes_no_slot_from_what_runs_and_waits_until_it_is_drained() -> None:
     scenario = Scenario(scan=AT_TEN_PAST)
-    scenario.backlog("sidecar", count=400, seconds=2.0)
+    scenario.add_backlog("sidecar", count=400, seconds=2.0)
     begun = []
 
     def note(request: str) -> None:
         if request.startswith("start "):
             begun.append(scenario.engine.queues["sidecar"].is_empty)
 
-    scenario.wire.arriving = note
+    scenario.recorder.before_request = note
     scenario.run(all_asked(scenario))
     assert begun == [True] * len(SCANNED)
     assert asked(scenario) == ORDER
@@ -116,11 +118,11 @@ def test_it_takes_no_slot_from_what_runs_and_waits_until_it_is_drained() -> None
 
 def test_while_a_person_holds_everything_nothing_is_asked_and_then_it_is() -> None:
     scenario = Scenario(scan=AT_TEN_PAST)
-    scenario.ask(SetMode(Mode.HELD))
+    scenario.request_changes(SetMode(Mode.HELD))
     scenario.run_for(600.0)
     assert asked(scenario) == []
     scenario.new_daemon()
-    scenario.ask(SetMode(Mode.AUTOMATIC))
+    scenario.request_changes(SetMode(Mode.AUTOMATIC))
     scenario.run(all_asked(scenario))
     assert asked(scenario) == ORDER
 
@@ -162,12 +164,12 @@ def test_a_queue_that_says_that_something_runs_is_asked_again_when_it_is_drained
             scenario.engine.resume("sidecar", by="person")
             scenario.engine.add("sidecar", lasting(300.0))
 
-    scenario.wire.arriving = start_before
+    scenario.recorder.before_request = start_before
     scenario.run(lambda: len(asked(scenario)) == len(SCANNED) + 1)
     assert asked(scenario) == ["start sidecar", *ORDER]
     first, second = (
         time
-        for time, request in zip(scenario.wire.times, scenario.wire.sent, strict=True)
+        for time, request in zip(scenario.recorder.times, scenario.recorder.sent, strict=True)
         if request == "start sidecar"
     )
     assert second - first >= 300.0
@@ -179,7 +181,9 @@ def test_a_queue_that_refuses_is_said_once_and_the_others_are_asked(
 ) -> None:
     scenario = Scenario(scan=AT_TEN_PAST)
     refusal = Response(400, "application/json", b'{"message": "Invalid job name: sidecar"}')
-    scenario.wire.instead = lambda request: refusal if request == "start sidecar" else None
+    scenario.recorder.replace_response = lambda request: (
+        refusal if request == "start sidecar" else None
+    )
     scenario.run(all_asked(scenario))
     assert asked(scenario) == ORDER
     assert said().count("sidecar is not asked to look for what is missing") == 1
@@ -205,7 +209,9 @@ def test_an_immich_without_the_jobs_api_is_told_of_once_and_the_rest_works(
 ) -> None:
     scenario = Scenario(scan=AT_TEN_PAST)
     nowhere = Response(404, "application/json", b'{"message":"Cannot PUT /api/jobs/sidecar"}')
-    scenario.wire.instead = lambda request: nowhere if request.startswith("start ") else None
+    scenario.recorder.replace_response = lambda request: (
+        nowhere if request.startswith("start ") else None
+    )
     scenario.upload_at(BEGINS + 60.0, photos=3)
     scenario.run_for(900.0)
     assert asked(scenario) == ["start sidecar"]
@@ -241,7 +247,7 @@ def test_what_was_asked_is_in_the_ledger_before_it_is_sent() -> None:
             assert state is not None
             kept.append(request.split()[1] in state.scheduler.scan.asked)
 
-    scenario.wire.arriving = look
+    scenario.recorder.before_request = look
     scenario.run(all_asked(scenario))
     assert kept == [True] * len(SCANNED)
 
@@ -251,7 +257,7 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was(number: int) -> None:
     scenario = Scenario(scan=AT_TEN_PAST)
     scenario.daemon.load_state()
     scenario.daemon.connect()
-    scenario.rounds(lambda: len(asked(scenario)) == number)
+    scenario.run_rounds(lambda: len(asked(scenario)) == number)
     scenario.new_daemon()
     scenario.run(all_asked(scenario))
     scenario.new_daemon()
@@ -266,6 +272,6 @@ def test_a_daemon_that_starts_after_the_hour_waits_for_the_next_day() -> None:
     ten_o_clock = BEGINS - 70 * 60.0
     a_day_later(scenario, ten_o_clock - 60.0)
     scenario.run(all_asked(scenario))
-    assert scenario.wire.times[scenario.wire.sent.index(ORDER[0])] == pytest.approx(
+    assert scenario.recorder.times[scenario.recorder.sent.index(ORDER[0])] == pytest.approx(
         DAY + ten_o_clock, abs=1.0
     )

@@ -17,8 +17,9 @@ from simulator.immich.pipeline import lasting
 from simulator.immich.virtual import VirtualTransport
 from simulator.worlds.virtual import VirtualDaemonClock, VirtualServer
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import immich, is_idle, is_under_control, paused, until
+from tests.support.immich_server import is_idle, is_under_control, paused, simulated_immich_server
 from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scenario
+from tests.support.waiting import wait_until
 
 WORK = (SEARCH, FACES, VIDEO)
 SETTLED = 5.0
@@ -32,7 +33,7 @@ class Rivals:
     def __init__(self, scenario: Scenario) -> None:
         self.engine = scenario.engine
         self.too_many = list[tuple[float, set[str]]]()
-        scenario.backlog(*WORK, count=800)
+        scenario.add_backlog(*WORK, count=800)
         self.engine.observers.append(self._look)
 
     def _look(self, event: Event) -> None:
@@ -74,7 +75,7 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
     assert told, "who gives way says why"
     assert texts[-1].startswith(f"Something else keeps pausing {', '.join(sorted(WORK))}: ")
     for name, since in told.items():
-        sent = zip(second.wire.times, second.wire.sent, strict=True)
+        sent = zip(second.recorder.times, second.recorder.sent, strict=True)
         commands = {f"pause {name}", f"resume {name}"}
         times = [time for time, request in sent if request in commands and time > since]
         assert all(later - earlier >= CONFLICT_BACKOFF for earlier, later in pairwise(times))
@@ -86,19 +87,19 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
 def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Path) -> None:
     orders = (SEARCH, FACES), (FACES, SEARCH)
     folders = [tmp_path / order[0] for order in orders]
-    with immich() as server, ExitStack() as running:
+    with simulated_immich_server() as server, ExitStack() as running:
         processes = []
         for folder, order in zip(folders, orders, strict=True):
             folder.mkdir()
             options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
             processes.append(running.enter_context(daemon(server, folder, **options)))
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
         logs = [folder / "log.txt" for folder in folders]
-        until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
+        wait_until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
         with server.present() as engine:
             for name in WORK:
                 engine.add(name, lasting(0.2), count=30)
-        until(lambda: is_idle(server))
+        wait_until(lambda: is_idle(server))
         for process in processes:
             stop(process)
         assert paused(server) == set()
@@ -107,7 +108,7 @@ def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Pat
 def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
-    scenario.backlog(SEARCH, FACES, count=800)
+    scenario.add_backlog(SEARCH, FACES, count=800)
 
     def meddle() -> None:
         scenario.engine.pause(SEARCH, by="another tool")
@@ -123,7 +124,7 @@ def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
         return problem.text if problem is not None else ""
 
     scenario.engine.at(30.0, meddle)
-    scenario.rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
+    scenario.run_rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
 
 
 def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() -> None:

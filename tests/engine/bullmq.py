@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.support.programs import program
+from tests.support.programs import find_program
 
 FOLDER: Final = Path(__file__).parent
 MODULES: Final = FOLDER / "node_modules"
@@ -26,7 +26,14 @@ def install() -> Path:
         if not (STAMP.exists() and STAMP.read_text() == wanted):
             # Nothing of these packages has to be built: the scripts would only ask for a compiler.
             subprocess.run(
-                [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
+                [
+                    find_program("npm"),
+                    "ci",
+                    "--ignore-scripts",
+                    "--no-audit",
+                    "--no-fund",
+                    "--silent",
+                ],
                 cwd=FOLDER,
                 check=True,
             )

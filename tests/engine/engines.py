@@ -13,7 +13,7 @@ from simulator.immich.pipeline import Kind
 from simulator.immich.server import SimulatedServer
 from simulator.immich.simulated_queue import Counts
 from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
-from tests.support.immich_server import LIMIT, until
+from tests.support.waiting import TIMEOUT, wait_until
 
 SEARCH: Final = 1.0
 """Seconds between two searches for jobs whose worker is gone."""
@@ -129,7 +129,7 @@ class SimulatedBench:
     def restart(self) -> None:
         with self.server.present() as engine:
             engine.restart(DOWNTIME)
-        until(self._is_up)
+        wait_until(self._is_up)
 
     def notice(self) -> None:
         with self.server.present() as engine:
@@ -169,7 +169,7 @@ def ask(bench: Bench, method: str, path: str, body: object = None) -> Any:  # no
     """Return the answer to a request; one that fails is an error."""
     headers = {"x-api-key": PERSONS_KEY}
     answer = requests.request(
-        method, f"{bench.url}/api/{path}", headers=headers, json=body, timeout=LIMIT
+        method, f"{bench.url}/api/{path}", headers=headers, json=body, timeout=TIMEOUT
     )
     answer.raise_for_status()
     return answer.json()
@@ -215,6 +215,6 @@ def becomes(bench: Bench, queue: str, wanted: Counts) -> None:
         return latest == [wanted]
 
     try:
-        until(is_so)
+        wait_until(is_so)
     except AssertionError:
         raise AssertionError(f"{queue}: {latest[0]} instead of {wanted}") from None

@@ -12,8 +12,9 @@ import requests
 from simulator.immich.ports import free_port
 from tests.engine.bullmq import install
 from tests.engine.store import Redis
-from tests.support.immich_server import KEY, LIMIT
-from tests.support.programs import Serving, program
+from tests.support.immich_server import KEY
+from tests.support.programs import ServerProcess, find_program
+from tests.support.waiting import TIMEOUT
 
 PERSONS_KEY: Final = "the-key-of-a-person"
 SEARCH: Final = 30.0
@@ -32,7 +33,7 @@ class Following:
     then: "tuple[Following, ...]" = ()
 
 
-class Facade(Serving):
+class Facade(ServerProcess):
     """Immich's two APIs in front of a real BullMQ.
 
     Args:
@@ -71,9 +72,9 @@ class Facade(Serving):
             "search": self._search,
         }
         self._starts = len(self.entries("up"))
-        return [program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
+        return [find_program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether it is up, once more than before."""
         return len(self.entries("up")) > self._starts
 
@@ -123,7 +124,7 @@ class Facade(Serving):
         self._control("kill", pid=pid, after=after, delay=delay * 1000)
 
     def _control(self, what: str, **body: object) -> Any:  # noqa: ANN401 - any JSON
-        answer = self._session.post(f"{self.url}/test/{what}", json=body, timeout=LIMIT)
+        answer = self._session.post(f"{self.url}/test/{what}", json=body, timeout=TIMEOUT)
         answer.raise_for_status()
         return answer.json()
 

@@ -24,9 +24,9 @@ from simulator.immich.ports import free_port
 from tests.engine import daemon_process
 from tests.engine.facade import Facade, Following, real_immich
 from tests.engine.samples import Course, Sample, late
-from tests.support import patience
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.immich_server import KEY, until
+from tests.support.immich_server import KEY
+from tests.support.waiting import wait_until
 
 POLL_INTERVAL: Final = 10.0
 SLACK: Final = 5.0
@@ -91,9 +91,9 @@ class Soak:
             **self._ports,
             POLL_INTERVAL=f"{POLL_INTERVAL:g}",
         )
-        until(self._is_healthy)
+        wait_until(self._is_healthy)
         if self._counted:
-            until(self._counted.exists)
+            wait_until(self._counted.exists)
         for port, path in READ:
             self._get(port, path)
         self.began = time.monotonic()
@@ -131,8 +131,8 @@ class Soak:
 
     def end(self) -> list[str]:
         """Let everything come to its end, stop the daemon, and return what is wrong."""
-        patience.until("all is done", self._is_drained, limit=600.0)
-        looks = [*self.line.looks]
+        wait_until(self._is_drained, "all jobs are done", timeout=600.0, interval=0.2)
+        looks = [*self.line.polls]
         self.daemon.terminate()
         code = self.daemon.wait(60)
         complaints = [*Course(self.samples).complaints()]
@@ -150,7 +150,7 @@ class Soak:
         course = Course(self.samples)
         first, last = course.first, course.last
         jobs = len(self.facade.entries("finished"))
-        gaps = sorted(b - a for a, b in zip(self.line.looks, self.line.looks[1:], strict=False))
+        gaps = sorted(b - a for a, b in zip(self.line.polls, self.line.polls[1:], strict=False))
         rows = [
             ("memory in MiB", lambda one: one.memory, ".2f"),
             ("threads", lambda one: one.threads, "g"),
@@ -229,7 +229,7 @@ class Soak:
 
     def _cut(self) -> None:
         self._trouble(0.0)
-        self.line.cut()
+        self.line.reset_connections()
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         self._trouble(seconds)

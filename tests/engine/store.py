@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from simulator.immich.ports import free_port
-from tests.support.programs import Serving, program
+from tests.support.programs import ServerProcess, find_program
 
 
-class Redis(Serving):
+class Redis(ServerProcess):
     """Redis.
 
     Args:
@@ -29,12 +29,12 @@ class Redis(Serving):
             "appendonly": "yes",
             "save": "",
         }
-        command = [program("redis-server")]
+        command = [find_program("redis-server")]
         for name, value in settings.items():
             command += [f"--{name}", value]
         return command
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether it has read what it kept."""
         with suppress(subprocess.CalledProcessError):
             return self._ask("PING") == "PONG\n"
@@ -51,7 +51,7 @@ class Redis(Serving):
 
     def _ask(self, *command: str) -> str:
         return subprocess.run(
-            [program("redis-cli"), "-p", str(self.port), *command],
+            [find_program("redis-cli"), "-p", str(self.port), *command],
             check=True,
             capture_output=True,
             text=True,

@@ -14,7 +14,7 @@ from tests.engine.engines import (
     seen,
 )
 from tests.engine.facade import Following
-from tests.support.immich_server import until
+from tests.support.waiting import wait_until
 
 QUEUE = "smartSearch"
 AT_ONCE = 2
@@ -30,12 +30,12 @@ def finish_all(bench: Bench, queue: str, count: int) -> None:
         ended += bench.finish(queue)
         return ended >= count
 
-    until(is_done)
+    wait_until(is_done)
 
 
 def have_begun(bench: Bench, queue: str, count: int) -> None:
     """Wait until so many jobs of a queue have begun in all; one is active a moment before that."""
-    until(lambda: len(bench.started(queue)) == count)
+    wait_until(lambda: len(bench.started(queue)) == count)
 
 
 # Order

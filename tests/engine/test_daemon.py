@@ -15,7 +15,8 @@ from immich_job_daemon.model.queue import PRIORITY, PROTECTED
 from tests.engine import daemon_process, journal
 from tests.engine.conftest import VERSIONS
 from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
-from tests.support.immich_server import LIMIT, MANAGED, until
+from tests.support.immich_server import MANAGED
+from tests.support.waiting import TIMEOUT, wait_until
 
 KILLS = 100
 """How often the daemon is killed in a backlog, for each version of the engine."""
@@ -31,7 +32,7 @@ def facade(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Facade]:
 
 def queues(facade: Facade) -> dict[str, dict[str, Any]]:
     answer = requests.get(
-        f"{facade.url}/api/queues", headers={"x-api-key": PERSONS_KEY}, timeout=LIMIT
+        f"{facade.url}/api/queues", headers={"x-api-key": PERSONS_KEY}, timeout=TIMEOUT
     )
     answer.raise_for_status()
     return {queue["name"]: queue for queue in answer.json()}
@@ -47,7 +48,7 @@ def pause_all(facade: Facade) -> None:
             f"{facade.url}/api/queues/{name}",
             headers={"x-api-key": PERSONS_KEY},
             json={"isPaused": True},
-            timeout=LIMIT,
+            timeout=TIMEOUT,
         ).raise_for_status()
 
 
@@ -67,10 +68,10 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
     )
     try:
         expected = 4 * len(backlog) + 1
-        until(lambda: sum(journal.done(facade).values()) >= expected)
+        wait_until(lambda: sum(journal.done(facade).values()) >= expected)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()
@@ -84,7 +85,7 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
         assert all(abs(order.index(name) - place) <= 1 for place, name in enumerate(backlog))
     assert paused(facade) == set()
     # What had a priority was in no count; it runs at the latest now that all is open.
-    until(lambda: sum(journal.done(facade).values()) == expected + 2)
+    wait_until(lambda: sum(journal.done(facade).values()) == expected + 2)
     assert set(journal.done(facade).values()) == {1}
 
 
@@ -100,10 +101,10 @@ def test_photos_walk_through_all_queues_within_the_limit(facade: Facade, tmp_pat
     process = daemon_process.start(facade.url, tmp_path, tmp_path / "log.txt", POLL_INTERVAL=1)
     try:
         facade.add("metadataExtraction", "photo", count=20, seconds=0.02, then=chain)
-        until(lambda: sum(journal.done(facade).values()) == 20 * 8)
+        wait_until(lambda: sum(journal.done(facade).values()) == 20 * 8)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()
@@ -179,7 +180,7 @@ class Siege:
             # After the first look of a start come its commands, and every look may bring more.
             after = 1 + min(int(self.random.expovariate(1 / 5)), 15)
             self.facade.doom(process.pid, after=after, delay=self.random.uniform(0, 0.02))
-            until(has_ended)
+            wait_until(has_ended)
         assert process.returncode == -signal.SIGKILL
         self.kills += 1
         return self.left() > 0
@@ -193,10 +194,10 @@ def test_killed_at_random_moments_it_keeps_the_limit_and_loses_nothing(
         while in_a_backlog < KILLS:
             in_a_backlog += siege.kill_once()
         with siege.next_daemon() as process:
-            until(lambda: siege.left() == 0)
+            wait_until(lambda: siege.left() == 0)
             entries = facade.entries()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(LIMIT) == 0
+            assert process.wait(TIMEOUT) == 0
     assert sum(entry["what"] == "killed" for entry in entries) == siege.kills
     assert journal.over_the_limit(entries, siege.limit) == []
     assert sum(entry["what"] == "resumed" for entry in entries) > KILLS / 4

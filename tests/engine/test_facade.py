@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from tests.engine.facade import Facade, real_immich
-from tests.support.immich_server import KEY, LIMIT
+from tests.support.immich_server import KEY
+from tests.support.waiting import TIMEOUT
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.json"))
 # Keys with fewer permissions, what else Immich has to tell, and queues that are busy.
@@ -46,13 +47,13 @@ def put_in_order(facade: Facade, name: str, recording: dict[str, Any]) -> None:
     else:
         is_paused = "resume" in name or "false" in name
     headers = {"x-api-key": KEY}
-    queues = requests.get(f"{facade.url}/api/jobs", headers=headers, timeout=LIMIT).json()
+    queues = requests.get(f"{facade.url}/api/jobs", headers=headers, timeout=TIMEOUT).json()
     for queue, state in queues.items():
         wanted = is_paused and request["path"].rstrip("/").endswith(queue)
         if state["queueStatus"]["isPaused"] is not wanted:
             command = {"command": "pause" if wanted else "resume"}
             url = f"{facade.url}/api/jobs/{queue}"
-            requests.put(url, headers=headers, json=command, timeout=LIMIT).raise_for_status()
+            requests.put(url, headers=headers, json=command, timeout=TIMEOUT).raise_for_status()
 
 
 def is_about_the_facade(path: Path) -> bool:
@@ -75,7 +76,7 @@ def test_an_answer_is_as_recorded(facade: Facade, path: Path) -> None:
         headers["content-type"] = "application/json"
         body = (body if isinstance(body, str) else json.dumps(body)).encode()
     answer = requests.request(
-        request["method"], facade.url + request["path"], headers=headers, data=body, timeout=LIMIT
+        request["method"], facade.url + request["path"], headers=headers, data=body, timeout=TIMEOUT
     )
     assert answer.status_code == recording["status"]
     if recording["body"] == "":

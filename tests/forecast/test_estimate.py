@@ -25,7 +25,7 @@ from immich_job_daemon.forecast.simulation import HANDOVER
 from immich_job_daemon.model.queue import Queue, Snapshot
 from simulator.immich.engine import Engine
 from simulator.immich.pipeline import lasting
-from tests.support.observed_rates import closed, look, watched
+from tests.support.observed_rates import observe_rates, pause_all_but, snapshot_of
 
 OCR, LIBRARY, THUMBNAIL = "ocr", "library", "thumbnailGeneration"
 
@@ -116,7 +116,7 @@ def test_it_is_unknown_what_a_backlog_leads_to_that_came_before_the_first_look()
     rates = Rates(sure, batches={THUMBNAIL: {UNKNOWN: Batch(100)}})
     found = forecast(queue(THUMBNAIL, 100), rates, [THUMBNAIL], [*DOWNSTREAM], 1)
     assert found.queues == {THUMBNAIL: pytest.approx(100, rel=0.01)}
-    seen = {**look(Engine()), **queue(THUMBNAIL, 100)}
+    seen = {**snapshot_of(Engine()), **queue(THUMBNAIL, 100)}
     assert forecast(seen, rates, [THUMBNAIL], [*DOWNSTREAM], 1).total is None
 
 
@@ -124,7 +124,7 @@ def test_until_enough_of_it_was_done() -> None:
     sure = {name: Rate(1e6, 1e6) for name in DOWNSTREAM}
     barren = Batch(100, {name: Seen(50, 0) for name in ("smartSearch", "faceDetection", OCR)})
     rates = Rates(sure, batches={THUMBNAIL: {UNKNOWN: barren}})
-    seen = {**look(Engine()), **queue(THUMBNAIL, 100)}
+    seen = {**snapshot_of(Engine()), **queue(THUMBNAIL, 100)}
     order = [name for name in DOWNSTREAM if name != "videoConversion"]
     found = forecast(seen, rates, [THUMBNAIL], order, 1)
     assert found.total == pytest.approx(100, rel=0.01)
@@ -136,8 +136,8 @@ def test_until_enough_of_it_was_done() -> None:
 def test_a_backlog_is_estimated_from_what_was_drained_of_it() -> None:
     engine = Engine()
     engine.add(OCR, lasting(0.5), count=1000)
-    rates = watched(engine, until=60)
-    seen = look(engine)
+    rates = observe_rates(engine, until=60)
+    seen = snapshot_of(engine)
     found = forecast(seen, rates, [OCR], [], 1)
     truth = engine.settle() - 60
     assert found.total == pytest.approx(truth, rel=0.05)
@@ -150,21 +150,23 @@ def test_the_whole_way_of_an_upload_is_known_from_the_upload_before() -> None:
     def uploaded(rates: Rates, photos: int, videos: int) -> Rates:
         engine.upload(photos=photos, videos=videos)
         engine.advance(engine.now + 1)
-        return watched(engine, rates, until=0)
+        return observe_rates(engine, rates, until=0)
 
     def one_by_one(rates: Rates) -> Rates:
         while not engine.is_idle:
             queue = next(found for n in order if not (found := engine.queues[n]).is_empty)
-            closed(engine, queue.name)
+            pause_all_but(engine, queue.name)
             engine.resume(queue.name)
-            rates = watched(engine, rates, every=0.25, until=partial(getattr, queue, "is_empty"))
+            rates = observe_rates(
+                engine, rates, every=0.25, until=partial(getattr, queue, "is_empty")
+            )
         return rates
 
-    closed(engine)
-    rates = one_by_one(uploaded(watched(engine, until=0), photos=100, videos=1))
+    pause_all_but(engine)
+    rates = one_by_one(uploaded(observe_rates(engine, until=0), photos=100, videos=1))
     engine.advance(engine.now + 100)
     rates = uploaded(rates, photos=200, videos=2)
-    found = forecast(look(engine), rates, [], order, 1)
+    found = forecast(snapshot_of(engine), rates, [], order, 1)
     began = engine.now
     one_by_one(rates)
     assert found.total == pytest.approx(engine.now - began, rel=0.2)

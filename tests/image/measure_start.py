@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.image.test_service import MAY, container, options_for
-from tests.support.immich_server import immich, is_under_control, until
+from tests.support.immich_server import is_under_control, simulated_immich_server
+from tests.support.waiting import wait_until
 
 STARTS: Final = 7
 MOST: Final = 1.5
@@ -33,11 +34,11 @@ def start_and_stop(image: Path) -> tuple[float, float]:
         if path == "/api/queues":
             looks.append(time.monotonic())
 
-    with TemporaryDirectory() as folder, immich(MAY) as server:
+    with TemporaryDirectory() as folder, simulated_immich_server(MAY) as server:
         server.faults = seen
         began = time.monotonic()
         with container(image, Path(folder), options=options_for(server)) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stopped = running.stop()
     return looks[0] - began, stopped
 

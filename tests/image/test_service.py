@@ -17,8 +17,15 @@ import yaml
 
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
-from tests.support.immich_server import KEY, LIMIT, MANAGED, immich, is_under_control, paused, until
+from tests.support.immich_server import (
+    KEY,
+    MANAGED,
+    is_under_control,
+    paused,
+    simulated_immich_server,
+)
 from tests.support.repository import ROOT
+from tests.support.waiting import TIMEOUT, wait_until
 
 USER = 1000
 """The daemon's own."""
@@ -142,7 +149,7 @@ class Container:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=TIMEOUT,
             check=False,
         )
 
@@ -158,7 +165,7 @@ class Container:
         """Do what `docker stop` does; return how many seconds it took."""
         began = time.monotonic()
         os.kill(self.first, signal.SIGTERM)
-        assert self.process.wait(LIMIT) == 0, self.log
+        assert self.process.wait(TIMEOUT) == 0, self.log
         return time.monotonic() - began
 
 
@@ -215,10 +222,10 @@ def options_for(server: SimulatedServer, **options: object) -> dict[str, object]
 def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         options = options_for(server, MAX_CONCURRENT_JOBS=2)
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "at most 2 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             assert running.status("Gid") == ["1000"] * 4
@@ -234,10 +241,10 @@ def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
 def test_the_key_is_in_no_process_list_no_environment_and_no_log(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         options = options_for(server, LOG_LEVEL="trace")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             processes = running.processes
             assert {running.first, running.daemon} < set(processes)
             for process in [running.process.pid, *processes]:
@@ -252,7 +259,7 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
     image: Path, tmp_path: Path
 ) -> None:
     timeout = yaml.safe_load((ROOT / "config.yaml").read_text())["timeout"]
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
@@ -263,8 +270,8 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
                 with server.present() as engine:
                     return engine.is_idle
 
-            until(is_done)
-            until(lambda: is_under_control(server))
+            wait_until(is_done)
+            wait_until(lambda: is_under_control(server))
             took = running.stop()
         assert paused(server) == set()
         assert took < timeout / 2
@@ -274,10 +281,10 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
 
 def test_every_line_of_the_log_looks_alike(image: Path, tmp_path: Path) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(MAY) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         running.stop()
         lines = running.log.splitlines()
         assert lines
@@ -288,7 +295,7 @@ def test_a_wrong_option_ends_the_container_with_the_daemons_code(
     image: Path, tmp_path: Path
 ) -> None:
     with container(image, tmp_path, options={"API_KEY": KEY, "POLL_INTERVAL": "soon"}) as running:
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert running.log.count("ERROR: POLL_INTERVAL: ") == 1
 
 
@@ -296,27 +303,27 @@ def test_a_rejected_key_ends_the_container_with_the_daemons_code(
     image: Path, tmp_path: Path
 ) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(MAY) as server,
         container(image, tmp_path, options=options_for(server, API_KEY="wrong")) as running,
     ):
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert running.log.count("FATAL: ") == 1
 
 
 def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Path) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(MAY) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         before = running.daemon
         assert before is not None
         os.kill(before, signal.SIGKILL)
-        until(lambda: running.daemon not in {None, before})
-        until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
+        wait_until(lambda: running.daemon not in {None, before})
+        wait_until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
         assert "WARNING: The daemon was ended by signal 9. It is started again." in running.log
         # Each start pauses the open queue that has the spare slot, and resumes it at once.
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         running.stop()
         assert paused(server) == set()
 
@@ -328,7 +335,7 @@ def test_options_that_are_damaged_end_the_container_instead_of_being_tried_for_e
     folder.mkdir()
     (folder / "options.json").write_text('{"API_KEY": ')
     with container(image, tmp_path) as running:
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert "is not JSON" in running.log
 
 
@@ -338,10 +345,10 @@ def test_options_that_are_damaged_end_the_container_instead_of_being_tried_for_e
 def test_without_options_the_settings_are_those_of_the_environment(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "MAX_CONCURRENT_JOBS": "3"}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "at most 3 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
@@ -352,10 +359,10 @@ def test_without_options_the_settings_are_those_of_the_environment(
 def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
     image: Path, tmp_path: Path, user: int
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=user) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert running.status("Uid") == [str(user)] * 4
             assert running.status("NoNewPrivs") == ["1"]
             assert (running.folder / "state" / "ledger.json").stat().st_uid == user
@@ -365,11 +372,11 @@ def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
 
 
 def test_root_needs_four_rights_and_no_more(image: Path, tmp_path: Path) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         four = "+chown,+kill,+setgid,+setuid"
         with container(image, tmp_path, environment=settings, capabilities=four) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
         assert paused(server) == set()
@@ -380,20 +387,20 @@ def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
     image: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=USER) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "ledger.json cannot be written (Permission denied)" in running.log
             running.stop()
         assert paused(server) == set()
 
 
 def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: Path) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         options = options_for(server, ON_EXIT="keep")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             release = ["python3", "-m", "immich_job_daemon", "release", "--all"]
             done = running.run(*release, "--options", "/data/options.json")
             assert done.returncode == 0, done.stderr
@@ -410,19 +417,19 @@ def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
 ) -> None:
     ports = {"STATUS_PORT": str(free_port() if asks_the_daemon else 0)}
     with (
-        immich(MAY) as server,
+        simulated_immich_server(MAY) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         assert running.is_healthy()
         daemon = running.daemon
         assert daemon is not None
         os.kill(daemon, signal.SIGSTOP)
-        until(lambda: not running.is_healthy())
+        wait_until(lambda: not running.is_healthy())
         os.kill(daemon, signal.SIGCONT)
-        until(running.is_healthy)
+        wait_until(running.is_healthy)
         running.run("/command/s6-svc", "-d", "/run/service/immich_job_daemon")
-        until(lambda: not running.is_healthy())
+        wait_until(lambda: not running.is_healthy())
 
 
 def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None:
@@ -433,8 +440,8 @@ def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None
         "STATUS_PORT": str(port),
     }
     with container(image, tmp_path, environment=settings) as running:
-        until(lambda: "Trying again in" in running.log)
-        until(running.is_healthy)
+        wait_until(lambda: "Trying again in" in running.log)
+        wait_until(running.is_healthy)
         totals = running.run("curl", "--silent", f"http://127.0.0.1:{port}/").stdout
         assert "refuses the connection" in json.loads(totals)["error"]
 
@@ -442,15 +449,15 @@ def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None
 def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None:
     status, page = free_port(), free_port()
     ports = {"STATUS_PORT": str(status), "UI_PORT": str(page)}
-    with immich(MAY) as server:
+    with simulated_immich_server(MAY) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, **ports}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
 
             def totals() -> dict[str, Any]:
                 return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=90).json())
 
-            until(lambda: totals().get("state") == "idle")
+            wait_until(lambda: totals().get("state") == "idle")
             assert totals()["queues"] == 19
             answer = requests.get(f"http://127.0.0.1:{page}/", timeout=90)
             assert answer.status_code == 200
@@ -462,9 +469,9 @@ def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: 
     page = free_port()
     ports = {"UI_PORT": str(page), "SUPERVISOR_TOKEN": "x"}
     with (
-        immich(MAY) as server,
+        simulated_immich_server(MAY) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         assert requests.get(f"http://127.0.0.1:{page}/", timeout=90).status_code == 403
         running.stop()

@@ -18,9 +18,16 @@ import requests
 
 from immich_job_daemon.model.queue import MAX_QUEUES
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import immich, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, Say, whole
+from tests.support.immich_server import paused, simulated_immich_server
+from tests.support.intercepting_server import (
+    ALL_REQUESTS,
+    POLLS,
+    InterceptingServer,
+    RawResponse,
+    http_response,
+)
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 from tests.web.daemon_process import Real, real_daemon
 
 MIB: Final = 1 << 20
@@ -47,25 +54,25 @@ class Scenario(NamedTuple):
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     folder = tmp_path_factory.mktemp("hostile")
-    with immich() as server, closing(InterceptingServer(server)) as impostor:
+    with simulated_immich_server() as server, closing(InterceptingServer(server)) as impostor:
         options = {"IMMICH_URL": impostor.url, "POLL_INTERVAL": 1}
         with real_daemon(server, folder, **options) as real:
             yield Scenario(real, impostor, ObservedProcess(real.process.pid, folder))
 
 
-def suffer(scenario: Scenario, requests: str, say: Say, *words: str) -> None:
+def suffer(scenario: Scenario, requests: str, say: RawResponse, *words: str) -> None:
     """Let the daemon meet it, tell of it in one of these ways, and be well again."""
     watched, start = scenario.watched, len(scenario.watched.log)
-    watched.forget_peak()
-    memory, processor = watched.peak, watched.processor
-    with scenario.impostor.instead(requests, say):
-        until(lambda: any(one in watched.log[start:] for one in words))
+    watched.reset_peak_memory()
+    memory, processor = watched.peak_memory, watched.cpu_seconds
+    with scenario.impostor.intercept(requests, say):
+        wait_until(lambda: any(one in watched.log[start:] for one in words))
         assert requests_to(scenario.real.page_port)
-        assert watched.peak - memory < MORE_MEMORY
-    until(lambda: "All is well again" in watched.log[start:])
-    assert watched.processor - processor < MORE_TIME
+        assert watched.peak_memory - memory < MORE_MEMORY
+    wait_until(lambda: "All is well again" in watched.log[start:])
+    assert watched.cpu_seconds - processor < MORE_TIME
     assert scenario.real.process.poll() is None
-    watched.said_since(start)
+    watched.log_since(start)
 
 
 def requests_to(port: int) -> str:
@@ -74,7 +81,7 @@ def requests_to(port: int) -> str:
     return answer.text
 
 
-def endless(start: bytes, again: bytes) -> Say:
+def endless(start: bytes, again: bytes) -> RawResponse:
     """Return what starts so and goes on so, in blocks, for ever."""
     block = again * max(1, (64 << 10) // len(again))
     return lambda: itertools.chain([start], itertools.repeat(block))
@@ -101,19 +108,19 @@ def queue(name: object, **counts: object) -> dict[str, object]:
     return {"name": name, "isPaused": False, "statistics": {**statistics, **counts}}
 
 
-def said(body: bytes, status: str = "200 OK", headers: str = "connection: close") -> Say:
-    return lambda: [whole(body, status, headers)]
+def said(body: bytes, status: str = "200 OK", headers: str = "connection: close") -> RawResponse:
+    return lambda: [http_response(body, status, headers)]
 
 
-def queues(*queues: object) -> Say:
+def queues(*queues: object) -> RawResponse:
     return said(json.dumps(queues).encode())
 
 
-def a_count(text: str) -> Say:
+def a_count(text: str) -> RawResponse:
     return said(json.dumps([queue("ocr", active="COUNT")]).replace('"COUNT"', text).encode())
 
 
-def of_a_mib(item: bytes) -> Say:
+def of_a_mib(item: bytes) -> RawResponse:
     return said(b"[" + item * ((MIB - 2) // len(item) - 1) + item.rstrip(b",") + b"]")
 
 
@@ -123,7 +130,7 @@ TOO_LONG: Final = "gave no complete answer within"
 NO_COUNT: Final = "[0].statistics.active: expected a whole number from 0, got "
 NO_NAME: Final = "[0].name: expected the name of a queue, got "
 
-LARGE: Final[dict[str, tuple[Say, str]]] = {
+LARGE: Final[dict[str, tuple[RawResponse, str]]] = {
     "100 MB": (of_100_mb, TOO_MUCH),
     "a million queues": (a_million_queues, TOO_MUCH),
     "100 MB, packed": (
@@ -141,7 +148,7 @@ LARGE: Final[dict[str, tuple[Say, str]]] = {
     "a MiB of objects": (of_a_mib(b"{},"), "length of value must be at most"),
     "a MiB of numbers": (of_a_mib(b"0,"), "length of value must be at most"),
 }
-WRONG: Final[dict[str, tuple[Say, str]]] = {
+WRONG: Final[dict[str, tuple[RawResponse, str]]] = {
     "a count of NaN": (a_count("NaN"), "NaN is no JSON"),
     "a count of infinity": (a_count("-Infinity"), "-Infinity is no JSON"),
     "a count below 0": (a_count("-1"), NO_COUNT + "-1"),
@@ -169,28 +176,28 @@ def test_however_much_a_look_brings_it_is_told_and_costs_little(
     scenario: Scenario, case: str
 ) -> None:
     say, words = LARGE[case]
-    suffer(scenario, LOOKS, say, words)
+    suffer(scenario, POLLS, say, words)
 
 
 def test_chunks_of_a_byte_without_an_end_cost_no_more_than_their_time(scenario: Scenario) -> None:
     """They cost the most: on a slow machine the time of an answer is over before its size is."""
-    suffer(scenario, LOOKS, endless(CHUNKED, b"1\r\n \r\n"), TOO_MUCH, TOO_LONG)
+    suffer(scenario, POLLS, endless(CHUNKED, b"1\r\n \r\n"), TOO_MUCH, TOO_LONG)
 
 
 def test_whatever_is_wrong_with_a_look_is_told_and_forges_nothing(scenario: Scenario) -> None:
     watched, start = scenario.watched, len(scenario.watched.log)
     for say, words in WRONG.values():
-        with scenario.impostor.instead(LOOKS, say):
-            until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
+        with scenario.impostor.intercept(POLLS, say):
+            wait_until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
             page = requests_to(scenario.real.page_port)
             assert "<b>" not in page
             assert "<img src=x" not in page
-    until(lambda: "All is well again" in watched.log[start:])
-    assert not re.search(rf"INFO: {FORGED}$", watched.said_since(start), re.MULTILINE)
+    wait_until(lambda: "All is well again" in watched.log[start:])
+    assert not re.search(rf"INFO: {FORGED}$", watched.log_since(start), re.MULTILINE)
 
 
 def test_rubbish_instead_of_every_answer_is_no_end_either(scenario: Scenario) -> None:
-    suffer(scenario, EVERYTHING, endless(OK + b"\r\n", b"\xff\x00<"), TOO_MUCH)
+    suffer(scenario, ALL_REQUESTS, endless(OK + b"\r\n", b"\xff\x00<"), TOO_MUCH)
 
 
 def test_names_without_an_end_are_not_all_remembered(scenario: Scenario) -> None:
@@ -198,22 +205,28 @@ def test_names_without_an_end_are_not_all_remembered(scenario: Scenario) -> None
     numbers = itertools.count()
 
     def say() -> Iterable[bytes]:
-        yield whole(json.dumps([queue(f"q{next(numbers)}", active=1) for _ in range(70)]).encode())
+        yield http_response(
+            json.dumps([queue(f"q{next(numbers)}", active=1) for _ in range(70)]).encode()
+        )
 
-    suffer(scenario, LOOKS, say, f"has named more than {MAX_QUEUES} different queues")
+    suffer(scenario, POLLS, say, f"has named more than {MAX_QUEUES} different queues")
     assert len(json.loads((scenario.real.folder / "ledger.json").read_text())["held"]) < MAX_QUEUES
 
 
 def test_markup_in_a_name_is_text_on_the_page_and_everywhere(scenario: Scenario) -> None:
     start = len(scenario.watched.log)
-    with scenario.impostor.instead(LOOKS, queues(queue(MARKUP, active=1), queue("\"&'", failed=3))):
-        until(lambda: "&lt;img src=x onerror=alert(1)&gt;" in requests_to(scenario.real.page_port))
+    with scenario.impostor.intercept(
+        POLLS, queues(queue(MARKUP, active=1), queue("\"&'", failed=3))
+    ):
+        wait_until(
+            lambda: "&lt;img src=x onerror=alert(1)&gt;" in requests_to(scenario.real.page_port)
+        )
         page = requests_to(scenario.real.page_port)
         assert "<img src=x" not in page.lower()
         metrics = requests.get(f"http://127.0.0.1:{scenario.real.status_port}/metrics", timeout=90)
         assert f'queue="{MARKUP}"' in metrics.text
         assert 'queue="\\"&\'"' in metrics.text
-    scenario.watched.said_since(start)
+    scenario.watched.log_since(start)
 
 
 PERMISSIONS: Final = b'{"permissions":[' + b"0," * ((MIB - 20) // 2) + b"0]}"
@@ -229,18 +242,18 @@ PERMISSIONS: Final = b'{"permissions":[' + b"0," * ((MIB - 20) // 2) + b"0]}"
     ids=["a version of many digits", "a version of 100 MB", "a MiB of permissions"],
 )
 def test_what_comes_at_the_start_is_bounded_too(
-    tmp_path: Path, requests: str, say: Say, words: str
+    tmp_path: Path, requests: str, say: RawResponse, words: str
 ) -> None:
     with (
-        immich() as server,
+        simulated_immich_server() as server,
         closing(InterceptingServer(server)) as impostor,
-        impostor.instead(requests, say),
+        impostor.intercept(requests, say),
         daemon(server, tmp_path, IMMICH_URL=impostor.url) as process,
     ):
         watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: words in watched.log)
-        assert watched.peak < ITS_MEMORY + MORE_MEMORY
-        assert watched.processor < MORE_TIME
-        watched.said_since(0)
+        wait_until(lambda: words in watched.log)
+        assert watched.peak_memory < ITS_MEMORY + MORE_MEMORY
+        assert watched.cpu_seconds < MORE_TIME
+        watched.log_since(0)
         stop(process)
         assert paused(server) == set()

@@ -9,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from immich_job_daemon.mqtt.topics import Topics
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
-from tests.support.immich_server import LIMIT, until
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 class Said(NamedTuple):
@@ -36,7 +36,7 @@ class BrokerClient:
         self._client.connect("127.0.0.1", self._broker.port)
         self._client.loop_start()
         self._client.subscribe("#")
-        assert self._heard.wait(LIMIT)
+        assert self._heard.wait(TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class BrokerClient:
 
     def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Say something, and return when the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(LIMIT)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(TIMEOUT)
 
     def shout(self, topic: str, payload: bytes) -> None:
         """Say something without waiting for whether anybody hears it."""
@@ -70,7 +70,7 @@ class BrokerClient:
 
     def until_said(self, topic: str, payload: bytes) -> None:
         """Wait until that is what was said last on a topic."""
-        until(lambda: self.last(topic) == payload)
+        wait_until(lambda: self.last(topic) == payload)
 
     def _object(self, topic: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.last(topic) or b"{}")

@@ -15,8 +15,6 @@ from typing import Any, Final
 
 import yaml
 from jinja2 import Environment
-from tests.support.patience import LIMIT as PATIENCE
-from tests.support.patience import until
 
 from immich_job_daemon import __version__
 from immich_job_daemon.config.schema import SETTINGS
@@ -24,10 +22,10 @@ from immich_job_daemon.model.conflict import CONFLICT_THRESHOLD
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.server import SimulatedServer
 from tests.mqtt.broker_client import BrokerClient
-from tests.mqtt.home_assistant_core import Core
+from tests.mqtt.home_assistant_core import Core, wait_until
 from tests.mqtt.installation import Installation
 from tests.mqtt.mosquitto import mosquitto
-from tests.support.immich_server import MANAGED, immich, paused
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 TEMPLATES: Final = Environment(autoescape=False)  # noqa: S701 - it makes states, not pages
@@ -111,7 +109,7 @@ class Trial:
                     entity_id=entity["entity_id"],
                     disabled_by=None,
                 )
-        until("all are enabled", lambda: self._shown().keys() == self.components.keys())
+        wait_until(lambda: self._shown().keys() == self.components.keys(), "all are enabled")
         self._until_right()
 
     def attributes_tell_the_reasons(self) -> None:
@@ -121,20 +119,20 @@ class Trial:
 
     def the_mode_holds_everything_and_the_button_resumes_it(self) -> None:
         self.core.call("select.select_option", MODE, option="held")
-        until("everything is paused", lambda: paused(self.house.server) == MANAGED)
+        wait_until(lambda: paused(self.house.server) == MANAGED, "everything is paused")
         self._until_state(f"sensor.{ENTITY}_state", "held")
         self.core.call("button.press", f"button.{ENTITY}_resume_all")
-        until("everything is open", lambda: paused(self.house.server) == set())
+        wait_until(lambda: paused(self.house.server) == set(), "everything is open")
         self._until_state(MODE, "open")
         self._until_state(f"sensor.{ENTITY}_state", "open")
         self.core.call("select.select_option", MODE, option="automatic")
-        until("one is open", lambda: len(paused(self.house.server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(self.house.server)) == len(MANAGED) - 1, "one is open")
 
     def the_number_lets_more_queues_run(self) -> None:
         with self.house.server.present() as engine:
             engine.upload(photos=40)
         self.core.call("number.set_value", LIMIT, value=3)
-        until("three are open", lambda: len(paused(self.house.server)) == len(MANAGED) - 3)
+        wait_until(lambda: len(paused(self.house.server)) == len(MANAGED) - 3, "three are open")
         self._until_state(LIMIT, "3")
         self.core.call("number.set_value", LIMIT, value=1)
         self._until_state(LIMIT, "1")
@@ -145,7 +143,7 @@ class Trial:
         entity = f"select.{ENTITY}_ocr_mode"
         for option in ("run next", "held", "automatic"):
             self.core.call("select.select_option", entity, option=option)
-            until(f"ocr is {option}", lambda option=option: self._wish("ocr") == option)  # type: ignore[misc]
+            wait_until(lambda option=option: self._wish("ocr") == option, f"ocr is {option}")  # type: ignore[misc]
             self._until_state(entity, option)
         self.core.call("select.select_option", MODE, option="automatic")
         self._until_state(MODE, "automatic")
@@ -161,7 +159,7 @@ class Trial:
         self.core.call("select.select_option", MODE, option="held")
         self._until_state(MODE, "held")
         self.house.server.start()
-        until("everything is paused", lambda: paused(self.house.server) == MANAGED)
+        wait_until(lambda: paused(self.house.server) == MANAGED, "everything is paused")
         self.core.call("select.select_option", MODE, option="automatic")
         self._until_right()
 
@@ -173,7 +171,9 @@ class Trial:
         self.house.broker.kill()
         self._until_state(PENDING, UNAVAILABLE)
         self.house.broker.start()
-        until("the state is there", lambda: self.core.state(PENDING) not in {None, UNAVAILABLE})
+        wait_until(
+            lambda: self.core.state(PENDING) not in {None, UNAVAILABLE}, "the state is there"
+        )
 
     def video_conversion_runs_at_night_only(self) -> None:
         """The times are moved, so that they come."""
@@ -183,7 +183,7 @@ class Trial:
         self.core.automate(as_list(moved.replace("06:00:00", f"{soon:%H:%M:%S}")))
         self._until_state(VIDEO, "held")
         assert self._wish("videoConversion") == "held"
-        until("it is paused", lambda: "videoConversion" in paused(self.house.server))
+        wait_until(lambda: "videoConversion" in paused(self.house.server), "it is paused")
         self._until_state(VIDEO, "automatic")
         assert self._wish("videoConversion") == "automatic"
 
@@ -192,18 +192,18 @@ class Trial:
         self.core.pretend(player, "idle")
         self.core.automate(as_list(shortened(example("while a film plays"))))
         self.core.pretend(player, "playing")
-        until("everything is paused", lambda: paused(self.house.server) == MANAGED)
+        wait_until(lambda: paused(self.house.server) == MANAGED, "everything is paused")
         self.core.pretend(player, "paused")
-        until("one is open", lambda: len(paused(self.house.server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(self.house.server)) == len(MANAGED) - 1, "one is open")
 
     def it_is_told_when_the_import_is_done(self) -> None:
-        until("nothing is pending", lambda: self.core.state(PENDING) == "0")
+        wait_until(lambda: self.core.state(PENDING) == "0", "nothing is pending")
         self.core.automate(as_list(shortened(example("when the import is done"))))
         with self.house.server.present() as engine:
             engine.upload(photos=60)
-        until("the import is seen", lambda: float(self.core.state(PENDING) or 0) > MANY)
-        until("it is done", lambda: self.core.state(PENDING) == "0", limit=5 * PATIENCE)
-        until("it is told", lambda: bool(self._told()))
+        wait_until(lambda: float(self.core.state(PENDING) or 0) > MANY, "the import is seen")
+        wait_until(lambda: self.core.state(PENDING) == "0", "it is done", timeout=600)
+        wait_until(lambda: bool(self._told()), "it is told")
         assert self.core.state(PENDING) == "0"
         (told,) = self._told()
         assert told["title"] == "Immich"
@@ -212,7 +212,7 @@ class Trial:
     def who_works_against_it_is_the_problem(self) -> None:
         server, problem = self.house.server, f"binary_sensor.{ENTITY}_problem"
         for _ in range(CONFLICT_THRESHOLD):
-            until("ocr is held", lambda: "ocr" in paused(server))
+            wait_until(lambda: "ocr" in paused(server), "ocr is held")
             with server.present() as engine:
                 engine.resume("ocr", by="another tool")
         self._until_state(problem, "on")
@@ -246,10 +246,12 @@ class Trial:
 
     def a_killed_daemon_makes_everything_unavailable(self) -> None:
         shown = set(self._shown())
-        until("all is unavailable", lambda: self._in_state(UNAVAILABLE) == shown)
+        wait_until(lambda: self._in_state(UNAVAILABLE) == shown, "all is unavailable")
 
     def what_an_option_takes_away_is_gone(self) -> None:
-        until("ocr is gone", lambda: not [one for one in self.registry if "_queue_ocr_" in one])
+        wait_until(
+            lambda: not [one for one in self.registry if "_queue_ocr_" in one], "ocr is gone"
+        )
         self._until_right()
 
     def _shown(self) -> dict[str, dict[str, Any]]:
@@ -283,13 +285,13 @@ class Trial:
 
     def _until_right(self) -> None:
         try:
-            until("the states are right", self._states_are_right)
+            wait_until(self._states_are_right, "the states are right")
         except AssertionError:
             say(f"Shown, and what it should be: {self._wrong(self._shown())}")
             raise
 
     def _until_state(self, entity: str, state: str) -> None:
-        until(f"{entity} is {state}", lambda: self.core.state(entity) == state)
+        wait_until(lambda: self.core.state(entity) == state, f"{entity} is {state}")
 
     def _wish(self, queue: str) -> str:
         return str(self.ears.state(self.topics)["queues"][queue]["mode"])
@@ -342,9 +344,11 @@ def run(inside: Path, folder: Path, server: SimulatedServer) -> None:
         with house.daemon() as process:
             topics = house.topics()
             with BrokerClient(broker) as ears:
-                until("the daemon is heard", lambda: ears.state(topics).get("pending") is not None)
+                wait_until(
+                    lambda: ears.state(topics).get("pending") is not None, "the daemon is heard"
+                )
                 trial = Trial(core, house, ears, topics)
-                until("the device is there", lambda: bool(trial.registry))
+                wait_until(lambda: bool(trial.registry), "the device is there")
                 for what in trial.all_but_the_last():
                     tried(what)
                 process.kill()
@@ -358,7 +362,10 @@ def run(inside: Path, folder: Path, server: SimulatedServer) -> None:
 
 def main() -> None:
     """Try everything in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="immich-job-daemon-") as made, immich() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="immich-job-daemon-") as made,
+        simulated_immich_server() as server,
+    ):
         run(Path(sys.argv[1]), Path(made), server)
     say("All of it holds.")
 

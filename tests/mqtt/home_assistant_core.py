@@ -4,14 +4,18 @@ import json
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 import requests
-from tests.support.patience import until
 
 from simulator.immich.ports import free_port
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
+from tests.support import waiting
+
+wait_until: Final = partial(waiting.wait_until, timeout=120.0, interval=0.2)
+"""Poll Home Assistant less often: it is slow, and each poll is an HTTP request."""
 
 STARTS_WITHIN: Final = 900.0
 """Seconds for a first start, in which it installs what its own parts need."""
@@ -77,9 +81,9 @@ class Core:
         with (self._folder / "log.txt").open("ab") as log:
             command = [str(self._inside), "hass", "-c", str(self._folder)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until("Home Assistant answers", self._answers, STARTS_WITHIN)
+        wait_until(self._answers, "Home Assistant answers", timeout=STARTS_WITHIN)
         if self._token:
-            until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+            wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")
 
     def stop(self) -> None:
         """End it as its own user interface does, or at once where it cannot be asked."""
@@ -191,4 +195,4 @@ class Core:
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": me, "redirect_uri": me})
-        until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+        wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")

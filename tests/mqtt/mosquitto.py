@@ -11,7 +11,7 @@ from typing import Final
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.settings import Broker
 from simulator.immich.ports import free_port
-from tests.support.programs import Serving, program
+from tests.support.programs import ServerProcess, find_program
 
 USER: Final = "ha"
 PASSWORD: Final = "secret-of-the-broker"
@@ -19,7 +19,7 @@ STRANGER: Final = "stranger"
 """A user who may do nothing but listen to what is not ours."""
 
 
-class Mosquitto(Serving):
+class Mosquitto(ServerProcess):
     """The broker; it keeps nothing.
 
     Args:
@@ -36,7 +36,7 @@ class Mosquitto(Serving):
         users = folder / "users"
         users.touch(mode=0o600)
         for user in (USER, STRANGER):
-            command = [program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
+            command = [find_program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
             subprocess.run(command, check=True, capture_output=True)
         rights = folder / "rights"
         rights.write_text(f"user {USER}\ntopic readwrite #\n\nuser {STRANGER}\ntopic read else/#\n")
@@ -66,9 +66,9 @@ class Mosquitto(Serving):
 
     def command(self) -> list[str]:
         """Return what starts it."""
-        return [program("mosquitto"), "-c", str(self._configuration)]
+        return [find_program("mosquitto"), "-c", str(self._configuration)]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether it listens."""
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()

@@ -19,12 +19,13 @@ from simulator.immich.engine import Engine
 from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.installation import SECRETS, Installation
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto, mosquitto
-from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Installation]:
-    with immich() as server, mosquitto(tmp_path / "broker") as broker:
+    with simulated_immich_server() as server, mosquitto(tmp_path / "broker") as broker:
         yield Installation(server, broker, tmp_path)
 
 
@@ -33,7 +34,7 @@ def listening(house: Installation) -> Iterator[tuple[BrokerClient, Topics]]:
     """Give ears that have heard a whole picture of a running daemon."""
     topics = house.topics()
     with BrokerClient(house.broker) as ears:
-        until(lambda: ears.state(topics).get("pending") is not None)
+        wait_until(lambda: ears.state(topics).get("pending") is not None)
         yield ears, topics
         said = b"\n".join(one.payload for one in ears.said)
         assert not [secret for secret in SECRETS if secret.encode() in said]
@@ -56,13 +57,13 @@ def pending(found: Any) -> int:  # noqa: ANN401 - a part of a JSON object
 
 def test_the_states_follow_immich_until_everything_is_done(house: Installation) -> None:
     with house.daemon() as process, listening(house) as (ears, topics):
-        until(lambda: ears.state(topics)["state"] == "idle")
+        wait_until(lambda: ears.state(topics)["state"] == "idle")
         with house.server.present() as engine:
             engine.upload(photos=10)
-        until(lambda: ears.state(topics)["state"] == "running")
+        wait_until(lambda: ears.state(topics)["state"] == "running")
         device = ears.device(topics)["cmps"]
         assert {key.split("_")[1] for key in device if key.startswith("queue_")} == MANAGED
-        until(lambda: ears.state(topics)["state"] == "idle")
+        wait_until(lambda: ears.state(topics)["state"] == "idle")
         every = [json.loads(payload) for payload in ears.every(topics.state)]
         states = [state for state in every if state["pending"] is not None]
         assert {state["state"] for state in states} == {"running", "idle"}
@@ -73,7 +74,7 @@ def test_the_states_follow_immich_until_everything_is_done(house: Installation) 
         working = [state for state in states if state["state"] == "running"]
         assert all(state["running"] != "none" and state["pending"] for state in working)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         ears.until_said(topics.availability, b"offline")
         ears.until_said(topics.immich, b"offline")
     assert "Connected to the MQTT broker" in house.log
@@ -91,10 +92,10 @@ def name_while_looking(house: Installation, ears: BrokerClient) -> str:
     with house.daemon(IMMICH_URL="") as process:
         topics = house.topics()
         ears.until_said(topics.availability, b"online")
-        until(lambda: (ears.state(topics).get("problem") or {}).get("kind") == "searching")
+        wait_until(lambda: (ears.state(topics).get("problem") or {}).get("kind") == "searching")
         assert "problem" in ears.device(topics)["cmps"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         ears.until_said(topics.availability, b"offline")
         return topics.instance
 
@@ -104,43 +105,45 @@ def test_every_command_works(house: Installation) -> None:
         engine.upload(photos=2000)
     with house.daemon() as process, listening(house) as (ears, topics):
         ears.say(topics.mode, "held")
-        until(lambda: paused(house.server) == MANAGED)
-        until(lambda: ears.state(topics)["state"] == ears.state(topics)["mode"] == "held")
+        wait_until(lambda: paused(house.server) == MANAGED)
+        wait_until(lambda: ears.state(topics)["state"] == ears.state(topics)["mode"] == "held")
 
         ears.say(topics.resume_all, "PRESS")
-        until(lambda: paused(house.server) == set())
-        until(lambda: ears.state(topics)["mode"] == "open")
+        wait_until(lambda: paused(house.server) == set())
+        wait_until(lambda: ears.state(topics)["mode"] == "open")
 
         ears.say(topics.mode, "automatic")
-        until(lambda: len(paused(house.server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(house.server)) == len(MANAGED) - 1)
         ears.say(topics.limit, "3")
-        until(lambda: len(paused(house.server)) == len(MANAGED) - 3)
-        until(lambda: ears.state(topics)["limit"] == 3)
+        wait_until(lambda: len(paused(house.server)) == len(MANAGED) - 3)
+        wait_until(lambda: ears.state(topics)["limit"] == 3)
         ears.say(topics.limit, "1.0")
-        until(lambda: ears.state(topics)["limit"] == 1)
+        wait_until(lambda: ears.state(topics)["limit"] == 1)
 
         # The only slot is taken by another queue: this one has to be seen to be wanted.
         ears.say(topics.of_queue("ocr"), "run next")
-        until(lambda: ears.state(topics)["queues"]["ocr"]["mode"] == "run next")
+        wait_until(lambda: ears.state(topics)["queues"]["ocr"]["mode"] == "run next")
         ears.say(topics.of_queue("metadataExtraction"), "held")
-        until(engine_says(house, lambda engine: engine.queues["metadataExtraction"].is_paused))
-        until(lambda: ears.state(topics)["queues"]["metadataExtraction"]["mode"] == "held")
-        until(lambda: "ocr" in ears.state(topics)["running_attributes"]["queues"])
+        wait_until(engine_says(house, lambda engine: engine.queues["metadataExtraction"].is_paused))
+        wait_until(lambda: ears.state(topics)["queues"]["metadataExtraction"]["mode"] == "held")
+        wait_until(lambda: "ocr" in ears.state(topics)["running_attributes"]["queues"])
         ears.say(topics.of_queue("metadataExtraction"), "automatic")
-        until(lambda: ears.state(topics)["queues"]["metadataExtraction"]["mode"] == "automatic")
+        wait_until(
+            lambda: ears.state(topics)["queues"]["metadataExtraction"]["mode"] == "automatic"
+        )
         assert process.poll() is None
 
 
 def test_what_was_asked_for_survives_a_restart(house: Installation) -> None:
     with house.daemon() as process, listening(house) as (ears, topics):
         ears.say(topics.mode, "held")
-        until(lambda: ears.state(topics)["mode"] == "held")
+        wait_until(lambda: ears.state(topics)["mode"] == "held")
         process.kill()
         process.wait()
     with house.daemon(), listening(house) as (ears, again):
         assert again == topics
-        until(lambda: ears.state(topics)["mode"] == "held")
-        until(lambda: paused(house.server) == MANAGED)
+        wait_until(lambda: ears.state(topics)["mode"] == "held")
+        wait_until(lambda: paused(house.server) == MANAGED)
 
 
 def test_a_killed_daemon_is_seen_to_be_gone_and_comes_back(house: Installation) -> None:
@@ -158,7 +161,7 @@ def test_a_killed_broker_does_not_keep_the_queues_from_running(house: Installati
             house.broker.kill()
         with house.server.present() as engine:
             engine.upload(photos=2)
-        until(engine_says(house, lambda engine: engine.is_idle))
+        wait_until(engine_says(house, lambda engine: engine.is_idle))
         house.broker.start()
         with listening(house) as (ears, topics):
             assert ears.last(topics.availability) == b"online"
@@ -170,25 +173,25 @@ def test_while_immich_is_away_it_is_seen_and_controls_still_work(house: Installa
     with house.daemon(), listening(house) as (ears, topics):
         house.server.close()
         ears.until_said(topics.immich, b"offline")
-        until(lambda: ears.state(topics)["state"] == "waiting for Immich")
+        wait_until(lambda: ears.state(topics)["state"] == "waiting for Immich")
         assert not ears.state(topics)["connected"]
         assert ears.state(topics)["problem"]["kind"] == "unreachable"
         assert house.server.url in ears.state(topics)["problem"]["text"]
         assert ears.last(topics.availability) == b"online"
         ears.say(topics.mode, "held")
-        until(lambda: ears.state(topics)["mode"] == "held")
+        wait_until(lambda: ears.state(topics)["mode"] == "held")
         house.server.start()
         ears.until_said(topics.immich, b"online")
-        until(lambda: paused(house.server) == MANAGED)
-        until(lambda: ears.state(topics)["state"] == "held")
+        wait_until(lambda: paused(house.server) == MANAGED)
+        wait_until(lambda: ears.state(topics)["state"] == "held")
 
 
 def test_what_an_option_takes_away_is_removed(house: Installation) -> None:
     with house.daemon(), listening(house) as (ears, topics):
-        until(lambda: "queue_ocr_pending" in ears.device(topics)["cmps"])
+        wait_until(lambda: "queue_ocr_pending" in ears.device(topics)["cmps"])
     protected = f"{SETTINGS['PROTECTED_QUEUES'].default},ocr"
     with house.daemon(PROTECTED_QUEUES=protected), listening(house) as (ears, topics):
-        until(lambda: "queue_ocr_pending" not in ears.device(topics)["cmps"])
+        wait_until(lambda: "queue_ocr_pending" not in ears.device(topics)["cmps"])
         removing = json.loads(ears.every(topics.discovery)[-2])["cmps"]
         assert removing["queue_ocr_pending"] == {"p": "sensor"}
         assert ears.device(topics)["cmps"]["limit"]["max"] == len(MANAGED) - 1
@@ -199,8 +202,8 @@ def test_without_a_broker_the_daemon_does_its_work(house: Installation) -> None:
     with house.daemon():
         with house.server.present() as engine:
             engine.upload(photos=3)
-        until(engine_says(house, lambda engine: engine.is_idle))
-        until(lambda: "refuses the connection" in house.log)
+        wait_until(engine_says(house, lambda engine: engine.is_idle))
+        wait_until(lambda: "refuses the connection" in house.log)
 
 
 def certificate(folder: Path) -> Path:
@@ -220,10 +223,10 @@ def test_mqtts_is_encrypted_and_only_a_trusted_certificate_is_believed(house: In
     with Mosquitto(folder, certificate=made) as encrypted:
         url = f"mqtts://ha:{PASSWORD}@localhost:{encrypted.port}"
         with house.daemon(MQTT_URL=url):
-            until(lambda: "shows a certificate that is not trusted" in house.log)
+            wait_until(lambda: "shows a certificate that is not trusted" in house.log)
         assert "Connected to the MQTT broker" not in house.log
         with house.daemon(MQTT_URL=url, SSL_CERT_FILE=str(made)):
-            until(lambda: "Connected to the MQTT broker" in house.log)
+            wait_until(lambda: "Connected to the MQTT broker" in house.log)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +235,7 @@ def heard(
 ) -> Iterator[tuple[Installation, BrokerClient, Topics]]:
     """Give a daemon that somebody talks to all the time."""
     folder = tmp_path_factory.mktemp("fuzzed")
-    with immich() as server, mosquitto(folder / "broker") as broker:
+    with simulated_immich_server() as server, mosquitto(folder / "broker") as broker:
         house = Installation(server, broker, folder)
         with house.daemon() as process, listening(house) as (ears, topics):
             yield house, ears, topics
@@ -260,7 +263,7 @@ def test_no_payload_on_a_command_topic_does_any_harm(
 def test_after_all_that_it_still_obeys(heard: tuple[Installation, BrokerClient, Topics]) -> None:
     house, ears, topics = heard
     ears.say(topics.mode, "held")
-    until(lambda: ears.state(topics)["mode"] == "held")
-    until(lambda: paused(house.server) == MANAGED)
+    wait_until(lambda: ears.state(topics)["mode"] == "held")
+    wait_until(lambda: paused(house.server) == MANAGED)
     assert b"offline" not in ears.every(topics.availability)
     assert "Traceback" not in house.log

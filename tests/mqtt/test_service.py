@@ -34,7 +34,7 @@ from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.fake_supervisor import TOKEN, standing_in
 from tests.mqtt.mosquitto import PASSWORD, STRANGER, Mosquitto, mosquitto
 from tests.mqtt.mqtt3_proxy import knowing_no_mqtt_5
-from tests.support.immich_server import until
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY, LOST, NOTHING
 
 TOPICS: Final = Topics("1a2b3c4d")
@@ -107,7 +107,7 @@ def asked(hub: StatusHub) -> list[object]:
         found.extend(hub.take_changes())
         return bool(found)
 
-    until(is_asked)
+    wait_until(is_asked)
     return found
 
 
@@ -120,9 +120,9 @@ def test_the_device_and_all_that_it_shows_is_there_for_whoever_comes_later(
     with linked(broker):
         with BrokerClient(broker) as early:
             early.until_said(TOPICS.immich, b"online")
-            until(lambda: early.state(TOPICS) != {})
+            wait_until(lambda: early.state(TOPICS) != {})
         with BrokerClient(broker) as late:
-            until(lambda: late.state(TOPICS) != {})
+            wait_until(lambda: late.state(TOPICS) != {})
             assert late.device(TOPICS)["dev"]["ids"] == ["immich_job_daemon_1a2b3c4d"]
             assert late.last(TOPICS.availability) == b"online"
             assert late.state(TOPICS)["pending"] == BUSY.pending
@@ -131,9 +131,9 @@ def test_the_device_and_all_that_it_shows_is_there_for_whoever_comes_later(
 
 def test_the_state_follows_the_picture(broker: Mosquitto) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS).get("mode") == "automatic")
+        wait_until(lambda: ears.state(TOPICS).get("mode") == "automatic")
         hub.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
-        until(lambda: ears.state(TOPICS).get("mode") == "held")
+        wait_until(lambda: ears.state(TOPICS).get("mode") == "held")
 
 
 def test_pictures_that_come_fast_are_said_as_one_and_the_last_one_always(
@@ -141,13 +141,13 @@ def test_pictures_that_come_fast_are_said_as_one_and_the_last_one_always(
 ) -> None:
     monkeypatch.setattr(publisher, "BETWEEN", 3.0)
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         began, number = time.monotonic(), 0
         while time.monotonic() - began < 1.0:
             number += 1
             queue = Queue("ocr", is_paused=True, paused=number)
             hub.publish(of_now(replace(BUSY, queues={**BUSY.queues, "ocr": queue})))
-        until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == number)
+        wait_until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == number)
         said = len(ears.every(TOPICS.state))
         assert number > 100
         assert said <= 2 + (time.monotonic() - began) / 3.0
@@ -155,10 +155,10 @@ def test_pictures_that_come_fast_are_said_as_one_and_the_last_one_always(
 
 def test_the_same_picture_is_said_once(broker: Mosquitto) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         hub.publish(of_now(BUSY))
         hub.publish(of_now(replace(BUSY, controls=Controls(Mode.OPEN))))
-        until(lambda: ears.state(TOPICS)["mode"] == "open")
+        wait_until(lambda: ears.state(TOPICS)["mode"] == "open")
         assert len(ears.every(TOPICS.state)) == 2
         assert len([one for one in ears.said if one.topic == TOPICS.discovery]) == 1
 
@@ -170,7 +170,7 @@ def test_while_immich_is_away_what_depends_on_it_is_unavailable_and_the_daemon_i
         ears.until_said(TOPICS.immich, b"online")
         hub.publish(of_now(LOST))
         ears.until_said(TOPICS.immich, b"offline")
-        until(lambda: not ears.state(TOPICS)["connected"])
+        wait_until(lambda: not ears.state(TOPICS)["connected"])
         assert ears.last(TOPICS.availability) == b"online"
         hub.publish(of_now(BUSY))
         ears.until_said(TOPICS.immich, b"online")
@@ -206,12 +206,12 @@ def test_a_stop_says_goodbye(broker: Mosquitto) -> None:
 
 def test_when_home_assistant_starts_it_is_told_everything_again(broker: Mosquitto) -> None:
     with linked(broker), BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         before = len(ears.said)
         ears.say(TOPICS.home_assistant, b"offline")
         ears.say(TOPICS.home_assistant, b"online")
         every = {TOPICS.discovery, TOPICS.availability, TOPICS.immich, TOPICS.state}
-        until(lambda: {one.topic for one in ears.said[before:]} >= every)
+        wait_until(lambda: {one.topic for one in ears.said[before:]} >= every)
 
 
 # What is not there any more
@@ -221,7 +221,7 @@ def test_a_new_queue_gets_its_entities_and_one_that_is_protected_now_loses_them(
     broker: Mosquitto,
 ) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
+        wait_until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
         new = Queue("library", is_paused=True)
         hub.publish(
             of_now(
@@ -233,7 +233,7 @@ def test_a_new_queue_gets_its_entities_and_one_that_is_protected_now_loses_them(
                 )
             )
         )
-        until(lambda: "queue_ocr_mode" not in ears.device(TOPICS)["cmps"])
+        wait_until(lambda: "queue_ocr_mode" not in ears.device(TOPICS)["cmps"])
         assert "queue_library_pending" in ears.device(TOPICS)["cmps"]
         first, removing, last = map(json.loads, ears.every(TOPICS.discovery))
         kinds = ("pending", "failed", "done_at", "mode")
@@ -249,7 +249,7 @@ def test_what_an_earlier_run_announced_and_this_one_has_not_is_removed(broker: M
         earlier = {"cmps": {"old": {"p": "switch", "uniq_id": "x"}, "state": {"p": "sensor"}}}
         ears.say(TOPICS.discovery, json.dumps(earlier), retain=True)
         with linked(broker):
-            until(lambda: len(ears.every(TOPICS.discovery)) == 3)
+            wait_until(lambda: len(ears.every(TOPICS.discovery)) == 3)
         _, removing, last = map(json.loads, ears.every(TOPICS.discovery))
         assert removing["cmps"]["old"] == {"p": "switch"}
         assert "old" not in last["cmps"]
@@ -258,14 +258,16 @@ def test_what_an_earlier_run_announced_and_this_one_has_not_is_removed(broker: M
 def test_until_immich_answers_the_queues_of_an_earlier_run_stay(broker: Mosquitto) -> None:
     with BrokerClient(broker) as ears:
         with linked(broker):
-            until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
+            wait_until(lambda: "queue_ocr_mode" in ears.device(TOPICS).get("cmps", {}))
         said = len(ears.said)
         with linked(broker, NOTHING) as hub:
-            until(lambda: bool(ears.said[said:]) and ears.last(TOPICS.availability) == b"online")
-            until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] is None)
+            wait_until(
+                lambda: bool(ears.said[said:]) and ears.last(TOPICS.availability) == b"online"
+            )
+            wait_until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] is None)
             assert "queue_ocr_mode" in ears.device(TOPICS)["cmps"]
             hub.publish(of_now(BUSY))
-            until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
+            wait_until(lambda: ears.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
         kept = [one for one in ears.every(TOPICS.discovery) if b'"queue_ocr_mode":{"p"' in one]
         assert len(kept) == len(ears.every(TOPICS.discovery))
 
@@ -282,7 +284,7 @@ def test_what_another_daemon_left_there_stays(broker: Mosquitto) -> None:
     with BrokerClient(broker) as ears:
         ears.say(TOPICS.shared_discovery, b'{"dev": {"ids": ["another"]}}', retain=True)
         with linked(broker):
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})
         assert len(ears.every(TOPICS.shared_discovery)) == 1
 
 
@@ -294,8 +296,8 @@ def test_rubbish_that_the_broker_kept_for_us_does_no_harm(
         ears.say(TOPICS.discovery, rubbish, retain=True)
         ears.say(TOPICS.shared_discovery, rubbish, retain=True)
         with linked(broker):
-            until(lambda: ears.state(TOPICS) != {})
-            until(lambda: (ears.last(TOPICS.discovery) or b"").startswith(b'{"dev"'))
+            wait_until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: (ears.last(TOPICS.discovery) or b"").startswith(b'{"dev"'))
 
 
 # What is heard
@@ -314,7 +316,7 @@ def test_what_is_asked_for_reaches_the_loop(
     broker: Mosquitto, topic: str, payload: str, change: object
 ) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         ears.say(topic, payload)
         assert asked(hub) == [change]
 
@@ -323,7 +325,7 @@ def test_what_means_nothing_is_refused_with_one_line(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         ears.say(TOPICS.mode, "\u202e\n[20:00:00] INFO: all is well")
         ears.say(TOPICS.of_queue("search"), "held")
         ears.say(f"{TOPICS.base}/a\u202eb/set", "held")
@@ -342,10 +344,10 @@ def test_more_than_the_loop_can_be_asked_for_is_refused(
     broker: Mosquitto, written: io.StringIO
 ) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         for _ in range(2 * MAX_PENDING_CHANGES):
             ears.shout(TOPICS.mode, b"open")
-        until(lambda: "is refused: too much is asked for at once." in written.getvalue())
+        wait_until(lambda: "is refused: too much is asked for at once." in written.getvalue())
         assert len(hub.take_changes()) == MAX_PENDING_CHANGES
 
 
@@ -355,7 +357,7 @@ def test_a_command_that_the_broker_has_kept_is_not_carried_out_again(
     with BrokerClient(broker) as ears:
         ears.say(TOPICS.mode, "held", retain=True)
         with linked(broker) as hub:
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})
             ears.say(TOPICS.mode, "open")
             assert asked(hub) == [SetMode(Mode.OPEN)]
     assert "is refused: it was sent to be retained, which none may be." in written.getvalue()
@@ -363,7 +365,7 @@ def test_a_command_that_the_broker_has_kept_is_not_carried_out_again(
 
 def test_a_flood_of_rubbish_does_no_harm(broker: Mosquitto, written: io.StringIO) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         topics = [*(topic.replace("+", "ocr") for topic in TOPICS.commands)]
         topics += [TOPICS.mode, TOPICS.limit, TOPICS.resume_all, TOPICS.home_assistant]
         topics += [TOPICS.discovery, TOPICS.shared_discovery]
@@ -380,18 +382,18 @@ def test_what_was_refused_without_a_line_is_summed_up(
     broker: Mosquitto, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with linked(broker), BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         for _ in range(MOST_LINES + 37):
             ears.say(TOPICS.mode, b"?")
         monkeypatch.setattr(refusals, "SPAN", 0.0)
-        until(lambda: "more commands over MQTT were refused" in written.getvalue())
+        wait_until(lambda: "more commands over MQTT were refused" in written.getvalue())
     assert "WARNING: 37 more commands over MQTT were refused in 60 s." in written.getvalue()
 
 
 def test_a_message_that_is_too_long_does_not_even_come(broker: Mosquitto) -> None:
     """The broker keeps it from us, and the connection lives on."""
     with linked(broker) as hub, BrokerClient(broker) as ears:
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         ears.say(TOPICS.mode, b"x" * (MOST_BYTES * 20))
         ears.say(TOPICS.mode, "held")
         assert asked(hub) == [SetMode(Mode.HELD)]
@@ -404,9 +406,9 @@ def test_a_message_that_is_too_long_does_not_even_come(broker: Mosquitto) -> Non
 def test_a_broker_that_starts_later_is_found(tmp_path: Path, written: io.StringIO) -> None:
     broker = Mosquitto(tmp_path)
     with linked(broker):
-        until(lambda: "refuses the connection" in written.getvalue())
+        wait_until(lambda: "refuses the connection" in written.getvalue())
         with broker, BrokerClient(broker) as ears:
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})
     warning, connected = lines(written)[:2]
     assert warning == (
         f"WARNING: The MQTT broker at 127.0.0.1:{broker.port} refuses the connection: see whether "
@@ -422,15 +424,15 @@ def test_after_a_broker_was_killed_everything_is_said_again_as_it_is_then(
 ) -> None:
     with linked(broker) as hub:
         with BrokerClient(broker) as ears:
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})
         broker.kill()
-        until(lambda: "WARNING" in written.getvalue())
+        wait_until(lambda: "WARNING" in written.getvalue())
         for limit in range(1, 200):
             hub.publish(of_now(replace(BUSY, limit=limit % 4 + 1)))
         hub.publish(of_now(replace(BUSY, controls=Controls(Mode.HELD))))
         broker.start()
         with BrokerClient(broker) as ears:
-            until(lambda: ears.state(TOPICS).get("mode") == "held")
+            wait_until(lambda: ears.state(TOPICS).get("mode") == "held")
             assert "cmps" in ears.device(TOPICS)
             assert ears.last(TOPICS.availability) == b"online"
             assert len(ears.every(TOPICS.state)) == 1, "nothing was kept for later"
@@ -450,7 +452,7 @@ def test_the_same_failure_is_told_once(tmp_path: Path, written: io.StringIO) -> 
 
     port = free_port()
     with linked(find):
-        until(lambda: len(tries) > 2)
+        wait_until(lambda: len(tries) > 2)
     assert len(lines(written)) == 1, tmp_path
 
 
@@ -471,10 +473,10 @@ def test_a_wrong_password_is_told_once_with_what_to_do(
             wrong = replace(wrong, port=port)
             before = f"WARNING: The MQTT broker at 127.0.0.1:{port} "
             with linked(find):
-                until(lambda: len(tries) > 3)
+                wait_until(lambda: len(tries) > 3)
     else:
         with linked(find):
-            until(lambda: len(tries) > 2)
+            wait_until(lambda: len(tries) > 2)
     (line,) = lines(written)
     assert line == (
         f"{before}does not let the user in, or does not know the password: correct the user and "
@@ -488,7 +490,7 @@ def test_a_user_who_may_not_do_what_is_needed_is_told_of_once(
 ) -> None:
     stranger = Broker("127.0.0.1", broker.port, STRANGER, Secret(PASSWORD))
     with linked(lambda: stranger) as hub:
-        until(lambda: "does not let its user" in written.getvalue())
+        wait_until(lambda: "does not let its user" in written.getvalue())
         hub.publish(of_now(LOST))
     _, line = lines(written)
     assert line == (
@@ -512,7 +514,7 @@ def test_what_is_no_broker_does_no_harm(written: io.StringIO) -> None:
         thread.start()
         port = listener.getsockname()[1]
         with linked(lambda: Broker("127.0.0.1", port)):
-            until(lambda: "WARNING" in written.getvalue())
+            wait_until(lambda: "WARNING" in written.getvalue())
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
@@ -532,7 +534,7 @@ def test_one_that_takes_the_connection_and_says_nothing_is_told_of(
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
         with linked(lambda: Broker("127.0.0.1", port)):
-            until(lambda: "does not answer: see whether it runs" in written.getvalue())
+            wait_until(lambda: "does not answer: see whether it runs" in written.getvalue())
 
 
 # An old broker
@@ -545,7 +547,7 @@ def test_with_a_broker_that_knows_no_mqtt_5_it_speaks_an_older_one(
     with knowing_no_mqtt_5(broker.port, politely=politely) as port, BrokerClient(broker) as ears:
         old = replace(broker.broker, port=port)
         with linked(lambda: old) as hub:
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})
             ears.say(TOPICS.mode, "held")
             assert asked(hub) == [SetMode(Mode.HELD)]
             ears.say(TOPICS.mode, b"x" * MOST_BYTES * 2)
@@ -572,11 +574,11 @@ def test_a_missing_service_is_told_once_at_info_and_asked_for_again(
     with standing_in(400, none, asked_for) as without:
         address = [without]
         with linked(lambda: supervisor.ask(TOKEN, address[0])):
-            until(lambda: len(asked_for) > 2)
+            wait_until(lambda: len(asked_for) > 2)
             with standing_in(200, json.dumps({"data": service}).encode()) as having:
                 address[0] = having
                 with BrokerClient(broker) as ears:
-                    until(lambda: ears.state(TOPICS) != {})
+                    wait_until(lambda: ears.state(TOPICS) != {})
     assert lines(written)[0] == (
         "INFO: No MQTT broker, so no entities in Home Assistant (the Supervisor says 400: Service "
         "not enabled): to have them, install the Mosquitto broker there, or set MQTT_URL. The "
@@ -590,7 +592,7 @@ def test_a_supervisor_that_cannot_be_asked_is_no_more_than_that(written: io.Stri
         raise NoBrokerError("the Supervisor does not answer")
 
     with linked(find):
-        until(lambda: bool(lines(written)))
+        wait_until(lambda: bool(lines(written)))
     assert [line.partition(":")[0] for line in lines(written)] == ["INFO"]
 
 
@@ -601,7 +603,7 @@ def test_two_daemons_live_beside_each_other(broker: Mosquitto) -> None:
     running.start()
     try:
         with linked(broker) as hub, BrokerClient(broker) as ears:
-            until(lambda: ears.state(TOPICS) != {} and ears.state(other) != {})
+            wait_until(lambda: ears.state(TOPICS) != {} and ears.state(other) != {})
             ears.say(other.mode, "held")
             assert asked(theirs) == [SetMode(Mode.HELD)]
             assert hub.take_changes() == []

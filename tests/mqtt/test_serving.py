@@ -14,7 +14,8 @@ from immich_job_daemon.status.status import Problem, ProblemKind
 from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.fake_supervisor import TOKEN, standing_in
 from tests.mqtt.mosquitto import PASSWORD, USER, mosquitto
-from tests.support.immich_server import KEY, until
+from tests.support.immich_server import KEY
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY
 
 TOPICS: Final = Topics("1a2b3c4d")
@@ -42,7 +43,7 @@ def test_the_broker_of_the_settings_wins_and_no_supervisor_is_asked(tmp_path: Pa
         linked(hub(), Wanted(broker.broker), TOKEN, address),
         BrokerClient(broker) as ears,
     ):
-        until(lambda: ears.state(TOPICS) != {})
+        wait_until(lambda: ears.state(TOPICS) != {})
         assert ears.state(TOPICS)["problem"]["text"] == "it says (hidden)"
     assert asked == []
 
@@ -56,4 +57,4 @@ def test_without_one_it_is_the_supervisors(tmp_path: Path) -> None:
             linked(hub(), Wanted(), TOKEN, address),
             BrokerClient(broker) as ears,
         ):
-            until(lambda: ears.state(TOPICS) != {})
+            wait_until(lambda: ears.state(TOPICS) != {})

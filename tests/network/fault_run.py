@@ -8,9 +8,10 @@ from pathlib import Path
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon_through, stop
-from tests.support.immich_server import is_idle, is_under_control, paused, until
+from tests.support.immich_server import is_idle, is_under_control, paused
 from tests.support.observed_process import ObservedProcess
 from tests.support.scenario import FACES, SEARCH, VIDEO, most_at_once
+from tests.support.waiting import wait_until
 
 
 class Course:
@@ -33,15 +34,15 @@ class Course:
 
     def says(self, *words: str) -> None:
         """Wait until one of these is in the log."""
-        until(lambda: any(one in self.watched.log for one in words))
+        wait_until(lambda: any(one in self.watched.log for one in words))
 
     def is_well(self) -> None:
         """Wait until the work is done; at most one queue ever ran at once."""
-        until(lambda: is_idle(self._server))
-        until(lambda: is_under_control(self._server))
+        wait_until(lambda: is_idle(self._server))
+        wait_until(lambda: is_under_control(self._server))
         assert self._most() == 1
         assert self.process.poll() is None
-        self.watched.said_since(0)
+        self.watched.log_since(0)
 
 
 def running(
@@ -57,7 +58,7 @@ def course(
 ) -> Iterator[Course]:
     """Run a daemon that has Immich in hand; at the end it stops, and nothing is left paused."""
     with running(server, folder, url, command) as process:
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         yield Course(ObservedProcess(process.pid, folder), process, server)
         stop(process)
     assert paused(server) == set()
@@ -72,5 +73,5 @@ def in_the_middle(server: SimulatedServer) -> None:
 
     server.latency = 1.0
     server.faults = note
-    until(lambda: bool(asked))
+    wait_until(lambda: bool(asked))
     server.latency = 0.0

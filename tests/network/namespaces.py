@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from tests.support.programs import program
+from tests.support.programs import find_program
 
 DAEMONS: Final = "10.107.0.1"
 IMMICHS: Final = "10.107.0.2"
@@ -36,7 +36,7 @@ class Host:
     @property
     def command(self) -> list[str]:
         """What runs a command there, as the process that it is started as."""
-        return [program("ip"), "netns", "exec", self.name]
+        return [find_program("ip"), "netns", "exec", self.name]
 
     @contextmanager
     def sockets(self) -> Iterator[None]:
@@ -49,9 +49,13 @@ class Host:
             finally:
                 _enter(before.fileno())
 
-    def plug(self, *, in_: bool) -> None:
-        """Put the cable in at this end, or pull it: the other end's network card sees it."""
-        run("ip", "-n", self.name, "link", "set", "eth0", "up" if in_ else "down")
+    def plug_in(self) -> None:
+        """Connect the cable at this end."""
+        run("ip", "-n", self.name, "link", "set", "eth0", "up")
+
+    def unplug(self) -> None:
+        """Disconnect the cable at this end; the other end loses its carrier too."""
+        run("ip", "-n", self.name, "link", "set", "eth0", "down")
 
     @contextmanager
     def loss(self, probability: float) -> Iterator[None]:
@@ -84,7 +88,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         for host, address in ((daemons, DAEMONS), (immichs, IMMICHS)):
             run("ip", "-n", host.name, "address", "add", f"{address}/24", "dev", "eth0")
             run("ip", "-n", host.name, "link", "set", "lo", "up")
-            host.plug(in_=True)
+            host.plug_in()
         yield daemons, immichs
 
 
@@ -92,7 +96,7 @@ def may_have_hosts() -> bool:
     """Return whether this machine lets us have such hosts: a container often may not."""
     name = f"try-{token_hex(4)}"
     added = subprocess.run(
-        [program("ip"), "netns", "add", name], capture_output=True, text=True, check=False
+        [find_program("ip"), "netns", "add", name], capture_output=True, text=True, check=False
     )
     if added.returncode != 0:
         return False
@@ -102,7 +106,9 @@ def may_have_hosts() -> bool:
 
 def run(name: str, *arguments: str) -> None:
     """Run a command of the system, that succeeds."""
-    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [find_program(name), *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, (name, arguments, done.stderr)
 
 

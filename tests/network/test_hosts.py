@@ -25,9 +25,9 @@ from tests.network.fault_run import Course, in_the_middle, running
 from tests.network.fault_run import course as on_course
 from tests.network.namespaces import IMMICHS, Host, may_have_hosts, two_hosts
 from tests.network.resolver import NAME, Mood, Resolver
-from tests.support import patience
-from tests.support.immich_server import GRACE, KEY, is_under_control, paused, until
+from tests.support.immich_server import KEY, STOP_GRACE_PERIOD, is_under_control, paused
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 
 MINUTE: Final = 60.0
 
@@ -90,14 +90,14 @@ def test_a_cable_that_is_pulled_for_a_minute_in_the_middle_of_a_request_is_told_
     with course(way, tmp_path) as one:
         one.add_backlog()
         in_the_middle(way.server)
-        way.immichs.plug(in_=False)
+        way.immichs.unplug()
         pulled = monotonic()
         one.says("gave no complete answer within 10 s")
         # The next tries end otherwise: nobody answers at the address, or at the card.
         one.says("accepts no connection within 5 s", "cannot be reached (")
-        patience.until("a minute is over", lambda: monotonic() > pulled + MINUTE, 2 * MINUTE)
+        wait_until(lambda: monotonic() > pulled + MINUTE, timeout=2 * MINUTE)
         assert one.process.poll() is None
-        way.immichs.plug(in_=True)
+        way.immichs.plug_in()
         one.says("All is well again")
         one.is_well()
 
@@ -106,26 +106,26 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
     way: Way, tmp_path: Path
 ) -> None:
     with there(way, tmp_path) as process:
-        until(lambda: is_under_control(way.server))
-        way.immichs.plug(in_=False)
-        assert stop(process) < GRACE
-    said = ObservedProcess(process.pid, tmp_path).said_since(0)
+        wait_until(lambda: is_under_control(way.server))
+        way.immichs.unplug()
+        assert stop(process) < STOP_GRACE_PERIOD
+    said = ObservedProcess(process.pid, tmp_path).log_since(0)
     assert "Not resumed, so it may stay paused: " in said
     assert set(json.loads((tmp_path / "ledger.json").read_text())["held"]) == paused(way.server)
-    way.immichs.plug(in_=True)
+    way.immichs.plug_in()
     with course(way, tmp_path) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+        wait_until(lambda: one.watched.log.count("Connected") == 2)
 
 
 def test_without_a_network_at_the_start_it_says_so_and_begins_when_there_is_one(
     way: Way, tmp_path: Path
 ) -> None:
-    way.daemons.plug(in_=False)
+    way.daemons.unplug()
     with there(way, tmp_path) as process:
         watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: "cannot be reached (Network is unreachable)" in watched.log)
-        way.daemons.plug(in_=True)
-        until(lambda: is_under_control(way.server))
+        wait_until(lambda: "cannot be reached (Network is unreachable)" in watched.log)
+        way.daemons.plug_in()
+        wait_until(lambda: is_under_control(way.server))
         stop(process)
     assert paused(way.server) == set()
 
@@ -171,12 +171,12 @@ def test_a_stop_while_a_silent_name_server_is_asked_is_in_time(
     url = f"http://{NAME}:{way.port}"
     way.server.keep_alive = 0.1
     with there(way, tmp_path, url) as process:
-        until(lambda: is_under_control(way.server))
+        wait_until(lambda: is_under_control(way.server))
         asked = resolver.asked
         resolver.mood = Mood.SILENT
-        until(lambda: resolver.asked > asked)
-        assert stop(process) < GRACE
+        wait_until(lambda: resolver.asked > asked)
+        assert stop(process) < STOP_GRACE_PERIOD
     assert "Not resumed, so it may stay paused: " in (tmp_path / "log.txt").read_text()
     resolver.mood = Mood.KNOWS
     with course(way, tmp_path, url) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+        wait_until(lambda: one.watched.log.count("Connected") == 2)

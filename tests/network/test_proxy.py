@@ -15,9 +15,15 @@ from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
 from tests.network.fault_run import course, in_the_middle, running
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.immich_server import GRACE, immich, is_under_control, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, whole
+from tests.support.immich_server import (
+    STOP_GRACE_PERIOD,
+    is_under_control,
+    paused,
+    simulated_immich_server,
+)
+from tests.support.intercepting_server import ALL_REQUESTS, POLLS, InterceptingServer, http_response
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 
 Way = tuple[SimulatedServer, FaultyProxy]
 
@@ -25,7 +31,7 @@ Way = tuple[SimulatedServer, FaultyProxy]
 @pytest.fixture
 def way() -> Iterator[Way]:
     """Immich, and the line to it."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         port = urlsplit(server.url).port
         assert port is not None
         with FaultyProxy(port) as line:
@@ -62,7 +68,7 @@ def test_a_connection_that_immich_closes_while_a_request_is_on_its_way_is_no_fai
     server.keep_alive = 1.15
     with course(server, tmp_path, line.url) as one:
         line.delay = 0.2
-        until(lambda: line.crossed >= 3)
+        wait_until(lambda: line.requests_after_close >= 3)
         line.delay = 0.0
         one.add_backlog()
         one.is_well()
@@ -76,9 +82,9 @@ def test_a_cable_that_is_pulled_in_the_middle_of_a_request_is_told_and_waited_fo
     with course(server, tmp_path, line.url) as one:
         one.add_backlog()
         in_the_middle(server)
-        line.plug(in_=False)
+        line.unplug()
         one.says("gave no complete answer within 10 s")
-        line.plug(in_=True)
+        line.plug_in()
         one.says("All is well again")
         one.is_well()
 
@@ -89,7 +95,7 @@ def test_connections_that_are_cut_are_made_anew(way: Way, tmp_path: Path) -> Non
         for _ in range(3):
             one.add_backlog()
             in_the_middle(server)
-            line.cut()
+            line.reset_connections()
             one.is_well()
 
 
@@ -98,15 +104,15 @@ def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_go
 ) -> None:
     server, line = way
     with running(server, tmp_path, line.url) as process:
-        until(lambda: is_under_control(server))
-        line.plug(in_=False)
-        assert stop(process) < GRACE
+        wait_until(lambda: is_under_control(server))
+        line.unplug()
+        assert stop(process) < STOP_GRACE_PERIOD
     assert "Not resumed, so it may stay paused: " in ObservedProcess(
         process.pid, tmp_path
-    ).said_since(0)
-    line.plug(in_=True)
+    ).log_since(0)
+    line.plug_in()
     with course(server, tmp_path, line.url) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+        wait_until(lambda: one.watched.log.count("Connected") == 2)
 
 
 def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
@@ -125,16 +131,18 @@ def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
 # Proxies in between
 
 
-@pytest.mark.parametrize("requests", [LOOKS, EVERYTHING], ids=["looks", "everything"])
+@pytest.mark.parametrize("requests", [POLLS, ALL_REQUESTS], ids=["looks", "everything"])
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
         (
-            whole(b"", "301 Moved", "location: https://photos.example/api/queues"),
+            http_response(b"", "301 Moved", "location: https://photos.example/api/queues"),
             "Immich redirects to https://photos.example: set IMMICH_URL to https://photos.example",
         ),
         (
-            whole(b"<!doctype html><title>Log in</title>", headers="content-type: text/html"),
+            http_response(
+                b"<!doctype html><title>Log in</title>", headers="content-type: text/html"
+            ),
             "what answers at IMMICH_URL is not Immich (it sends a page, with status 200)",
         ),
     ],
@@ -143,13 +151,13 @@ def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
 def test_a_proxy_that_does_not_let_through_is_told_and_waited_for(
     tmp_path: Path, requests: str, answer: bytes, words: str
 ) -> None:
-    with immich() as server, closing(InterceptingServer(server)) as impostor:
+    with simulated_immich_server() as server, closing(InterceptingServer(server)) as impostor:
         with daemon(server, tmp_path, IMMICH_URL=impostor.url, POLL_INTERVAL=1) as process:
             watched = ObservedProcess(process.pid, tmp_path)
-            until(lambda: is_under_control(server))
-            with impostor.instead(requests, lambda: [answer]):
-                until(lambda: words in watched.log)
-            until(lambda: "All is well again" in watched.log)
+            wait_until(lambda: is_under_control(server))
+            with impostor.intercept(requests, lambda: [answer]):
+                wait_until(lambda: words in watched.log)
+            wait_until(lambda: "All is well again" in watched.log)
             stop(process)
-        watched.said_since(0)
+        watched.log_since(0)
         assert paused(server) == set()

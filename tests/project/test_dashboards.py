@@ -21,9 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.web.api.json import WORDS
 from simulator.immich.ports import free_port
-from tests.support.immich_server import until
-from tests.support.programs import program
+from tests.support.programs import find_program
 from tests.support.repository import ROOT
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY, shown
 
 DOCUMENT: Final = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
@@ -170,7 +170,7 @@ def test_every_path_of_glances_template_leads_to_a_value_of_the_type_it_asks_for
 
 def promtool(*arguments: str | Path) -> str:
     done = subprocess.run(
-        [program("promtool"), *arguments], capture_output=True, text=True, check=False
+        [find_program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -270,7 +270,7 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
         (folder / "log.txt").open("w") as log,
         subprocess.Popen(
             [
-                program("prometheus"),
+                find_program("prometheus"),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={address}",
@@ -318,7 +318,7 @@ def test_a_real_prometheus_finds_something_for_everything_that_is_asked_of_it(
 ) -> None:
     with shown(BUSY) as served, prometheus(tmp_path, served.removeprefix("http://")) as url:
         # Two samples of each, so that there are rates.
-        until(lambda: value_of(asked(url, "count_over_time(immich_up[1m])")) > 1)
+        wait_until(lambda: value_of(asked(url, "count_over_time(immich_up[1m])")) > 1)
         assert len(expressions()) > 15
         for expression in expressions():
             plain = expression.replace("$__rate_interval", "1m").replace("[1h]", "[1m]")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.programs import program
-from tests.support.repository import ROOT, tracked
+from tests.support.programs import find_program
+from tests.support.repository import ROOT, tracked_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 
@@ -16,14 +16,14 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 def is_content_with(tool: str, *arguments: str | Path) -> None:
     """Assert that a tool finds nothing, or show what it found."""
     done = subprocess.run(
-        [program(tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [find_program(tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def shell_scripts() -> list[Path]:
     """Return every file that says it is for a shell, and what is sourced by one."""
-    first_lines = {path: path.read_bytes().partition(b"\n")[0] for path in tracked()}
+    first_lines = {path: path.read_bytes().partition(b"\n")[0] for path in tracked_files()}
     return [path for path, line in first_lines.items() if re.match(rb"#!.*\b(ba)?sh(io)?\b", line)]
 
 
@@ -38,7 +38,7 @@ def test_shellcheck_is_content() -> None:
 
 
 def test_yamllint_is_content() -> None:
-    files = [path for path in tracked() if path.suffix in {".yaml", ".yml"}]
+    files = [path for path in tracked_files() if path.suffix in {".yaml", ".yml"}]
     assert ROOT / "build.yaml" in files
     is_content_with("yamllint", "--strict", *files)
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from immich_job_daemon.config.schema import SETTINGS
-from tests.support.repository import ROOT, tracked
+from tests.support.repository import ROOT, tracked_files
 
 READ_BY_THE_STORE = re.compile(r"(config|build)\.(ya?ml|json)|repository\.(ya?ml|json)")
 
 
 def texts(*suffixes: str) -> list[Path]:
-    return [path for path in tracked() if path.suffix in suffixes]
+    return [path for path in tracked_files() if path.suffix in suffixes]
 
 
 def test_no_file_below_the_root_has_a_name_that_the_store_reads() -> None:
     """Home Assistant's store takes every such file for an add-on, a build file or a repository."""
-    names = [path.relative_to(ROOT) for path in tracked()]
+    names = [path.relative_to(ROOT) for path in tracked_files()]
     assert len(names) > 50
     assert [n for n in names if READ_BY_THE_STORE.fullmatch(n.name) and len(n.parts) > 1] == []
 

@@ -19,8 +19,7 @@ from immich_job_daemon import __version__
 from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_settings
 from immich_job_daemon.daemon.loop import RELEASE_WITHIN
-from tests.support.repository import ROOT
-from tests.support.repository import tracked as tracked_by_git
+from tests.support.repository import ROOT, tracked_files
 
 ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -78,7 +77,7 @@ WITHOUT_DEFAULT: Final = {
 
 def tracked() -> list[Path]:
     """Return every file as the store gets it: by its path below the root."""
-    return [path.relative_to(ROOT) for path in tracked_by_git()]
+    return [path.relative_to(ROOT) for path in tracked_files()]
 
 
 def read_as(stem: str) -> list[str]:

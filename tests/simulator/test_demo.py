@@ -12,7 +12,7 @@ import requests
 
 from simulator.immich import simulated_immich
 from tests.cli.test_main import environment
-from tests.support.immich_server import LIMIT
+from tests.support.waiting import TIMEOUT
 
 
 def script_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ def test_the_demo_can_be_left_running(
         assert "text/html" in requests.get(addresses["page"], timeout=90).headers["Content-Type"]
         end(process.pid, number)
         rest = process.stdout.read()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
     assert "Paused after the stop:      none" in rest
 
 

@@ -16,7 +16,8 @@ from simulator.immich.pipeline import lasting
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 from tests.web.chromium import window
 from tests.web.ingress import GATEWAY, PATH, ingress
 from tests.web.ui.page_server import page as serve
@@ -33,7 +34,7 @@ def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Pa
     port = free_port()
     options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
     with daemon(server, folder, **options) as process:
-        until(lambda: is_there(port))
+        wait_until(lambda: is_there(port))
         credentials = {"username": "anybody", "password": PASSWORD}
         with window(browser, locale="en-GB", http_credentials=credentials) as page:
             page.goto(f"http://127.0.0.1:{port}/sign-in")
@@ -44,7 +45,7 @@ def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Pa
 
 def is_there(port: int) -> bool:
     try:
-        answer = requests.get(f"http://127.0.0.1:{port}/now", timeout=LIMIT)
+        answer = requests.get(f"http://127.0.0.1:{port}/now", timeout=TIMEOUT)
     except requests.ConnectionError:
         return False
     return "thumbnailGeneration" in answer.text
@@ -70,7 +71,7 @@ def click(page: Page, name: str, override: str) -> None:
 def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
         expect(page.locator("#headline")).to_have_text("Nothing to do")
         expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
         add(server, "ocr", 0.25, count=30)
@@ -88,7 +89,7 @@ def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
 
 def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path) -> None:
     """The library runs first; it is held, let go again, and then wanted before what is ahead."""
-    with immich() as server, seen(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
         add(server, "library", 0.5, count=4000)
         expect(chip(page, "library")).to_have_text("Running")
         add(server, "ocr", 0.5, count=4000)
@@ -98,7 +99,7 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
         expect(page.locator("#toast")).to_contain_text(
             re.compile(f"Immich finishes the [1-5] running jobs? of {LIBRARY}")
         )
-        until(lambda: "library" in paused(server) and "ocr" not in paused(server))
+        wait_until(lambda: "library" in paused(server) and "ocr" not in paused(server))
         expect(chip(page, "library")).to_have_text("Held")
         expect(chip(page, "ocr")).to_have_text("Running")
 
@@ -113,7 +114,7 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
         expect(chip(page, "library")).to_have_text("Next")
         with server.present() as engine:
             engine.empty("ocr")
-        until(lambda: "library" not in paused(server))
+        wait_until(lambda: "library" not in paused(server))
         assert "smartSearch" in paused(server)
         expect(chip(page, "library")).to_have_text("Running")
 
@@ -122,28 +123,28 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
 
 
 def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
         for name in ("smartSearch", "library", "ocr"):
             add(server, name, 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Running")
-        until(lambda: paused(server) == MANAGED - {"smartSearch"})
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch"})
 
         page.get_by_role("button", name="One more").click()
         expect(page.locator("#toast")).to_contain_text("at most 2 queues run at once")
-        until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
         page.get_by_role("button", name="Back to 1, the setting").click()
         expect(page.locator("#toast")).to_contain_text("The setting holds again: at most 1 queue")
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
         page.get_by_role("button", name="Everything open").click()
         expect(page.locator("#toast")).to_contain_text("All 13 queues may run at once")
-        until(lambda: paused(server) == set())
+        wait_until(lambda: paused(server) == set())
         expect(page.locator("#headline")).to_contain_text("and 1 more queue")
         page.locator(".undo").get_by_role("button", name="Undo").click()
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
         page.get_by_role("button", name="Everything held").click()
-        until(lambda: paused(server) == MANAGED)
+        wait_until(lambda: paused(server) == MANAGED)
         expect(page.locator("#headline")).to_have_text(
             re.compile(r"^Everything is held; [\d,]+ jobs wait$")
         )
@@ -152,23 +153,23 @@ def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Pa
 def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with seen(server, tmp_path, browser) as page:
             click(page, "ocr", "Hold")
             expect(chip(page, "ocr")).to_have_text("Held")
             page.get_by_role("button", name="Everything held").click()
-            until(lambda: paused(server) == MANAGED)
+            wait_until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
                 "aria-pressed", "true"
             )
         assert paused(server) == set()
         with seen(server, tmp_path, browser) as page:
-            until(lambda: paused(server) == MANAGED)
+            wait_until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
                 "aria-pressed", "true"
             )
             page.locator(".undo").get_by_role("button", name="Undo").click()
-            until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
+            wait_until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
             expect(row(page, "ocr").get_by_role("button", name="Hold")).to_have_attribute(
                 "aria-pressed", "true"
             )
@@ -176,7 +177,7 @@ def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
 
 
 def test_a_server_that_goes_away_is_told_with_what_to_do(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
         with server.present() as engine:
             engine.restart(downtime=3600)
         expect(page.get_by_role("heading", name="Immich does not answer")).to_be_visible()
@@ -195,15 +196,15 @@ def test_the_real_add_on_answers_nobody_but_home_assistant(
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_TOKEN", "x")
     port = free_port()
-    with immich() as server, daemon(server, tmp_path, UI_PORT=port) as process:
+    with simulated_immich_server() as server, daemon(server, tmp_path, UI_PORT=port) as process:
 
         def answer() -> requests.Response | None:
             try:
-                return requests.get(f"http://127.0.0.1:{port}/", timeout=LIMIT)
+                return requests.get(f"http://127.0.0.1:{port}/", timeout=TIMEOUT)
             except requests.ConnectionError:
                 return None
 
-        until(lambda: answer() is not None)
+        wait_until(lambda: answer() is not None)
         found = answer()
         assert found is not None
         assert (found.status_code, found.text) == (403, "Only Home Assistant may open this page.\n")
@@ -213,7 +214,7 @@ def test_the_real_add_on_answers_nobody_but_home_assistant(
 def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) -> None:
     hub = StatusHub(busy())
     with serve(hub, gateway=GATEWAY) as behind, ingress(behind) as url:
-        assert requests.get(behind, timeout=LIMIT).status_code == 403
+        assert requests.get(behind, timeout=TIMEOUT).status_code == 403
         with window(browser, locale="de-DE") as page:
             page.goto(url)
             frame = page.frame_locator("iframe")

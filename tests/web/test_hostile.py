@@ -15,7 +15,7 @@ from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
 from immich_job_daemon.web.ui.app import create_people
-from tests.support.immich_server import KEY, immich
+from tests.support.immich_server import KEY, simulated_immich_server
 from tests.web.daemon_process import is_answering, real_daemon
 from tests.web.hostile import complaints, hostile, sent
 from tests.web.sample_statuses import BUSY, LOST, NOTHING, Clock
@@ -39,7 +39,7 @@ def fuzzed(port: int, seed: int, number: int) -> Counter[int | None]:
 
 def test_ten_thousand_hostile_requests_harm_nobody(tmp_path: Path) -> None:
     options = {"UI_PASSWORD": PASSWORD, "LOG_LEVEL": "debug"}
-    with immich() as server, real_daemon(server, tmp_path, **options) as real:
+    with simulated_immich_server() as server, real_daemon(server, tmp_path, **options) as real:
         before = real.resident
         for seed, port in enumerate((real.status_port, real.page_port)):
             found = fuzzed(port, seed, EACH)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmark.crowd import CLIENTS, crowd
-from tests.support.immich_server import immich, until
+from tests.support.immich_server import simulated_immich_server
+from tests.support.waiting import wait_until
 from tests.web.daemon_process import real_daemon
 
 LOOKS: Final = 8
@@ -20,11 +21,14 @@ def test_two_hundred_requests_a_second_are_answered_and_the_rounds_go_on(tmp_pat
         if (method, path) == ("GET", "/api/queues"):
             looks.append(time.monotonic())
 
-    with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as real:
+    with (
+        simulated_immich_server() as server,
+        real_daemon(server, tmp_path, POLL_INTERVAL=1) as real,
+    ):
         with crowd(real.status_port, real.page_port) as clients:
-            until(lambda: all(client.answers for client in clients))
+            wait_until(lambda: all(client.answers for client in clients))
             server.faults = seen
-            until(lambda: len(looks) >= LOOKS)
+            wait_until(lambda: len(looks) >= LOOKS)
         answers = sum((client.answers for client in clients), Counter[int]())
     assert answers == {200: sum(client.asked for client in clients)}
     assert answers[200] > CLIENTS * LOOKS

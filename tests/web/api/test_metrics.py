@@ -20,7 +20,7 @@ from immich_job_daemon.web.api.metrics import KINDS
 from immich_job_daemon.web.api.routes import create_machines
 from immich_job_daemon.web.application import Face, with_faces
 from immich_job_daemon.web.server import Listener
-from tests.support.programs import program
+from tests.support.programs import find_program
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING, Clock, shown
 
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -118,7 +118,7 @@ def test_every_kind_of_failure_is_there_from_the_start() -> None:
 def test_prometheus_own_tool_finds_nothing_to_better(status: Status) -> None:
     text = scraped(status).text
     checked = subprocess.run(
-        [program("promtool"), "check", "metrics"],
+        [find_program("promtool"), "check", "metrics"],
         input=text,
         capture_output=True,
         text=True,
