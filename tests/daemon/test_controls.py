@@ -1,4 +1,4 @@
-"""What a person asks for while the daemon runs, from the board to Immich, and over a restart."""
+"""Changes made by a user while the daemon runs: their effect in Immich and over a restart."""
 
 import logging
 from itertools import pairwise
@@ -27,23 +27,23 @@ def connected(**changes: int) -> Scenario:
     return scenario
 
 
-def test_everything_held_lets_active_jobs_finish_and_starts_nothing() -> None:
+def test_mode_held_lets_active_jobs_finish_and_starts_nothing() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.round()
-    finished = scenario.engine.queues[SEARCH].active
-    left = scenario.engine.queues[SEARCH].ready
+    active = scenario.engine.queues[SEARCH].active
+    ready = scenario.engine.queues[SEARCH].ready
     scenario.request_changes(SetMode(Mode.HELD))
     scenario.run_rounds(lambda: not any(queue.active for queue in scenario.engine.queues.values()))
     scenario.daemon.round()
-    assert finished > 0
-    assert scenario.engine.queues[SEARCH].ready == left
+    assert active > 0
+    assert scenario.engine.queues[SEARCH].ready == ready
     assert scenario.paused() == set(MANAGED)
     assert scenario.daemon.status.state is OverallState.HELD
     assert scenario.daemon.status.reasons[FACES] is Reason.HELD_BY_USER
 
 
-def test_everything_open_resumes_all_that_the_daemon_holds_and_nothing_else() -> None:
+def test_mode_open_resumes_only_the_queues_that_the_daemon_paused() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.round()
@@ -53,14 +53,16 @@ def test_everything_open_resumes_all_that_the_daemon_holds_and_nothing_else() ->
     scenario.daemon.round()
     scenario.engine.pause("metadataExtraction", by=USER)
     scenario.daemon.round()
-    theirs = {q.name for q in scenario.daemon.status.with_reasons(Reason.PAUSED_BY_OTHERS)}
+    paused_by_others = {
+        q.name for q in scenario.daemon.status.with_reasons(Reason.PAUSED_BY_OTHERS)
+    }
     scenario.request_changes(SetMode(Mode.OPEN))
     scenario.daemon.round()
-    assert scenario.paused() == theirs
+    assert scenario.paused() == paused_by_others
     assert scenario.daemon.status.state is OverallState.OPEN
 
 
-def test_a_queue_that_is_wanted_next_runs_next() -> None:
+def test_a_queue_with_override_next_runs_next() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, FACES, VIDEO)
     order = order_of_starts(scenario.engine)
@@ -73,7 +75,7 @@ def test_a_queue_that_is_wanted_next_runs_next() -> None:
     assert scenario.daemon.status.override(VIDEO) is Override.AUTOMATIC
 
 
-def test_a_limit_holds_from_the_next_round_on_and_is_published() -> None:
+def test_a_new_limit_applies_from_the_next_round_and_is_published() -> None:
     scenario = connected()
     scenario.pause_all()
     scenario.add_backlog(SEARCH, FACES, VIDEO, seconds=5.0)
@@ -92,7 +94,7 @@ def test_a_limit_holds_from_the_next_round_on_and_is_published() -> None:
     "change",
     [SetMode(Mode.HELD), SetMode(Mode.OPEN), SetQueue(SEARCH, Override.HELD), SetLimit(2)],
 )
-def test_what_was_asked_for_survives_a_restart_and_can_be_undone_after_it(
+def test_a_change_survives_a_restart_and_can_be_undone_after_it(
     change: SetMode | SetQueue | SetLimit,
 ) -> None:
     scenario = connected()
@@ -102,7 +104,7 @@ def test_what_was_asked_for_survives_a_restart_and_can_be_undone_after_it(
     scenario.daemon.round()
     before = scenario.daemon.status
     scenario.daemon.stop()
-    assert scenario.paused() == set(), "nothing stays paused, not even what a person holds"
+    assert scenario.paused() == set(), "a stop must resume every queue, even those held by the user"
     scenario.new_daemon().load_state()
     scenario.daemon.connect()
     scenario.daemon.round()
@@ -114,18 +116,20 @@ def test_what_was_asked_for_survives_a_restart_and_can_be_undone_after_it(
     assert scenario.daemon.status.controls == type(after.controls)()
 
 
-def test_a_wish_is_on_the_disk_before_it_is_carried_out() -> None:
+def test_a_change_is_saved_before_it_takes_effect() -> None:
     scenario = connected()
     scenario.daemon.round()
     scenario.engine.restart(1000.0)
     scenario.request_changes(SetMode(Mode.HELD))
     scenario.daemon.round()
     assert '"mode": "held"' in (scenario.disk.text or "")
-    assert scenario.daemon.status.controls.mode is Mode.HELD, "and it is seen while Immich is away"
+    assert scenario.daemon.status.controls.mode is Mode.HELD, (
+        "the status must show it while Immich is down"
+    )
     assert scenario.daemon.status.state is OverallState.UNREACHABLE
 
 
-def test_a_wish_while_immich_is_waited_for_at_the_start_is_not_lost() -> None:
+def test_a_change_during_the_wait_for_immich_at_the_start_is_kept() -> None:
     scenario = Scenario()
     scenario.engine.restart(100.0)
     scenario.request_changes(SetMode(Mode.HELD))
@@ -133,7 +137,7 @@ def test_a_wish_while_immich_is_waited_for_at_the_start_is_not_lost() -> None:
     assert scenario.daemon.status.controls.mode is Mode.HELD
 
 
-def test_what_is_asked_for_is_said_in_the_log(
+def test_a_change_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
@@ -141,25 +145,25 @@ def test_what_is_asked_for_is_said_in_the_log(
     scenario = connected()
     scenario.request_changes(SetQueue(SEARCH, Override.HELD))
     scenario.daemon.round()
-    assert "Asked for: smartSearch held." in caplog.messages
+    assert "Changed by a user: smartSearch held." in caplog.messages
 
 
-# The picture
+# Status
 
 
-def test_the_picture_tells_how_fast_and_until_when() -> None:
+def test_the_status_contains_rates_and_a_forecast() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, count=2000, seconds=0.5)
     scenario.run_rounds(lambda: scenario.engine.now > 60.0)
     status = scenario.daemon.status
     rate = status.rates.queues[SEARCH].per_second
     assert rate == pytest.approx(4.0, rel=0.1), "two at a time, half a second each"
-    truth = status.queues[SEARCH].pending / 4.0
-    assert status.forecast.queues[SEARCH] == pytest.approx(truth, rel=0.1)
+    seconds_left = status.queues[SEARCH].pending / 4.0
+    assert status.forecast.queues[SEARCH] == pytest.approx(seconds_left, rel=0.1)
     assert status.forecast.total == status.forecast.queues[SEARCH]
 
 
-def test_the_picture_has_the_order_in_which_queues_come() -> None:
+def test_the_status_contains_the_order_of_the_queues() -> None:
     scenario = connected()
     scenario.daemon.round()
     status = scenario.daemon.status
@@ -168,7 +172,7 @@ def test_the_picture_has_the_order_in_which_queues_come() -> None:
     assert set(status.managed) == set(MANAGED)
 
 
-def test_each_command_answer_and_failure_is_counted() -> None:
+def test_commands_responses_and_failures_are_counted() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH)
     scenario.daemon.round()
@@ -180,7 +184,7 @@ def test_each_command_answer_and_failure_is_counted() -> None:
     assert scenario.daemon.status.counters.failures == {"unreachable": 1}
 
 
-def test_a_hand_over_is_measured_from_the_last_look_that_saw_work() -> None:
+def test_a_handover_is_measured_from_the_last_poll_that_saw_work() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, FACES)
     scenario.run_rounds(lambda: scenario.engine.is_idle)
@@ -189,7 +193,7 @@ def test_a_hand_over_is_measured_from_the_last_look_that_saw_work() -> None:
     assert 0 < handovers.total < 5
 
 
-def test_the_history_tells_who_had_the_slot() -> None:
+def test_the_history_shows_which_queue_had_the_slot() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, count=200, seconds=0.5)
     began = scenario.engine.now
@@ -198,7 +202,7 @@ def test_the_history_tells_who_had_the_slot() -> None:
     assert busy == pytest.approx(scenario.engine.now - began, abs=3.0)
 
 
-def test_while_the_loop_turns_every_picture_comes_before_it_is_due() -> None:
+def test_each_status_is_published_before_it_is_due() -> None:
     scenario = connected()
     scenario.add_backlog(SEARCH, THUMBNAIL, FACES)
     scenario.upload_at(50.0, 20)
@@ -217,7 +221,7 @@ def test_while_the_loop_turns_every_picture_comes_before_it_is_due() -> None:
     assert all(later <= due for (_, due), (later, _) in pairwise(times))
 
 
-def test_the_version_is_asked_for_again_after_immich_was_away() -> None:
+def test_the_version_is_fetched_again_after_immich_was_down() -> None:
     scenario = connected()
     scenario.daemon.round()
     scenario.engine.restart(20.0)
@@ -228,10 +232,10 @@ def test_the_version_is_asked_for_again_after_immich_was_away() -> None:
     assert scenario.daemon.status.server == "3.1.0"
 
 
-# Somebody else
+# Other tools
 
 
-def test_another_tool_that_works_against_the_daemon_is_told_of_once(
+def test_a_conflict_with_another_tool_is_reported_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
@@ -259,7 +263,7 @@ def test_another_tool_that_works_against_the_daemon_is_told_of_once(
     assert [record.getMessage() for record in warnings] == [f"{problem.text}."]
 
 
-def test_what_is_asked_for_before_immich_ever_answered_leaves_the_first_start_the_first() -> None:
+def test_a_change_before_the_first_poll_does_not_skip_the_takeover() -> None:
     scenario = Scenario()
     scenario.pause_all("an older tool")
     scenario.engine.restart(60)
