@@ -145,7 +145,7 @@ def test_a_change_is_logged(
     scenario = connected()
     scenario.request_changes(SetQueue(SEARCH, Override.HELD))
     scenario.daemon.round()
-    assert "Changed by a user: smartSearch held." in caplog.messages
+    assert "Changed by a user: smartSearch: hold." in caplog.messages
 
 
 # Status
