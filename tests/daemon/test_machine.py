@@ -301,8 +301,7 @@ def test_many_connections_do_not_take_the_last_open_files_from_the_daemon(tmp_pa
                 assert share < 0.25, "the daemon spins"
                 process.terminate()
                 assert process.wait(TIMEOUT) == 0
-            log = observed.log_since(0)
-            assert "WARNING" not in log
+            assert "WARNING" not in observed.log_since(0)
             assert paused(server) == set()
         finally:
             process.kill()
