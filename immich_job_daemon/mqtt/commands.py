@@ -21,7 +21,7 @@ from immich_job_daemon.model.controls import (
 )
 from immich_job_daemon.mqtt.topics import Topics
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Rejection, rejection
+from immich_job_daemon.status.validation import Rejection, validate
 
 WISHES: Final = {Override.AUTOMATIC: "automatic", Override.NEXT: "run next", Override.HELD: "held"}
 """What a select of Home Assistant offers for a queue."""
@@ -62,7 +62,7 @@ def read_command(topics: Topics, topic: str, payload: bytes) -> Change:
 
 def refusal(change: Change, status: Status) -> str | None:
     """Return why a change cannot be made as things stand; None if it can."""
-    match rejection(change, status), change:
+    match validate(change, status), change:
         case Rejection.ABOVE_MAXIMUM, _:
             return f"there are only {len(status.managed)} queues"
         case Rejection.UNKNOWN_QUEUE, SetQueue(name):

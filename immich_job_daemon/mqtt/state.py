@@ -49,11 +49,11 @@ def estimates(status: Status, before: Mapping[str, float]) -> dict[str, float]:
         status: the picture.
         before: what this returned last.
     """
-    if status.updated_at is None:
+    if status.polled_at_unix is None:
         return {}
     left = {**status.forecast.queues, WHOLE: status.forecast.total if status.pending else None}
     return {
-        name: _steady(status.updated_at, seconds, before.get(name))
+        name: _steady(status.polled_at_unix, seconds, before.get(name))
         for name, seconds in left.items()
         if seconds is not None and math.isfinite(seconds)
     }
@@ -77,7 +77,7 @@ def shown(
         hide: takes secrets out of a text.
     """
     found = status.queues.values()
-    is_known = status.updated is not None
+    is_known = status.polled_at is not None
     most = len(status.managed)
     return {
         "state": str(status.state),
@@ -105,7 +105,7 @@ def shown(
 
 def _answers(status: Status) -> bool:
     if status.problem is None:
-        return status.updated is not None
+        return status.polled_at is not None
     return status.problem.kind not in UNREACHABLE
 
 

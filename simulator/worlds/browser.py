@@ -8,8 +8,7 @@ from typing import Final
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
 from immich_job_daemon.web.ui.app import create_people
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -45,7 +44,7 @@ def showing(status: Status, now: float) -> Iterator[str]:
     app = create_people(
         StatusHub(status), _Wanted(), behind_ingress=True, gateway=_HERE, clock=lambda: now
     )
-    listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
+    listener = Listener(App.UI, 0, create_dispatcher({App.UI: app}))
     try:
         yield f"http://{_HERE}:{listener.port}/"
     finally:

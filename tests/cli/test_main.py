@@ -1,4 +1,4 @@
-"""The commands as a user runs them: real processes, real signals, real HTTP."""
+"""The commands, run as real processes with real signals and real HTTP."""
 
 import json
 import os
@@ -34,15 +34,15 @@ from tests.support.waiting import TIMEOUT, wait_until
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return this process's, with no port open unless a test asks for one: others run beside."""
-    mine = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    return {**mine, "STATUS_PORT": "0", "UI_PORT": "0", **settings}
+    """Return this environment with the settings. Ports are closed: other tests run in parallel."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**inherited, "STATUS_PORT": "0", "UI_PORT": "0", **settings}
 
 
 def command(
     *arguments: str, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "immich_job_daemon", *arguments],
         input=stdin,
@@ -57,7 +57,7 @@ def command(
 def daemon(
     server: SimulatedServer, folder: Path, **options: object
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Start the daemon as the add-on does."""
+    """Run the daemon as the add-on does."""
     return daemon_through((), server, folder, options)
 
 
@@ -65,8 +65,8 @@ def daemon(
 def daemon_through(
     command: Sequence[str], server: SimulatedServer, folder: Path, options: Mapping[str, object]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start the daemon with a command that becomes another, elsewhere."""
-    given = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
+    """Run the daemon through a wrapper command that executes another."""
+    settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
     log = (folder / "log.txt").open("a")
     process = subprocess.Popen(
         [*command, sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
@@ -77,7 +77,7 @@ def daemon_through(
     )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(given))
+        process.stdin.write(json.dumps(settings))
         process.stdin.close()
         yield process
     finally:
@@ -99,7 +99,7 @@ def stop(
 # run
 
 
-def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Path) -> None:
+def test_queues_run_by_priority_and_are_all_open_after_a_stop(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
@@ -110,21 +110,21 @@ def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Pa
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()
-    order = [line.split()[2] for line in log.splitlines() if " runs (" in line]
+    order = [line.split()[2] for line in log.splitlines() if " is running (" in line]
     assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
     assert KEY not in log
     assert all(line.startswith("[") for line in log.splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_sigterm_and_sigint_stop_the_daemon(tmp_path: Path, number: signal.Signals) -> None:
     with simulated_immich_server() as server, daemon(server, tmp_path) as process:
         wait_until(lambda: is_under_control(server))
         stop(process, number)
         assert paused(server) == set()
 
 
-def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_path: Path) -> None:
+def test_on_exit_keep_leaves_queues_paused_and_release_resumes_them(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
             wait_until(lambda: is_under_control(server))
@@ -135,10 +135,10 @@ def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_pat
         assert "library: resumed" in done.stdout
 
 
-def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_in_time(
+def test_queues_are_resumed_in_time_on_a_slow_server(
     tmp_path: Path,
 ) -> None:
-    """Each answer takes a second: one after the other that would be thirteen."""
+    """Each response takes a second: sent one after the other, the requests would take 13 s."""
     with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server))
@@ -148,32 +148,32 @@ def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_in_time(
         assert took < STOP_GRACE_PERIOD
 
 
-def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_path: Path) -> None:
+def test_a_stop_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
-        asked = []
+        requests = []
 
         def hang(method: str, path: str) -> Fault | None:
-            asked.append((method, path))
+            requests.append((method, path))
             return Fault.HANG if method == "GET" else None
 
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server))
             server.faults = hang
-            wait_until(lambda: bool(asked))
+            wait_until(lambda: bool(requests))
             took = stop(process)
         assert paused(server) == set()
         assert took < STOP_GRACE_PERIOD
 
 
-def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path) -> None:
+def test_a_queue_that_cannot_be_resumed_stays_in_the_ledger_and_is_logged(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server))
             server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
             stop(process)
         assert paused(server) == {"ocr"}
-        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == ["ocr"]
-        assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == ["ocr"]
+        assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
         server.faults = None
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server))
@@ -181,7 +181,7 @@ def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path)
         assert paused(server) == set()
 
 
-def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("ocr", lasting(3600))
@@ -202,7 +202,7 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
         assert paused(server) == set()
 
 
-def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
+def test_the_daemon_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
@@ -214,7 +214,7 @@ def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
             stop(process)
 
 
-def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
+def test_a_stop_ends_the_wait_for_a_server(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
@@ -223,7 +223,7 @@ def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
             stop(process)
 
 
-def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
+def test_a_stop_while_reading_options_ends_the_daemon_cleanly() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
         stdin=subprocess.PIPE,
@@ -248,7 +248,7 @@ def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
         assert line.endswith("INFO: Stopped.")
 
 
-def test_without_a_standard_input_it_says_so() -> None:
+def test_a_closed_standard_input_is_reported() -> None:
     run = [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"]
     closed = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *run],
@@ -263,7 +263,7 @@ def test_without_a_standard_input_it_says_so() -> None:
     assert "--options: standard input is closed, expected a JSON object" in line
 
 
-def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
+def test_a_stop_ends_the_search_for_a_server(tmp_path: Path) -> None:
     with (tmp_path / "log.txt").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "immich_job_daemon", "run"],
@@ -275,7 +275,7 @@ def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
         assert process.wait(TIMEOUT) == 0
 
 
-def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
+def test_a_stop_during_the_search_resumes_or_lists_queues_left_paused(
     tmp_path: Path,
 ) -> None:
     with simulated_immich_server() as server:
@@ -283,7 +283,7 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
             wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
-        # The server was found at this place before, but does not answer a ping now.
+        # The server was found at this URL before, but does not answer the ping now.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, IMMICH_URL="") as process:
@@ -297,10 +297,10 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
         )
         wait_until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
         stop(process)
-    assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+    assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
 
 
-def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
+def test_the_key_is_in_no_command_line_environment_or_log(tmp_path: Path) -> None:
     with (
         simulated_immich_server() as server,
         daemon(server, tmp_path, LOG_LEVEL="trace") as process,
@@ -313,7 +313,7 @@ def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> Non
     assert KEY not in (tmp_path / "log.txt").read_text()
 
 
-def test_every_wrong_setting_is_named_at_once() -> None:
+def test_all_invalid_settings_are_reported_at_once() -> None:
     done = command(
         "run",
         "--options",
@@ -327,23 +327,23 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert len(done.stderr.splitlines()) == 4
 
 
-def test_options_that_are_no_json_are_an_error_that_does_not_show_them(tmp_path: Path) -> None:
+def test_options_that_are_not_json_are_rejected_without_showing_them(tmp_path: Path) -> None:
     file = tmp_path / "options.json"
     file.write_text('{"API_KEY": "' + KEY)
     done = command("run", "--options", str(file))
     assert done.returncode == 2
-    assert "is not JSON" in done.stderr
+    assert "is not valid JSON" in done.stderr
     assert KEY not in done.stderr
 
 
-def test_an_unknown_option_is_said_once_and_ignored(tmp_path: Path) -> None:
+def test_an_unknown_option_is_ignored_with_one_warning(tmp_path: Path) -> None:
     with simulated_immich_server() as server, daemon(server, tmp_path, COLOUR="red") as process:
         wait_until(lambda: is_under_control(server))
         stop(process)
     assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
 
 
-def test_a_rejected_key_ends_it_with_code_2() -> None:
+def test_a_rejected_key_exits_with_code_2() -> None:
     with simulated_immich_server() as server:
         done = command("run", IMMICH_URL=server.url, API_KEY="wrong-key", DATA_DIR="/dev/null/x")
     assert done.returncode == 2
@@ -352,7 +352,7 @@ def test_a_rejected_key_ends_it_with_code_2() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -> None:
+def test_a_missing_permission_is_named_and_exits_with_code_2(tmp_path: Path) -> None:
     with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("run", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
@@ -360,18 +360,18 @@ def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -
     assert "API Keys" in done.stderr
 
 
-# run, as a rehearsal
+# run, as a dry run
 
 
 def commands_to(server: SimulatedServer) -> list[str]:
-    """Return a list that is filled with all that is asked of Immich but to be told something."""
+    """Return a list to which all later requests but GETs are added."""
     sent: list[str] = []
 
-    def note(method: str, path: str) -> None:
+    def record(method: str, path: str) -> None:
         if method != "GET":
             sent.append(f"{method} {path}")
 
-    server.faults = note
+    server.faults = record
     return sent
 
 
@@ -379,24 +379,26 @@ def log_of(folder: Path) -> list[str]:
     return (folder / "log.txt").read_text().splitlines()
 
 
-def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_logs_everything_and_sends_no_command(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("thumbnailGeneration", lasting(3600), count=9)
             engine.add("videoConversion", lasting(3600), count=9)
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN=True) as process:
-            wait_until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
+            wait_until(
+                lambda: any("thumbnailGeneration is running" in line for line in log_of(tmp_path))
+            )
             stop(process)
         assert (sent, paused(server)) == ([], set())
     assert not (tmp_path / "ledger.json").exists()
     lines = log_of(tmp_path)
-    assert all(re.match(r"\[..:..:..\] [A-Z]+: rehearsal: ", line) for line in lines)
-    assert any("NOTICE" in line and "nothing is sent to Immich" in line for line in lines)
-    assert any("videoConversion finishes what it is at" in line for line in lines)
+    assert all(re.match(r"\[..:..:..\] [A-Z]+: dry run: ", line) for line in lines)
+    assert any("NOTICE" in line and "sends no commands to Immich" in line for line in lines)
+    assert any("videoConversion is finishing" in line for line in lines)
 
 
-def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
+def test_a_dry_run_does_not_resume_queues_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
             wait_until(lambda: is_under_control(server))
@@ -404,9 +406,9 @@ def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Pat
         kept = (tmp_path / "ledger.json").read_bytes()
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN="true") as process:
-            wait_until(lambda: any("rehearsal: Connected" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("dry run: Connected" in line for line in log_of(tmp_path)))
             stop(process)
-        # Also where Immich is not found at all.
+        # The same if Immich is not found at all.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, DRY_RUN=True, IMMICH_URL="") as process:
@@ -415,10 +417,10 @@ def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Pat
         assert sent == []
         assert is_under_control(server)
     assert (tmp_path / "ledger.json").read_bytes() == kept
-    assert any("a rehearsal resumes nothing: duplicateD" in line for line in log_of(tmp_path))
+    assert any("a dry run resumes nothing: duplicateD" in line for line in log_of(tmp_path))
 
 
-def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
+def test_settings_without_effect_are_logged_once(
     tmp_path: Path,
 ) -> None:
     window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
@@ -439,7 +441,7 @@ def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
 # check
 
 
-def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
+def test_check_reports_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
     with simulated_immich_server(frozenset({"queue.read", "queue.update", "job.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
         assert paused(server) == set()
@@ -452,19 +454,19 @@ def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Pa
     assert any("backgroundTask" in line and "open, protected" in line for line in lines)
 
 
-def test_check_tells_whether_a_scan_could_be_asked_for_and_what_time_it_is(tmp_path: Path) -> None:
-    wanted = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
+def test_check_reports_the_permission_to_scan_and_the_local_time(tmp_path: Path) -> None:
+    settings = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
     with simulated_immich_server(frozenset({"queue.read", "queue.update"})) as server:
-        done = command("check", IMMICH_URL=server.url, **wanted)
+        done = command("check", IMMICH_URL=server.url, **settings)
     assert done.returncode == 0, done.stderr
-    assert "Scan         the key lacks job.create: without it SCAN has no effect" in done.stdout
-    assert re.search(r"Local time   \w+ \d\d:\d\d, zone Asia/Kolkata\n", done.stdout)
+    assert "Scan         the key lacks job.create, so SCAN has no effect" in done.stdout
+    assert re.search(r"Local time   \w+ \d\d:\d\d, time zone Asia/Kolkata\n", done.stdout)
     with simulated_immich_server() as server:
-        done = command("check", IMMICH_URL=server.url, **wanted)
+        done = command("check", IMMICH_URL=server.url, **settings)
     assert "Scan         the key has job.create\n" in done.stdout
 
 
-def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: Path) -> None:
+def test_check_reports_settings_without_effect(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         done = command(
             "check",
@@ -477,38 +479,38 @@ def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "SCHEDULE: editor is in PROTECTED_QUEUES" in done.stdout
     assert "EXCLUSIVE: Immich has no queue videos" in done.stdout
-    assert "The daemon can do its work." in done.stdout
+    assert "The daemon can run." in done.stdout
     assert "Scan  " not in done.stdout
 
 
-def test_check_ends_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
+def test_check_exits_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
     with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "the key lacks queue.update" in done.stdout
 
 
-def test_check_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+def test_check_exits_with_code_1_when_immich_is_unreachable(tmp_path: Path) -> None:
     done = command("check", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
 
 
-def test_check_ends_with_code_1_without_a_folder_for_the_ledger() -> None:
+def test_check_exits_with_code_1_when_the_data_folder_is_not_writable() -> None:
     with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR="/dev/null/x")
     assert done.returncode == 1
-    assert "/dev/null/x cannot be written" in done.stdout
+    assert "/dev/null/x is not writable" in done.stdout
 
 
-def test_check_with_wrong_settings_ends_with_code_2() -> None:
+def test_check_with_invalid_settings_exits_with_code_2() -> None:
     assert command("check", MAX_CONCURRENT_JOBS="many").returncode == 2
 
 
 # release
 
 
-def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Path) -> None:
+def test_release_resumes_only_queues_that_a_killed_daemon_left_paused(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server))
@@ -519,21 +521,24 @@ def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Pa
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         done = command("release", **settings)
         assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
-        assert "left so: backupDatabase" in done.stdout
-        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == []
+        assert "left paused: backupDatabase" in done.stdout
+        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == []
         done = command("release", **settings)
         assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
         assert "add --all" in done.stdout
         done = command("release", "--all", **settings)
         assert (done.returncode, paused(server)) == (0, set())
         done = command("release", "--all", **settings)
-        assert (done.returncode, done.stdout) == (0, "No queue is paused: nothing to resume.\n")
+        assert (done.returncode, done.stdout) == (
+            0,
+            "No queue is paused, so there is nothing to resume.\n",
+        )
 
 
-def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
+def test_release_without_a_ledger_leaves_the_first_start_the_first(
     tmp_path: Path,
 ) -> None:
-    """It would take all that an older tool left paused for somebody's wish."""
+    """A later start would treat queues that an older tool left paused as paused by a user."""
     with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
@@ -546,7 +551,7 @@ def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
         assert paused(server) == set()
 
 
-def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
+def test_release_lists_queues_that_it_could_not_resume(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
             engine.pause("ocr", by="person")
@@ -558,27 +563,27 @@ def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
         assert (done.returncode, paused(server)) == (1, {"ocr"})
         assert "library: resumed" in done.stdout
         assert "ocr: " in done.stdout
-        assert "try again" in done.stdout
+        assert "Try again." in done.stdout
 
 
-def test_release_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+def test_release_exits_with_code_1_when_immich_is_unreachable(tmp_path: Path) -> None:
     done = command("release", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 
 
-def test_release_with_wrong_settings_ends_with_code_2() -> None:
+def test_release_with_invalid_settings_exits_with_code_2() -> None:
     assert command("release").returncode == 2
 
 
-# and around them
+# General
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert command("--version").stdout.strip().count(".") == 2
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_output_pipe_causes_no_traceback(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "immich_job_daemon", "check"],

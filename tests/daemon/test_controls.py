@@ -133,7 +133,7 @@ def test_a_change_during_the_wait_for_immich_at_the_start_is_kept() -> None:
     scenario = Scenario()
     scenario.engine.restart(100.0)
     scenario.request_changes(SetMode(Mode.HELD))
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     assert scenario.daemon.status.controls.mode is Mode.HELD
 
 
@@ -198,7 +198,7 @@ def test_the_history_shows_which_queue_had_the_slot() -> None:
     scenario.add_backlog(SEARCH, count=200, seconds=0.5)
     began = scenario.engine.now
     scenario.run_rounds(lambda: scenario.engine.is_idle)
-    busy = sum(part.busy.get(SEARCH, 0.0) for part in scenario.daemon.status.history.parts)
+    busy = sum(part.busy.get(SEARCH, 0.0) for part in scenario.daemon.status.history.buckets)
     assert busy == pytest.approx(scenario.engine.now - began, abs=3.0)
 
 
@@ -211,7 +211,7 @@ def test_each_status_is_published_before_it_is_due() -> None:
     publish = scenario.daemon.publish
 
     def note(status: object) -> None:
-        times.append((scenario.engine.now, scenario.daemon.status.due))
+        times.append((scenario.engine.now, scenario.daemon.status.next_due))
         publish(scenario.daemon.status)
         assert status is scenario.daemon.status
 
@@ -229,7 +229,7 @@ def test_the_version_is_fetched_again_after_immich_was_down() -> None:
     scenario.recorder.sent.clear()
     scenario.run_rounds(lambda: scenario.daemon.status.problem is None)
     assert scenario.recorder.sent.count("GET /api/server/version") == 1
-    assert scenario.daemon.status.server == "3.1.0"
+    assert scenario.daemon.status.immich_version == "3.1.0"
 
 
 # Other tools

@@ -88,7 +88,7 @@ LogText = Callable[..., str]
 def test_at_the_start_it_backs_off_while_immich_is_down(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.engine.restart(300.0)
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     waits = [round(later - earlier) for earlier, later in pairwise(scenario.recorder.times)]
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert log_text("WARNING").count("Trying again in 60 s.") == 4
@@ -98,7 +98,7 @@ def test_at_the_start_it_backs_off_while_immich_is_down(log_text: LogText) -> No
 def test_at_the_start_an_error_of_immich_is_logged_with_what_to_do(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR])
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     (warning,) = log_text("WARNING").splitlines()
     assert warning.endswith("read Immich's log. Trying again in 1 s.")
 
@@ -108,7 +108,7 @@ def test_it_can_be_stopped_while_it_waits_for_immich(log_text: LogText) -> None:
     scenario.engine.restart(1e5)
     scenario.run_for(100.0)
     assert "INFO Stopping." in log_text()
-    assert scenario.daemon.status.updated is None
+    assert scenario.daemon.status.polled_at is None
 
 
 def test_at_the_start_a_rejected_key_ends_the_daemon() -> None:
@@ -322,7 +322,7 @@ def test_a_bug_in_the_daemon_resumes_the_queues_too() -> None:
     scenario = Scenario()
 
     def publish(status: Status) -> None:
-        if status.updated is not None and status.updated > 60.0:
+        if status.polled_at is not None and status.polled_at > 60.0:
             raise RuntimeError("a bug")
 
     scenario.daemon.publish = publish
@@ -746,13 +746,13 @@ def test_each_round_publishes_one_status() -> None:
     scenario = Scenario()
     scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
-    assert [status.server for status in scenario.published] == ["3.1.0"]
+    assert [status.immich_version for status in scenario.published] == ["3.1.0"]
     scenario.published.clear()
     for number in range(1, 6):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
         assert len(scenario.published) == number
         assert scenario.published[-1] is scenario.daemon.status
-    times = [status.updated for status in scenario.published]
+    times = [status.polled_at for status in scenario.published]
     assert None not in times
     assert len(set(times)) == 5
     status = scenario.published[0]
@@ -774,7 +774,7 @@ def test_a_failed_round_publishes_the_problem_and_keeps_the_last_counts() -> Non
     assert problem.kind is ProblemKind.NOT_IMMICH
     assert "not Immich" in problem.text
     assert scenario.published[-1].queues == known.queues
-    assert scenario.published[-1].updated == known.updated
+    assert scenario.published[-1].polled_at == known.polled_at
 
 
 def test_the_log_of_a_normal_run(log_text: LogText) -> None:
@@ -785,8 +785,8 @@ def test_the_log_of_a_normal_run(log_text: LogText) -> None:
     lines = iter(log_text("INFO").splitlines())
     for line in (
         "INFO Connected to Immich 3.1.0, through its queues API.",
-        f"INFO {SEARCH} runs (20 jobs).",
-        f"INFO {FACES} runs (20 jobs).",
+        f"INFO {SEARCH} is running (20 jobs).",
+        f"INFO {FACES} is running (20 jobs).",
         "INFO Stopping.",
     ):
         assert line in lines, f"{line} is missing or in the wrong place"

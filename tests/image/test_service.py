@@ -273,7 +273,7 @@ def test_jobs_are_processed_by_priority_and_a_stop_resumes_every_queue_in_time(
             took = running.stop()
         assert paused(server) == set()
         assert took < timeout / 2
-    order = re.findall(r"INFO: (\S+) runs \(", running.log)
+    order = re.findall(r"INFO: (\S+) is running \(", running.log)
     assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
 
 

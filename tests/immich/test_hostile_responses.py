@@ -28,7 +28,7 @@ from tests.support.intercepting_server import (
 )
 from tests.support.observed_process import ObservedProcess
 from tests.support.waiting import wait_until
-from tests.web.daemon_process import Real, real_daemon
+from tests.web.daemon_process import DaemonProcess, real_daemon
 
 MIB: Final = 1 << 20
 MORE_MEMORY: Final = 40.0
@@ -46,7 +46,7 @@ MARKUP: Final = "<img src=x onerror=alert(1)>"
 class Scenario(NamedTuple):
     """A daemon that has a simulated Immich in hand, through an impostor that is still honest."""
 
-    real: Real
+    real: DaemonProcess
     impostor: InterceptingServer
     watched: ObservedProcess
 

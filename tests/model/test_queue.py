@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.model.queue import ENTRY, PRIORITY, PROTECTED, Queue, by_priority
+from immich_job_daemon.model.queue import ENTRY, PRIORITY, PROTECTED, Queue, by_priority, label
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recordings" / "queues_idle.json").read_text())
 REPORTED = [queue["name"] for queue in RECORDED["body"]]
@@ -82,3 +82,22 @@ def test_no_queue_is_both_protected_and_prioritized() -> None:
 
 def test_the_entry_queue_is_managed() -> None:
     assert ENTRY in PRIORITY
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("thumbnailGeneration", "Thumbnail generation"),
+        ("metadataExtraction", "Metadata extraction"),
+        ("sidecar", "Sidecar"),
+        ("ocr", "OCR"),
+        ("ocr2Detection", "Ocr2 detection"),
+        ("face detection", "Face detection"),
+        ("GPS", "Gps"),
+        ("ß", "SS"),
+        ("_", "_"),
+        ("распознавание", "Распознавание"),
+    ],
+)
+def test_every_name_has_a_label(name: str, expected: str) -> None:
+    assert label(name) == expected

@@ -43,7 +43,7 @@ KEY: Final = "a-secret-key-of-tests"
 
 def of_now(status: Status) -> Status:
     """Return a picture as if the loop had just published it."""
-    return replace(status, instance=TOPICS.instance, due=time.monotonic() + 1000)
+    return replace(status, instance=TOPICS.instance, next_due=time.monotonic() + 1000)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_when_the_loop_stands_still_what_depends_on_immich_is_unavailable(
 ) -> None:
     with linked(broker) as hub, BrokerClient(broker) as ears:
         ears.until_said(TOPICS.immich, b"online")
-        hub.publish(replace(of_now(BUSY), due=time.monotonic() - 1))
+        hub.publish(replace(of_now(BUSY), next_due=time.monotonic() - 1))
         ears.until_said(TOPICS.immich, b"offline")
 
 

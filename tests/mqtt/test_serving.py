@@ -32,7 +32,7 @@ class Wanted:
 def hub() -> StatusHub:
     told = Problem(ProblemKind.UNEXPECTED, f"it says {KEY}", time.time())
     due = time.monotonic() + 1000
-    return StatusHub(replace(BUSY, instance=TOPICS.instance, due=due, problem=told))
+    return StatusHub(replace(BUSY, instance=TOPICS.instance, next_due=due, problem=told))
 
 
 def test_the_broker_of_the_settings_wins_and_no_supervisor_is_asked(tmp_path: Path) -> None:

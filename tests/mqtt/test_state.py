@@ -117,8 +117,8 @@ def test_a_refused_command_leaves_what_is_known_of_immich_standing() -> None:
 
 
 def test_when_the_loop_stands_still_nothing_holds_any_more() -> None:
-    assert is_immich_there(BUSY, BUSY.due)
-    assert not is_immich_there(BUSY, BUSY.due + 1)
+    assert is_immich_there(BUSY, BUSY.next_due)
+    assert not is_immich_there(BUSY, BUSY.next_due + 1)
 
 
 def test_what_a_person_asks_for_is_shown() -> None:
@@ -193,7 +193,7 @@ def test_where_nothing_runs_no_queue_is_named() -> None:
 def expecting(seconds: float | None, at: float = 0.0) -> Status:
     return replace(
         BUSY,
-        updated_at=1_790_000_000 + at,
+        polled_at_unix=1_790_000_000 + at,
         forecast=Forecast({"ocr": seconds, "videoConversion": None}, total=seconds),
     )
 

@@ -19,12 +19,12 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from immich_job_daemon.config.schema import SETTINGS
-from immich_job_daemon.web.api.json import WORDS
+from immich_job_daemon.web.api.json import STATES
 from simulator.immich.ports import free_port
 from tests.support.programs import find_program
 from tests.support.repository import ROOT
 from tests.support.waiting import wait_until
-from tests.web.sample_statuses import BUSY, shown
+from tests.web.sample_statuses import BUSY, serve_status
 
 DOCUMENT: Final = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
 GRAFANA: Final[dict[str, Any]] = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
@@ -54,7 +54,7 @@ def is_text(value: object) -> bool:
 @pytest.fixture(scope="module")
 def responses() -> dict[str, Any]:
     """Return the responses by path."""
-    with shown(BUSY) as url:
+    with serve_status(BUSY) as url:
         paths = {path: requests.get(f"{url}{path}", timeout=90) for path in ("/", "/queues")}
         metrics = requests.get(f"{url}/metrics", timeout=90).text
     return {**{path: answer.json() for path, answer in paths.items()}, "/metrics": metrics}
@@ -80,7 +80,7 @@ def test_the_json_examples_have_the_actual_fields_and_types(
 
 def test_every_state_of_a_queue_is_documented() -> None:
     (line,) = re.findall(r"^`state` is one word \((.+?)\)", DOCUMENT, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", line)) == set(WORDS.values())
+    assert set(re.findall(r"`(\w+)`", line)) == set(STATES.values())
 
 
 def test_the_documented_port_is_the_default() -> None:
@@ -240,10 +240,10 @@ def test_the_alerts_fire_only_when_they_should(rules: Path, tmp_path: Path) -> N
 def annotations_of(alert: str) -> dict[str, str]:
     return {
         "summary": {
-            "ImmichJobDaemonDown": "The Immich Job Daemon does not answer.",
+            "ImmichJobDaemonDown": "The Immich Job Daemon does not respond.",
             "ImmichJobDaemonProblem": "The Immich Job Daemon has a problem: key_rejected. Its page "
             "and its log say what to do.",
-            "ImmichJobsFail": "In the last hour 3 more jobs of ocr have failed.",
+            "ImmichJobsFail": "3 jobs of ocr have failed in the last hour.",
         }[alert]
     }
 
@@ -318,7 +318,10 @@ def expressions() -> list[str]:
 def test_every_query_has_a_result_in_a_real_prometheus(
     tmp_path: Path,
 ) -> None:
-    with shown(BUSY) as responses, prometheus(tmp_path, responses.removeprefix("http://")) as url:
+    with (
+        serve_status(BUSY) as status_url,
+        prometheus(tmp_path, status_url.removeprefix("http://")) as url,
+    ):
         # Rates need two samples.
         wait_until(lambda: value_of(query(url, "count_over_time(immich_up[1m])")) > 1)
         assert len(expressions()) > 15

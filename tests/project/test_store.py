@@ -16,8 +16,8 @@ import yaml
 from PIL import Image
 
 from immich_job_daemon import __version__
-from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_settings
+from immich_job_daemon.config.secret_scanner import SECRETS
 from immich_job_daemon.daemon.loop import RELEASE_WITHIN
 from tests.support.repository import ROOT, tracked_files
 

@@ -1,4 +1,4 @@
-"""From a click in Chromium to the queues of the simulated Immich: the real daemon in between."""
+"""From a click in Chromium through the real daemon to the queues of a simulated Immich."""
 
 import re
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ OCR: Final = "Text recognition (OCR)"
 
 
 @contextmanager
-def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
+def open_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
     """Run the daemon, open its page, and sign in."""
     port = free_port()
     options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
     with daemon(server, folder, **options) as process:
-        wait_until(lambda: is_there(port))
-        credentials = {"username": "anybody", "password": PASSWORD}
+        wait_until(lambda: is_ready(port))
+        credentials = {"username": "user", "password": PASSWORD}
         with window(browser, locale="en-GB", http_credentials=credentials) as page:
             page.goto(f"http://127.0.0.1:{port}/sign-in")
             expect(page.locator("ol.list > li")).to_have_count(len(MANAGED))
@@ -43,12 +43,12 @@ def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Pa
         stop(process)
 
 
-def is_there(port: int) -> bool:
+def is_ready(port: int) -> bool:
     try:
-        answer = requests.get(f"http://127.0.0.1:{port}/now", timeout=TIMEOUT)
+        response = requests.get(f"http://127.0.0.1:{port}/now", timeout=TIMEOUT)
     except requests.ConnectionError:
         return False
-    return "thumbnailGeneration" in answer.text
+    return "thumbnailGeneration" in response.text
 
 
 def add(server: SimulatedServer, queue: str, seconds: float, count: int) -> None:
@@ -71,7 +71,7 @@ def click(page: Page, name: str, override: str) -> None:
 def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         expect(page.locator("#headline")).to_have_text("Nothing to do")
         expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
         add(server, "ocr", 0.25, count=30)
@@ -87,9 +87,9 @@ def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
             assert engine.is_idle
 
 
-def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path) -> None:
-    """The library runs first; it is held, let go again, and then wanted before what is ahead."""
-    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
+def test_the_overrides_of_a_queue_take_effect(browser: Browser, tmp_path: Path) -> None:
+    """The library queue runs first; it is held, released again, and then put before the others."""
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         add(server, "library", 0.5, count=4000)
         expect(chip(page, "library")).to_have_text("Running")
         add(server, "ocr", 0.5, count=4000)
@@ -122,8 +122,8 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
         expect(page.locator("#toast")).to_contain_text("runs in its turn again")
 
 
-def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Path) -> None:
-    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
+def test_the_modes_and_the_limit_take_effect(browser: Browser, tmp_path: Path) -> None:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         for name in ("smartSearch", "library", "ocr"):
             add(server, name, 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Running")
@@ -150,11 +150,9 @@ def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Pa
         )
 
 
-def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
     with simulated_immich_server() as server:
-        with seen(server, tmp_path, browser) as page:
+        with open_page(server, tmp_path, browser) as page:
             click(page, "ocr", "Hold")
             expect(chip(page, "ocr")).to_have_text("Held")
             page.get_by_role("button", name="Everything held").click()
@@ -163,7 +161,7 @@ def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
                 "aria-pressed", "true"
             )
         assert paused(server) == set()
-        with seen(server, tmp_path, browser) as page:
+        with open_page(server, tmp_path, browser) as page:
             wait_until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
                 "aria-pressed", "true"
@@ -176,8 +174,10 @@ def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
             expect(chip(page, "ocr")).to_have_text("Held")
 
 
-def test_a_server_that_goes_away_is_told_with_what_to_do(browser: Browser, tmp_path: Path) -> None:
-    with simulated_immich_server() as server, seen(server, tmp_path, browser) as page:
+def test_the_page_says_what_to_do_when_immich_is_unreachable(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         with server.present() as engine:
             engine.restart(downtime=3600)
         expect(page.get_by_role("heading", name="Immich does not answer")).to_be_visible()
@@ -191,27 +191,30 @@ def test_a_server_that_goes_away_is_told_with_what_to_do(browser: Browser, tmp_p
 # In the add-on
 
 
-def test_the_real_add_on_answers_nobody_but_home_assistant(
+def test_the_add_on_serves_the_page_only_to_home_assistant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_TOKEN", "x")
     port = free_port()
     with simulated_immich_server() as server, daemon(server, tmp_path, UI_PORT=port) as process:
 
-        def answer() -> requests.Response | None:
+        def fetch() -> requests.Response | None:
             try:
                 return requests.get(f"http://127.0.0.1:{port}/", timeout=TIMEOUT)
             except requests.ConnectionError:
                 return None
 
-        wait_until(lambda: answer() is not None)
-        found = answer()
-        assert found is not None
-        assert (found.status_code, found.text) == (403, "Only Home Assistant may open this page.\n")
+        wait_until(lambda: fetch() is not None)
+        response = fetch()
+        assert response is not None
+        assert (response.status_code, response.text) == (
+            403,
+            "Only Home Assistant may open this page.\n",
+        )
         stop(process)
 
 
-def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) -> None:
+def test_all_paths_and_controls_work_in_home_assistants_frame(browser: Browser) -> None:
     hub = StatusHub(busy())
     with serve(hub, gateway=GATEWAY) as behind, ingress(behind) as url:
         assert requests.get(behind, timeout=TIMEOUT).status_code == 403
@@ -220,7 +223,7 @@ def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) 
             frame = page.frame_locator("iframe")
             expect(frame.locator("#headline")).to_contain_text("Vorschaubilder werden erzeugt")
             font = frame.locator("#headline").evaluate("node => getComputedStyle(node).fontWeight")
-            assert font == "500", "the style was not loaded"
+            assert font == "500", "the stylesheet was not loaded"
             frame.get_by_role("button", name="Alles angehalten").click()
             expect(frame.locator("#toast")).to_contain_text("beendet die 5 laufenden Aufgaben")
             assert hub.take_changes() == [SetMode(Mode.HELD)]

@@ -14,7 +14,7 @@ from immich_job_daemon.model.controls import (
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import WORKING, Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Rejection, rejection
+from immich_job_daemon.status.validation import Rejection, validate
 from immich_job_daemon.web.ui.i18n import Words, plain
 
 _BARRED: Final = {Reason.OUTSIDE_WINDOW: "next_closed", Reason.HIGH_LOAD: "next_loaded"}
@@ -23,7 +23,7 @@ _BARRED: Final = {Reason.OUTSIDE_WINDOW: "next_closed", Reason.HIGH_LOAD: "next_
 
 def refusal(change: Change, status: Status, words: Words) -> str | None:
     """Return why a change cannot be made, for a person; None if it can."""
-    match rejection(change, status), change:
+    match validate(change, status), change:
         case Rejection.ABOVE_MAXIMUM, _:
             return words.many("error.limit", len(status.managed))
         case Rejection.UNKNOWN_QUEUE, SetQueue(name):
@@ -57,7 +57,7 @@ def promise(change: Change, status: Status, words: Words, setting: int) -> str:
             says = _of_limit(limit, status, words, setting)
         case SetQueue(name, override):
             says = _of_queue(status.queues[name], override, status, words)
-    if status.problem is not None or status.updated is None:
+    if status.problem is not None or status.polled_at is None:
         says = f"{says} {words('will.away')}"
     return says
 

@@ -62,7 +62,7 @@ class Figure:
 
 def is_late(status: Status, now: float) -> bool:
     """Whether the loop should have published another picture by now."""
-    return 0 < status.due < now
+    return 0 < status.next_due < now
 
 
 def headline(status: Status, words: Words, now: float) -> Headline:
@@ -80,11 +80,11 @@ def headline(status: Status, words: Words, now: float) -> Headline:
 
 def progress(status: Status, words: Words, now: float) -> Progress | None:
     """Return how far the backlog is, None where there is none or nobody knows."""
-    peak, left = status.history.peak, status.pending
+    peak, left = status.history.peak_pending, status.pending
     if not left or peak < left:
         return None
     whole = None if status.is_stale(now) else status.forecast.total
-    known = whole is not None and status.updated_at is not None
+    known = whole is not None and status.polled_at_unix is not None
     return Progress(
         done=peak - left,
         peak=peak,
@@ -92,14 +92,14 @@ def progress(status: Status, words: Words, now: float) -> Progress | None:
         share=words("progress.done", share=words.number((peak - left) * 100 // peak)),
         left=words.many("progress.left", left),
         about=words("progress.unknown") if whole is None else words.about(whole),
-        until=(status.updated_at or 0.0) + (whole or 0.0) if known else None,
+        until=(status.polled_at_unix or 0.0) + (whole or 0.0) if known else None,
         explained=words("progress.explained", peak=words.number(peak)),
     )
 
 
 def figures(status: Status, words: Words) -> tuple[Figure, ...]:
     """Return the numbers beside the sentence, none while nothing is known."""
-    if status.updated is None:
+    if status.polled_at is None:
         return ()
     failed = sum(queue.failed for queue in status.queues.values())
     used, limit = len(status.running), words.number(status.limit)
@@ -120,7 +120,7 @@ def _unknown(status: Status, now: float) -> str:
         return "now.late"
     if status.problem is not None and status.problem.kind in WITHOUT_POLL:
         return "now.away" if status.problem.kind in UNREACHABLE else "now.blind"
-    return "now.starting" if status.updated is None else ""
+    return "now.starting" if status.polled_at is None else ""
 
 
 def _once(text: str) -> Headline:

@@ -11,9 +11,9 @@ from heapq import nlargest
 from itertools import groupby, pairwise
 from typing import Final
 
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 
-WIDTH: Final = PARTS
+WIDTH: Final = MAX_BUCKETS
 """Units across of the backlog's picture: one a part."""
 HEIGHT: Final = 100
 """Units down of it: the largest backlog."""
@@ -124,10 +124,10 @@ def draw(history: History, order: Sequence[str], now: float, offset: float) -> T
         now: the present time of that clock.
         offset: what makes seconds since 1970 of seconds of that clock.
     """
-    end = (now // PART + 1) * PART
-    start = end - PARTS * PART
+    end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
+    start = end - MAX_BUCKETS * BUCKET_SECONDS
     day = _Day(start, offset)
-    parts = [part for part in history.parts if start <= part.start < end]
+    parts = [part for part in history.buckets if start <= part.start < end]
     if not parts:
         return None
     most = max(part.pending for part in parts)
@@ -154,7 +154,7 @@ class _Day:
     offset: float
 
     def x(self, at: float) -> float:
-        return round((at - self.start) / (PARTS * PART) * 100, 2)
+        return round((at - self.start) / (MAX_BUCKETS * BUCKET_SECONDS) * 100, 2)
 
     def span(self, begin: float, end: float, share: float = 1.0) -> Span:
         x = self.x(begin)
@@ -162,17 +162,17 @@ class _Day:
         return Span(round(min(x, 100 - width), 2), width, share)
 
 
-def _together(parts: Sequence[Part]) -> Iterator[list[Part]]:
+def _together(parts: Sequence[Bucket]) -> Iterator[list[Bucket]]:
     """Yield the parts that follow each other without a gap."""
-    for _, run in groupby(enumerate(parts), lambda pair: pair[1].start // PART - pair[0]):
+    for _, run in groupby(enumerate(parts), lambda pair: pair[1].start // BUCKET_SECONDS - pair[0]):
         yield [part for _, part in run]
 
 
-def _steps(run: Sequence[Part], start: float, most: int) -> list[tuple[int, int]]:
+def _steps(run: Sequence[Bucket], start: float, most: int) -> list[tuple[int, int]]:
     """Return the corners of a run's upper edge, each at the left end of its part, and the last."""
     corners = [
         (
-            int((part.start - start) // PART),
+            int((part.start - start) // BUCKET_SECONDS),
             HEIGHT - round(part.pending / most * HEIGHT) if most else HEIGHT,
         )
         for part in run
@@ -191,14 +191,14 @@ def _outline(corners: Sequence[tuple[int, int]]) -> str:
     return "".join([*path, f"h{corners[-1][0] - x}V{HEIGHT}"])
 
 
-def _busy(parts: Sequence[Part], order: Sequence[str]) -> list[str]:
+def _busy(parts: Sequence[Bucket], order: Sequence[str]) -> list[str]:
     """Return the names of the queues that had a slot, by priority; unknown ones follow."""
     busy = dict.fromkeys(name for part in parts for name, time in part.busy.items() if time > 0)
     known = [name for name in order if name in busy]
     return [*known, *(name for name in busy if name not in known)]
 
 
-def _lanes(parts: Sequence[Part], names: Sequence[str], day: _Day) -> Iterator[Lane]:
+def _lanes(parts: Sequence[Bucket], names: Sequence[str], day: _Day) -> Iterator[Lane]:
     for name in names:
         mine = [part for part in parts if part.busy.get(name, 0.0) > 0]
         stretches = [_stretch(run, name) for run in _together(mine)]
@@ -211,14 +211,14 @@ def _lanes(parts: Sequence[Part], names: Sequence[str], day: _Day) -> Iterator[L
         yield Lane(name, tuple(spans))
 
 
-def _stretch(run: Sequence[Part], name: str) -> tuple[float, float, float]:
+def _stretch(run: Sequence[Bucket], name: str) -> tuple[float, float, float]:
     """Return when a queue had a slot in parts that follow each other: from, to, and how long.
 
     Within the first part it began late rather than stopped early, within the last one the other
     way round. One part alone is drawn from its beginning.
     """
-    seconds = [min(part.busy[name], PART) for part in run]
-    begin = run[0].start + (PART - seconds[0] if len(run) > 1 else 0.0)
+    seconds = [min(part.busy[name], BUCKET_SECONDS) for part in run]
+    begin = run[0].start + (BUCKET_SECONDS - seconds[0] if len(run) > 1 else 0.0)
     return begin, run[-1].start + seconds[-1], sum(seconds)
 
 
@@ -230,12 +230,12 @@ def _join_closest(stretches: list[tuple[float, float, float]]) -> None:
     stretches[place : place + 2] = [(begin, end, one + two)]
 
 
-def _unseen(parts: Sequence[Part], start: float, end: float, day: _Day) -> Iterator[Span]:
+def _unseen(parts: Sequence[Bucket], start: float, end: float, day: _Day) -> Iterator[Span]:
     at = start
     for run in _together(parts):
         if run[0].start > at:
             yield day.span(at, run[0].start)
-        at = run[-1].start + PART
+        at = run[-1].start + BUCKET_SECONDS
     if at < end:
         yield day.span(at, end)
 
@@ -246,14 +246,14 @@ def _width(span: Span) -> float:
 
 def _ticks(start: float, day: _Day) -> Iterator[Tick]:
     at = (start // TICK + 1) * TICK
-    while at < start + PARTS * PART:
+    while at < start + MAX_BUCKETS * BUCKET_SECONDS:
         x = day.x(at - day.offset)
         if _AT_THE_EDGE <= x <= 100 - _AT_THE_EDGE:
             yield Tick(x, at, is_major=at % (2 * TICK) == 0)
         at += TICK
 
 
-def _hours(parts: Sequence[Part], offset: float) -> Iterator[Hour]:
+def _hours(parts: Sequence[Bucket], offset: float) -> Iterator[Hour]:
     for at, found in groupby(reversed(parts), lambda part: (part.start + offset) // HOUR * HOUR):
         pending, busy = 0, Counter[str]()
         for part in found:

@@ -90,7 +90,7 @@ def view(status: Status, words: Words, setting: int, now: float) -> View:
     known = [name for name in status.order if name in status.reasons and name in status.queues]
     apart = [name for name in known if status.reasons[name] in UNMANAGED]
     managed = [name for name in known if status.reasons[name] not in UNMANAGED]
-    offset = (status.updated_at or 0.0) - (status.updated or 0.0)
+    offset = (status.polled_at_unix or 0.0) - (status.polled_at or 0.0)
     return View(
         headline=headline(status, words, now),
         trouble=_trouble(status, words, now),
@@ -104,12 +104,12 @@ def view(status: Status, words: Words, setting: int, now: float) -> View:
         more_apart=max(0, len(apart) - MOST_ROWS),
         stopped=sum(status.queues[name].is_paused for name in apart),
         timeline=draw(status.history, status.order, now, offset),
-        server=status.server or "",
+        server=status.immich_version or "",
     )
 
 
 def _trouble(status: Status, words: Words, now: float) -> Trouble | None:
-    seen = status.updated_at if status.is_stale(now) else None
+    seen = status.polled_at_unix if status.is_stale(now) else None
     if is_late(status, now):
         return Trouble(words("trouble.late"), words("advice.late"), "", None, seen)
     problem = status.problem

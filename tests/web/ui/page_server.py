@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.status.hub import StatusHub
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
 from immich_job_daemon.web.ui.app import create_people
 from tests.web.ui.sample_statuses import NOW
 
@@ -25,7 +24,7 @@ def page(hub: StatusHub, *, password: str = "", gateway: str = "") -> Iterator[s
     app = create_people(
         hub, settings, behind_ingress=bool(gateway), gateway=gateway, clock=lambda: NOW
     )
-    listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
+    listener = Listener(App.UI, 0, create_dispatcher({App.UI: app}))
     try:
         yield f"http://127.0.0.1:{listener.port}/"
     finally:

@@ -11,11 +11,11 @@ from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED, Queue, by_priority
 from immich_job_daemon.model.reason import Reason
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from simulator.immich.pipeline import QUEUES
 
-NOW: Final = 1_000_000 * PART + 130.0
+NOW: Final = 1_000_000 * BUCKET_SECONDS + 130.0
 """The daemon's clock."""
 AT: Final = 1_795_600_000.0
 """The same moment in seconds since 1970."""
@@ -62,10 +62,10 @@ def busy() -> Status:
     order = tuple(queue.name for queue in by_priority(queues, PRIORITY))
     return Status(
         limit=2,
-        updated=NOW - 1.0,
-        updated_at=AT - 1.0,
-        due=NOW + 30.0,
-        server="3.1.0",
+        polled_at=NOW - 1.0,
+        polled_at_unix=AT - 1.0,
+        next_due=NOW + 30.0,
+        immich_version="3.1.0",
         queues=queues,
         order=order,
         reasons=reasons,
@@ -95,14 +95,14 @@ def busy() -> Status:
 def day() -> History:
     """Twenty hours of an import, with an hour in which nobody looked."""
     parts = []
-    for number in range(PARTS - 240, PARTS):
+    for number in range(MAX_BUCKETS - 240, MAX_BUCKETS):
         if 150 <= number < 162:
             continue
-        through = (number - (PARTS - 240)) / 240
+        through = (number - (MAX_BUCKETS - 240)) / 240
         wave = math.sin(through * 5.0) ** 2
         parts.append(
-            Part(
-                (1_000_001 - PARTS + number) * PART,
+            Bucket(
+                (1_000_001 - MAX_BUCKETS + number) * BUCKET_SECONDS,
                 int(16_000 * (1 - through) ** 0.5 * (0.6 + 0.4 * wave)) if through > 0.12 else 0,
                 _slots(through),
             )
@@ -124,7 +124,7 @@ def _slots(through: float) -> dict[str, float]:
         ("thumbnailGeneration", 0.92, 1.01),
         ("faceDetection", 0.95, 1.01),
     )
-    return {name: PART for name, begin, end in plan if begin <= through < end}
+    return {name: BUCKET_SECONDS for name, begin, end in plan if begin <= through < end}
 
 
 def idle() -> Status:
@@ -142,7 +142,7 @@ def idle() -> Status:
         },
         controls=Controls(),
         forecast=Forecast(),
-        history=replace(status.history, peak=0),
+        history=replace(status.history, peak_pending=0),
     )
 
 
@@ -150,8 +150,8 @@ def troubled(trouble: ProblemKind = ProblemKind.UNREACHABLE, text: str = "it ref
     """The same import, and Immich does not answer any more."""
     return replace(
         busy(),
-        updated=NOW - 400.0,
-        updated_at=AT - 400.0,
+        polled_at=NOW - 400.0,
+        polled_at_unix=AT - 400.0,
         problem=Problem(trouble, text, AT - 395.0),
     )
 
@@ -187,4 +187,4 @@ def rehearsed() -> Status:
 
 def unknown() -> Status:
     """The daemon has just started."""
-    return Status(limit=1, due=NOW + 60.0)
+    return Status(limit=1, next_due=NOW + 60.0)

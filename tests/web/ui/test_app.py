@@ -18,7 +18,7 @@ from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Mode, Override, SetLimit, SetMode, SetQueue
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import Reason
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
@@ -87,7 +87,7 @@ def hostile() -> Status:
     }
     return replace(
         busy(),
-        server="<em>3</em>",
+        immich_version="<em>3</em>",
         queues=queues,
         order=tuple(names),
         reasons=dict.fromkeys(names, Reason.RUNNING),
@@ -202,12 +202,12 @@ def test_the_page_and_all_that_it_loads_is_under_60_kb(hub: StatusHub, url: str)
         for name, queue in usual.queues.items()
     }
     parts = [
-        Part(
-            (1_000_001 - PARTS + number) * PART,
+        Bucket(
+            (1_000_001 - MAX_BUCKETS + number) * BUCKET_SECONDS,
             number % 7 * 1000,
             dict.fromkeys(names, 60.0) if number % 2 else {},
         )
-        for number in range(PARTS)
+        for number in range(MAX_BUCKETS)
     ]
     hub.publish(
         replace(
@@ -493,4 +493,4 @@ def test_a_strange_path_is_ignored(hub: StatusHub, path: str) -> None:
 
 
 def test_the_clock_of_the_scenes_is_used() -> None:
-    assert busy().updated == NOW - 1
+    assert busy().polled_at == NOW - 1

@@ -15,7 +15,7 @@ from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import ProblemKind, Status
 from immich_job_daemon.web.ui.i18n import PLURALS
-from tests.web.chromium import LOCALES, fits, look_again, violations, window
+from tests.web.chromium import LOCALES, fits, refresh, violations, window
 from tests.web.ui.page_server import page as serve
 from tests.web.ui.sample_statuses import busy, held, idle, rehearsed, troubled, unknown
 
@@ -161,12 +161,12 @@ def test_a_fresh_look_leaves_the_focus_and_what_is_open_alone(here: Page, hub: S
     button = here.locator('[data-key="ocr"]').get_by_role("button", name="Run next")
     button.focus()
     hub.publish(idle())
-    look_again(here)
+    refresh(here)
     expect(here.locator("#headline")).to_have_text("Nothing to do")
     expect(button).to_be_focused()
     expect(here.locator("details.apart")).to_have_attribute("open", "")
     hub.publish(troubled())
-    look_again(here)
+    refresh(here)
     expect(here.get_by_role("heading", name="Immich does not answer")).to_be_visible()
     expect(button).to_be_focused()
 
@@ -175,11 +175,11 @@ def test_queues_come_and_go(here: Page, hub: StatusHub) -> None:
     status = busy()
     fewer = tuple(name for name in status.order if name not in {"sidecar", "smartSearch"})
     hub.publish(replace(status, order=fewer))
-    look_again(here)
+    refresh(here)
     expect(here.locator('ol [data-key="smartSearch"]')).to_have_count(0)
     expect(here.locator("ol.list > li")).to_have_count(11)
     hub.publish(replace(status, order=tuple(reversed(status.order))))
-    look_again(here)
+    refresh(here)
     expect(here.locator("ol.list > li")).to_have_count(13)
     expect(here.locator("ol.list > li").first).to_have_attribute("data-key", "integrityCheck")
 
@@ -190,12 +190,12 @@ def test_when_the_daemon_does_not_answer_the_page_says_so_and_finds_it_again(
     with window(browser) as page:
         with serve(hub, gateway=GATEWAY) as url:
             page.goto(url)
-        look_again(page)
+        refresh(page)
         expect(page.get_by_role("alert")).to_have_text(
             "The daemon does not answer. Trying again ..."
         )
         page.route("**/now", lambda route: route.fulfill(body=fragment(hub)))
-        look_again(page)
+        refresh(page)
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
@@ -206,7 +206,7 @@ def fragment(hub: StatusHub) -> str:
 
 def test_times_are_those_of_the_readers_clock(here: Page, hub: StatusHub) -> None:
     hub.publish(troubled())
-    look_again(here)
+    refresh(here)
     since = here.locator(".trouble time").first
     expect(since).to_have_attribute("datetime", "2026-11-25T09:40:05Z")
     expect(since).to_have_text(re.compile("15:10"))
@@ -266,7 +266,7 @@ def test_two_quick_steps_are_two_steps(here: Page, hub: StatusHub) -> None:
 
 def test_the_limit_ends_where_it_makes_no_sense(here: Page, hub: StatusHub) -> None:
     hub.publish(replace(busy(), limit=1))
-    look_again(here)
+    refresh(here)
     fewer = here.get_by_role("button", name="One fewer")
     expect(fewer).to_have_attribute("aria-disabled", "true")
     fewer.click(force=True)

@@ -122,7 +122,7 @@ def test_a_problem_with_one_command_does_not_hide_what_runs() -> None:
 
 
 def test_a_loop_that_hangs_is_told_before_anything_else() -> None:
-    assert said(busy(), now=busy().due + 1).startswith("The daemon hangs")
+    assert said(busy(), now=busy().next_due + 1).startswith("The daemon hangs")
 
 
 def test_what_is_said_aloud_has_no_number_in_it() -> None:
@@ -134,7 +134,9 @@ def test_what_is_said_aloud_has_no_number_in_it() -> None:
 
 
 def test_progress_is_what_is_done_of_the_largest_backlog() -> None:
-    status = with_queues(replace(busy(), history=replace(busy().history, peak=2468)), RUNNING)
+    status = with_queues(
+        replace(busy(), history=replace(busy().history, peak_pending=2468)), RUNNING
+    )
     found = progress(status, words("en"), NOW)
     assert found is not None
     assert (found.done, found.peak, found.share) == (1234, 2468, "50 % done")
@@ -143,7 +145,7 @@ def test_progress_is_what_is_done_of_the_largest_backlog() -> None:
 
 def test_progress_is_never_100_percent_while_something_is_left() -> None:
     status = with_queues(
-        replace(busy(), history=replace(busy().history, peak=100_000)),
+        replace(busy(), history=replace(busy().history, peak_pending=100_000)),
         (Queue("ocr", is_paused=False, waiting=1), Reason.RUNNING),
     )
     found = progress(status, words("en"), NOW)
@@ -161,7 +163,8 @@ def test_progress_without_an_estimate_says_that_it_is_not_known() -> None:
 def test_there_is_no_progress_where_nothing_is_left_or_no_peak_is_known() -> None:
     assert progress(idle(), words("en"), NOW) is None
     assert (
-        progress(replace(busy(), history=replace(busy().history, peak=0)), words("en"), NOW) is None
+        progress(replace(busy(), history=replace(busy().history, peak_pending=0)), words("en"), NOW)
+        is None
     )
 
 

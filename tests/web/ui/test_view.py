@@ -86,7 +86,7 @@ def test_old_figures_say_how_old_they_are() -> None:
 
 
 def test_a_loop_that_hangs_is_a_trouble() -> None:
-    found = seen(busy(), now=busy().due + 5).trouble
+    found = seen(busy(), now=busy().next_due + 5).trouble
     assert found is not None
     assert (found.title, found.seen) == ("The daemon hangs", AT - 1)
 
