@@ -437,7 +437,7 @@ def test_a_users_pause_is_still_the_users_after_a_restart(log_text: LogText) -> 
     )
     scenario.engine.pause(name, by=USER)
     scenario.run_rounds(lambda: scenario.engine.now > 60.0)
-    assert f"{name} was paused by someone else" in log_text("INFO")
+    assert f"{name} was paused by a user or another tool" in log_text("INFO")
     scenario.new_daemon()
     scenario.add_backlog(name)
     scenario.run_for(600.0)
