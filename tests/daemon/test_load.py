@@ -75,9 +75,9 @@ def test_a_load_below_the_limit_is_not_high() -> None:
 def test_noise_around_the_limit_does_not_cause_flapping(middle: float, seed: int) -> None:
     """The load varies by a tenth around the limit for an hour."""
     rng = random.Random(seed)  # noqa: S311 - the same at each run
-    loads_in = [LIMIT * middle * rng.uniform(0.9, 1.1) for _ in range(360)]
-    crossings = sum((a > LIMIT) is not (b > LIMIT) for a, b in pairwise(loads_in))
-    assert transitions(observed(*loads_in)) <= 1
+    noisy_loads = [LIMIT * middle * rng.uniform(0.9, 1.1) for _ in range(360)]
+    crossings = sum((a > LIMIT) is not (b > LIMIT) for a, b in pairwise(noisy_loads))
+    assert transitions(observed(*noisy_loads)) <= 1
     if middle == 1.0:
         assert crossings > 100
 

@@ -47,7 +47,7 @@ class EngineUnderTest(Protocol):
     def restart(self) -> None: ...
 
     def expire_locks(self) -> None:
-        """Expire the locks of the jobs that were active at the restart, which takes 30 s."""
+        """Expire the locks of jobs that were active at the restart, as BullMQ does after 30 s."""
         ...
 
     def restart_redis(self) -> None: ...
@@ -125,7 +125,7 @@ class SimulatedEngine:
         with self.server.present() as engine:
             keys = [*engine.queues[queue].running]
             for key in keys:
-                engine._finish(engine.queues[queue], key)  # noqa: SLF001 - its jobs have no end time
+                engine._finish(engine.queues[queue], key)  # noqa: SLF001 - these jobs have no end time
         return len(keys)
 
     def started(self, queue: str) -> list[str]:

@@ -66,7 +66,7 @@ async function respond(request, response) {
     journal.write("requested", { method: request.method, path: request.url });
     countDown();
   }
-  const { status, body } = await immich.answer(request, text);
+  const { status, body } = await immich.respond(request, text);
   write(response, status, body);
 }
 

@@ -92,10 +92,9 @@ class Facade(ServerProcess):
             file.seek(offset)
             lines = file.read()
         complete = lines[: lines.rfind(b"\n") + 1]
-        found = [json.loads(line) for line in complete.splitlines()]
-        return [entry for entry in found if not kinds or entry["what"] in kinds], offset + len(
-            complete
-        )
+        entries = [json.loads(line) for line in complete.splitlines()]
+        selected = [entry for entry in entries if not kinds or entry["what"] in kinds]
+        return selected, offset + len(complete)
 
     def add(  # noqa: PLR0913 - the options of BullMQ
         self,
@@ -129,8 +128,8 @@ class Facade(ServerProcess):
         """Kill a process ``delay`` seconds after the daemon has sent ``after`` more requests."""
         self._control("kill", pid=pid, after=after, delay=delay * 1000)
 
-    def _control(self, kinds: str, **body: object) -> Any:  # noqa: ANN401 - any JSON
-        response = self._session.post(f"{self.url}/test/{kinds}", json=body, timeout=TIMEOUT)
+    def _control(self, action: str, **body: object) -> Any:  # noqa: ANN401 - any JSON
+        response = self._session.post(f"{self.url}/test/{action}", json=body, timeout=TIMEOUT)
         response.raise_for_status()
         return response.json()
 

@@ -25,7 +25,7 @@ export class Immich {
     return this.keys[request.headers["x-api-key"]];
   }
 
-  async answer(request, text) {
+  async respond(request, text) {
     try {
       return { status: 200, body: await this.carryOut(request, text) };
     } catch (error) {

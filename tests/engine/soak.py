@@ -108,11 +108,11 @@ class Soak:
         """Run uploads and faults for a time."""
         events = (
             (8.0, self._upload),
-            (3.0, self._read),
+            (3.0, self._request_page),
             (90.0, self._restart_immich),
             (200.0, self._restart_redis),
-            (70.0, self._slow),
-            (45.0, self._cut),
+            (70.0, self._slow_down),
+            (45.0, self._reset_connections),
         )
         plan = {event: self.random.expovariate(1 / every) for every, event in events}
         intervals = {event: every for every, event in events}
@@ -123,7 +123,7 @@ class Soak:
                 if when <= now:
                     plan[event] = now + self.random.expovariate(1 / intervals[event])
                     # One fault at a time, and no upload during it.
-                    if event == self._read or not (is_quiet or self._pending_actions):
+                    if event == self._request_page or not (is_quiet or self._pending_actions):
                         event()
                         self.happened[event.__name__.strip("_").replace("_", " ")] += 1
             self._run_due_actions()
@@ -172,11 +172,11 @@ class Soak:
             f"{len(gaps) + 1} polls; seconds between two: median {median(gaps):.2f}, "
             f"maximum {gaps[-1]:.2f}"
         )
-        for event, of, form in rows:
-            before, after = (median(map(of, part)) for part in (first, last))
-            highest = max(map(of, self.samples))
+        for label, value_of, form in rows:
+            before, after = (median(map(value_of, part)) for part in (first, last))
+            highest = max(map(value_of, self.samples))
             print_line(
-                f"{event}: {before:{form}} in the first tenth, {after:{form}} in the last, "
+                f"{label}: {before:{form}} in the first tenth, {after:{form}} in the last, "
                 f"maximum {highest:{form}}"
             )
 
@@ -210,7 +210,7 @@ class Soak:
                     priority=self.random.choice((0, 3)),
                 )
 
-    def _read(self) -> None:
+    def _request_page(self) -> None:
         """Request a page, as a browser, a panel or Prometheus does."""
         self._get(*self.random.choice(PAGES))
 
@@ -228,14 +228,14 @@ class Soak:
         self.facade.redis.kill()
         self._after(self.random.uniform(0.5, 5), self.facade.redis.start)
 
-    def _slow(self) -> None:
+    def _slow_down(self) -> None:
         self.proxy.delay = self.random.choice((0.1, 0.5, 1.5))
-        self._after(self.random.uniform(5, 20), self._fast)
+        self._after(self.random.uniform(5, 20), self._end_slow_phase)
 
-    def _fast(self) -> None:
+    def _end_slow_phase(self) -> None:
         self.proxy.delay = 0.0
 
-    def _cut(self) -> None:
+    def _reset_connections(self) -> None:
         self._note_fault(0.0)
         self.proxy.reset_connections()
 

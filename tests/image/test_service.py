@@ -286,7 +286,7 @@ def test_every_line_of_the_log_has_the_same_format(image: Path, tmp_path: Path) 
         running.stop()
         lines = running.log.splitlines()
         assert lines
-        assert [pid for pid in lines if not re.match(r"\[\d\d:\d\d:\d\d\] [A-Z]+: ", pid)] == []
+        assert [line for line in lines if not re.match(r"\[\d\d:\d\d:\d\d\] [A-Z]+: ", line)] == []
 
 
 def test_an_invalid_option_stops_the_container_with_the_daemons_exit_code(

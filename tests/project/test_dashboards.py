@@ -57,14 +57,14 @@ def responses() -> dict[str, Any]:
     with serve_status(BUSY) as url:
         paths = {path: requests.get(f"{url}{path}", timeout=90) for path in ("/", "/queues")}
         metrics = requests.get(f"{url}/metrics", timeout=90).text
-    return {**{path: answer.json() for path, answer in paths.items()}, "/metrics": metrics}
+    return {**{path: response.json() for path, response in paths.items()}, "/metrics": metrics}
 
 
 # JSON
 
 
-def types_of(value: Mapping[str, object]) -> dict[str, type]:
-    return {name: type(value) for name, value in value.items()}
+def types_of(fields: Mapping[str, object]) -> dict[str, type]:
+    return {name: type(value) for name, value in fields.items()}
 
 
 def test_the_json_examples_have_the_actual_fields_and_types(
@@ -72,7 +72,7 @@ def test_the_json_examples_have_the_actual_fields_and_types(
 ) -> None:
     totals, queue = (json.loads(text) for text in examples("json"))
     assert types_of(totals) == types_of(responses["/"])
-    (running,) = [first for first in responses["/queues"] if first["state"] == "running"]
+    (running,) = [entry for entry in responses["/queues"] if entry["state"] == "running"]
     assert types_of(queue) == types_of(running)
     assert list(totals) == list(responses["/"])
     assert list(queue) == list(running)
@@ -115,10 +115,10 @@ def test_the_fields_of_the_homepage_block_exist_with_the_right_types(
     responses: dict[str, Any],
 ) -> None:
     widget = homepage_widget("field: active")
-    value = responses[path_of(widget)]
+    response = responses[path_of(widget)]
     assert 1 <= len(widget["mappings"]) <= 4
     for mapping in widget["mappings"]:
-        assert FORMATS[mapping.get("format", "text")](value[mapping["field"]]), mapping
+        assert FORMATS[mapping.get("format", "text")](response[mapping["field"]]), mapping
         assert mapping["label"]
 
 
@@ -126,11 +126,11 @@ def test_the_homepage_list_gets_an_array_with_names_and_numbers(
     responses: dict[str, Any],
 ) -> None:
     widget = homepage_widget("dynamic-list")
-    assert "items" not in widget["mappings"], "the document itself is the array"
-    value = responses[path_of(widget)]
-    assert isinstance(value, list)
+    assert "items" not in widget["mappings"], "items is only for an array inside the document"
+    response = responses[path_of(widget)]
+    assert isinstance(response, list)
     mappings = widget["mappings"]
-    for queue in value:
+    for queue in response:
         assert is_text(queue[mappings["name"]])
         assert FORMATS[mappings["format"]](queue[mappings["label"]])
 
@@ -290,12 +290,12 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
 def query(url: str, expression: str) -> list[Any] | None:
     """Return the result of a query, None while Prometheus is not ready."""
     try:
-        answer = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=90)
+        response = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=90)
     except requests.ConnectionError:
         return None
-    if answer.status_code == 503:
+    if response.status_code == 503:
         return None
-    value = answer.json()
+    value = response.json()
     assert value["status"] == "success", (expression, value)
     result: list[Any] = value["data"]["result"]
     return result
