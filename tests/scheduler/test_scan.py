@@ -61,7 +61,7 @@ class SimulatedScan:
 # Which queues, and when.
 
 
-def test_all_queues_with_such_a_run_are_scanned_in_pipeline_order() -> None:
+def test_scanned_queues_exist_in_immich_and_follow_the_order_of_the_pipeline() -> None:
     assert set(SCANNED) < set(REINDEX)
     assert set(SCANNED) <= set(QUEUES)
     order = [name for name in PRIORITY if name in SCANNED]
@@ -71,8 +71,8 @@ def test_all_queues_with_such_a_run_are_scanned_in_pipeline_order() -> None:
 def test_each_queue_is_scanned_once_a_day() -> None:
     simulated = SimulatedScan(AT_THREE)
     assert simulated.poll_until_none("11-24 03:00") == list(SCANNED)
-    for time_of_day in ("11-24 03:01", "11-24 03:59", "11-24 04:00", "11-24 12:00", "11-25 02:59"):
-        assert simulated.poll(time_of_day) is None
+    for when in ("11-24 03:01", "11-24 03:59", "11-24 04:00", "11-24 12:00", "11-25 02:59"):
+        assert simulated.poll(when) is None
     assert simulated.poll_until_none("11-25 03:00") == list(SCANNED)
 
 
@@ -203,8 +203,8 @@ def test_a_daemon_started_within_the_hour_scans_at_once() -> None:
 
 def test_a_daemon_started_later_waits_for_the_next_scan() -> None:
     simulated = SimulatedScan(AT_THREE)
-    for time_of_day in ("11-24 04:00", "11-24 12:00", "11-25 02:59"):
-        assert simulated.poll(time_of_day) is None
+    for when in ("11-24 04:00", "11-24 12:00", "11-25 02:59"):
+        assert simulated.poll(when) is None
     assert simulated.poll("11-25 03:00") == "sidecar"
 
 
