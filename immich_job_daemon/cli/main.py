@@ -176,9 +176,9 @@ def _publish_over_mqtt(hub: StatusHub, settings: Settings) -> AbstractContextMan
     token = os.environ.get("SUPERVISOR_TOKEN", "")
     if settings.mqtt_url is None and not token:
         return nullcontext()
-    from immich_job_daemon.mqtt.serving import linked  # noqa: PLC0415 - slow to import
+    from immich_job_daemon.mqtt.service import mqtt_service  # noqa: PLC0415 - the same
 
-    return linked(hub, settings, token)
+    return mqtt_service(hub, settings, token)
 
 
 def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
