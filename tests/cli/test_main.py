@@ -22,16 +22,15 @@ from simulator.immich.faults import Fault
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.support.immich_server import (
-    GRACE,
     KEY,
-    LIMIT,
     MANAGED,
-    immich,
+    STOP_GRACE_PERIOD,
     is_idle,
     is_under_control,
     paused,
-    until,
+    simulated_immich_server,
 )
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -50,7 +49,7 @@ def command(
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -93,7 +92,7 @@ def stop(
 ) -> float:
     began = time.monotonic()
     process.send_signal(number)
-    assert process.wait(LIMIT) == 0
+    assert process.wait(TIMEOUT) == 0
     return time.monotonic() - began
 
 
@@ -101,13 +100,13 @@ def stop(
 
 
 def test_queues_run_by_priority_and_are_all_open_after_a_stop(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
             engine.upload(photos=3)
         with daemon(server, tmp_path) as process:
-            until(lambda: is_idle(server))
+            wait_until(lambda: is_idle(server))
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()
@@ -119,16 +118,16 @@ def test_queues_run_by_priority_and_are_all_open_after_a_stop(tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sigterm_and_sigint_stop_the_daemon(tmp_path: Path, number: signal.Signals) -> None:
-    with immich() as server, daemon(server, tmp_path) as process:
-        until(lambda: is_under_control(server))
+    with simulated_immich_server() as server, daemon(server, tmp_path) as process:
+        wait_until(lambda: is_under_control(server))
         stop(process, number)
         assert paused(server) == set()
 
 
 def test_on_exit_keep_leaves_queues_paused_and_release_resumes_them(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert is_under_control(server)
         done = command("release", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
@@ -140,17 +139,17 @@ def test_queues_are_resumed_in_time_on_a_slow_server(
     tmp_path: Path,
 ) -> None:
     """Each response takes a second: sent one after the other, the requests would take 13 s."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.latency = 1.0
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
 def test_a_stop_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         requests = []
 
         def hang(method: str, path: str) -> Fault | None:
@@ -158,18 +157,18 @@ def test_a_stop_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
             return Fault.HANG if method == "GET" else None
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = hang
-            until(lambda: bool(requests))
+            wait_until(lambda: bool(requests))
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
 def test_a_queue_that_cannot_be_resumed_stays_in_the_ledger_and_is_logged(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
             stop(process)
         assert paused(server) == {"ocr"}
@@ -177,18 +176,18 @@ def test_a_queue_that_cannot_be_resumed_stays_in_the_ledger_and_is_logged(tmp_pa
         assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
 def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server, but="ocr"))
-            until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: is_under_control(server, but="ocr"))
+            wait_until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
         assert is_under_control(server, but="ocr")
@@ -196,7 +195,7 @@ def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
             engine.add("metadataExtraction", lasting(1))
             engine.pause("library", by="person")
         with daemon(server, tmp_path) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
             assert "ocr" not in paused(server)
             assert "metadataExtraction" in paused(server)
             stop(process)
@@ -204,23 +203,23 @@ def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_daemon_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             with server.present() as engine:
                 engine.advance(engine.now + 3600)
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
 
 
 def test_a_stop_ends_the_wait_for_a_server(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             stop(process)
 
 
@@ -242,9 +241,9 @@ def test_a_stop_while_reading_options_ends_the_daemon_cleanly() -> None:
             ioctl(pipe, FIONREAD, unread)
             return unread[0] == 0
 
-        until(is_read)
+        wait_until(is_read)
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         (line,) = process.stderr.read().decode().splitlines()
         assert line.endswith("INFO: Stopped.")
 
@@ -256,7 +255,7 @@ def test_a_closed_standard_input_is_reported() -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
     assert closed.returncode == 2
@@ -271,24 +270,24 @@ def test_a_stop_ends_the_search_for_a_server(tmp_path: Path) -> None:
             stderr=log,
             env=environment(API_KEY=KEY, DATA_DIR=str(tmp_path)),
         )
-        until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+        wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_a_stop_during_the_search_resumes_or_lists_queues_left_paused(
     tmp_path: Path,
 ) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         # The server was found at this URL before, but does not answer the ping now.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, IMMICH_URL="") as process:
-            until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
             stop(process)
         assert paused(server) == set()
     with daemon(server, tmp_path, IMMICH_URL="") as process:
@@ -296,14 +295,17 @@ def test_a_stop_during_the_search_resumes_or_lists_queues_left_paused(
             '{"version": 1, "held": ["ocr"], "paused_by_others": [], "slots": [], '
             '"is_limited": false}'
         )
-        until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
+        wait_until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
         stop(process)
     assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
 
 
 def test_the_key_is_in_no_command_line_environment_or_log(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
-        until(lambda: is_under_control(server))
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, LOG_LEVEL="trace") as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         process_folder = Path("/proc") / str(process.pid)
         for name in ("cmdline", "environ"):
             assert KEY.encode() not in (process_folder / name).read_bytes()
@@ -335,14 +337,14 @@ def test_options_that_are_not_json_are_rejected_without_showing_them(tmp_path: P
 
 
 def test_an_unknown_option_is_ignored_with_one_warning(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, COLOUR="red") as process:
-        until(lambda: is_under_control(server))
+    with simulated_immich_server() as server, daemon(server, tmp_path, COLOUR="red") as process:
+        wait_until(lambda: is_under_control(server))
         stop(process)
     assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
 
 
 def test_a_rejected_key_exits_with_code_2() -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("run", IMMICH_URL=server.url, API_KEY="wrong-key", DATA_DIR="/dev/null/x")
     assert done.returncode == 2
     assert "FATAL" in done.stderr
@@ -351,7 +353,7 @@ def test_a_rejected_key_exits_with_code_2() -> None:
 
 
 def test_a_missing_permission_is_named_and_exits_with_code_2(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("run", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "queue.update" in done.stderr
@@ -378,13 +380,13 @@ def log_of(folder: Path) -> list[str]:
 
 
 def test_a_dry_run_logs_everything_and_sends_no_command(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("thumbnailGeneration", lasting(3600), count=9)
             engine.add("videoConversion", lasting(3600), count=9)
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN=True) as process:
-            until(
+            wait_until(
                 lambda: any("thumbnailGeneration is running" in line for line in log_of(tmp_path))
             )
             stop(process)
@@ -397,20 +399,20 @@ def test_a_dry_run_logs_everything_and_sends_no_command(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_does_not_resume_queues_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         kept = (tmp_path / "ledger.json").read_bytes()
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN="true") as process:
-            until(lambda: any("dry run: Connected" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("dry run: Connected" in line for line in log_of(tmp_path)))
             stop(process)
         # The same if Immich is not found at all.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, DRY_RUN=True, IMMICH_URL="") as process:
-            until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
             stop(process)
         assert sent == []
         assert is_under_control(server)
@@ -422,8 +424,11 @@ def test_settings_without_effect_are_logged_once(
     tmp_path: Path,
 ) -> None:
     window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
-    with immich() as server, daemon(server, tmp_path, SCHEDULE=[window]) as process:
-        until(lambda: is_under_control(server))
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, SCHEDULE=[window]) as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         stop(process)
     warnings = [line[11:] for line in log_of(tmp_path) if "WARNING" in line]
     assert warnings[0] == (
@@ -437,7 +442,7 @@ def test_settings_without_effect_are_logged_once(
 
 
 def test_check_reports_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read", "queue.update", "job.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read", "queue.update", "job.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
         assert paused(server) == set()
     assert done.returncode == 0, done.stderr
@@ -451,18 +456,18 @@ def test_check_reports_what_the_daemon_would_find_and_changes_nothing(tmp_path: 
 
 def test_check_reports_the_permission_to_scan_and_the_local_time(tmp_path: Path) -> None:
     settings = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
-    with immich(frozenset({"queue.read", "queue.update"})) as server:
+    with simulated_immich_server(frozenset({"queue.read", "queue.update"})) as server:
         done = command("check", IMMICH_URL=server.url, **settings)
     assert done.returncode == 0, done.stderr
     assert "Scan         the key lacks job.create, so SCAN has no effect" in done.stdout
     assert re.search(r"Local time   \w+ \d\d:\d\d, time zone Asia/Kolkata\n", done.stdout)
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, **settings)
     assert "Scan         the key has job.create\n" in done.stdout
 
 
 def test_check_reports_settings_without_effect(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command(
             "check",
             IMMICH_URL=server.url,
@@ -479,7 +484,7 @@ def test_check_reports_settings_without_effect(tmp_path: Path) -> None:
 
 
 def test_check_exits_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "the key lacks queue.update" in done.stdout
@@ -492,7 +497,7 @@ def test_check_exits_with_code_1_when_immich_is_unreachable(tmp_path: Path) -> N
 
 
 def test_check_exits_with_code_1_when_the_data_folder_is_not_writable() -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR="/dev/null/x")
     assert done.returncode == 1
     assert "/dev/null/x is not writable" in done.stdout
@@ -506,9 +511,9 @@ def test_check_with_invalid_settings_exits_with_code_2() -> None:
 
 
 def test_release_resumes_only_queues_that_a_killed_daemon_left_paused(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         with server.present() as engine:
@@ -534,20 +539,20 @@ def test_release_without_a_ledger_leaves_the_first_start_the_first(
     tmp_path: Path,
 ) -> None:
     """A later start would treat queues that an older tool left paused as paused by a user."""
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         assert command("release", **settings).returncode == 0
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
 def test_release_lists_queues_that_it_could_not_resume(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.pause("ocr", by="person")
             engine.pause("library", by="person")
@@ -579,7 +584,7 @@ def test_the_version_is_printed() -> None:
 
 
 def test_a_closed_output_pipe_causes_no_traceback(tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "immich_job_daemon", "check"],
             env=environment(IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)),

@@ -18,9 +18,16 @@ import requests
 
 from immich_job_daemon.model.queue import MAX_QUEUES
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import immich, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, Say, whole
+from tests.support.immich_server import paused, simulated_immich_server
+from tests.support.intercepting_server import (
+    ALL_REQUESTS,
+    POLLS,
+    InterceptingServer,
+    RawResponse,
+    http_response,
+)
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 from tests.web.daemon_process import DaemonProcess, real_daemon
 
 MIB: Final = 1 << 20
@@ -47,25 +54,25 @@ class Scenario(NamedTuple):
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     folder = tmp_path_factory.mktemp("hostile")
-    with immich() as server, closing(InterceptingServer(server)) as impostor:
+    with simulated_immich_server() as server, closing(InterceptingServer(server)) as impostor:
         options = {"IMMICH_URL": impostor.url, "POLL_INTERVAL": 1}
         with real_daemon(server, folder, **options) as real:
             yield Scenario(real, impostor, ObservedProcess(real.process.pid, folder))
 
 
-def run_scenario(scenario: Scenario, requests: str, say: Say, *words: str) -> None:
+def run_scenario(scenario: Scenario, requests: str, say: RawResponse, *words: str) -> None:
     """Send hostile responses; the daemon must log one of these messages and recover."""
     watched, start = scenario.watched, len(scenario.watched.log)
-    watched.forget_peak()
-    memory, processor = watched.peak, watched.processor
-    with scenario.impostor.instead(requests, say):
-        until(lambda: any(one in watched.log[start:] for one in words))
+    watched.reset_peak_memory()
+    memory, processor = watched.peak_memory, watched.cpu_seconds
+    with scenario.impostor.intercept(requests, say):
+        wait_until(lambda: any(one in watched.log[start:] for one in words))
         assert fetch_page(scenario.real.page_port)
-        assert watched.peak - memory < MAX_MEMORY_GROWTH
-    until(lambda: "All is well again" in watched.log[start:])
-    assert watched.processor - processor < MAX_CPU_TIME
+        assert watched.peak_memory - memory < MAX_MEMORY_GROWTH
+    wait_until(lambda: "All is well again" in watched.log[start:])
+    assert watched.cpu_seconds - processor < MAX_CPU_TIME
     assert scenario.real.process.poll() is None
-    watched.said_since(start)
+    watched.log_since(start)
 
 
 def fetch_page(port: int) -> str:
@@ -74,7 +81,7 @@ def fetch_page(port: int) -> str:
     return response.text
 
 
-def endless(start: bytes, repeated: bytes) -> Say:
+def endless(start: bytes, repeated: bytes) -> RawResponse:
     """Return a response that repeats one part for ever."""
     block = repeated * max(1, (64 << 10) // len(repeated))
     return lambda: itertools.chain([start], itertools.repeat(block))
@@ -101,21 +108,23 @@ def queue(name: object, **counts: object) -> dict[str, object]:
     return {"name": name, "isPaused": False, "statistics": {**statistics, **counts}}
 
 
-def respond_with(body: bytes, status: str = "200 OK", headers: str = "connection: close") -> Say:
-    return lambda: [whole(body, status, headers)]
+def respond_with(
+    body: bytes, status: str = "200 OK", headers: str = "connection: close"
+) -> RawResponse:
+    return lambda: [http_response(body, status, headers)]
 
 
-def queues(*queues: object) -> Say:
+def queues(*queues: object) -> RawResponse:
     return respond_with(json.dumps(queues).encode())
 
 
-def a_count(text: str) -> Say:
+def a_count(text: str) -> RawResponse:
     return respond_with(
         json.dumps([queue("ocr", active="COUNT")]).replace('"COUNT"', text).encode()
     )
 
 
-def list_of_a_mib(item: bytes) -> Say:
+def list_of_a_mib(item: bytes) -> RawResponse:
     return respond_with(b"[" + item * ((MIB - 2) // len(item) - 1) + item.rstrip(b",") + b"]")
 
 
@@ -125,7 +134,7 @@ TIMED_OUT: Final = "sent no complete response within"
 INVALID_COUNT: Final = "[0].statistics.active: expected a whole number from 0, got "
 INVALID_NAME: Final = "[0].name: expected a queue name, got "
 
-LARGE: Final[dict[str, tuple[Say, str]]] = {
+LARGE: Final[dict[str, tuple[RawResponse, str]]] = {
     "100 MB": (one_hundred_mb, TOO_LARGE),
     "a million queues": (a_million_queues, TOO_LARGE),
     "100 MB, compressed": (
@@ -143,7 +152,7 @@ LARGE: Final[dict[str, tuple[Say, str]]] = {
     "a MiB of objects": (list_of_a_mib(b"{},"), "length of value must be at most"),
     "a MiB of numbers": (list_of_a_mib(b"0,"), "length of value must be at most"),
 }
-WRONG: Final[dict[str, tuple[Say, str]]] = {
+WRONG: Final[dict[str, tuple[RawResponse, str]]] = {
     "a count of NaN": (a_count("NaN"), "NaN is not valid JSON"),
     "a count of infinity": (a_count("-Infinity"), "-Infinity is not valid JSON"),
     "a count below 0": (a_count("-1"), INVALID_COUNT + "-1"),
@@ -172,28 +181,28 @@ WRONG: Final[dict[str, tuple[Say, str]]] = {
 @pytest.mark.parametrize("case", LARGE)
 def test_a_large_response_is_reported_and_costs_little(scenario: Scenario, case: str) -> None:
     say, words = LARGE[case]
-    run_scenario(scenario, LOOKS, say, words)
+    run_scenario(scenario, POLLS, say, words)
 
 
 def test_endless_chunks_of_one_byte_cost_no_more_than_the_timeout(scenario: Scenario) -> None:
     """They cost the most: a slow machine reaches the timeout before the size limit."""
-    run_scenario(scenario, LOOKS, endless(CHUNKED, b"1\r\n \r\n"), TOO_LARGE, TIMED_OUT)
+    run_scenario(scenario, POLLS, endless(CHUNKED, b"1\r\n \r\n"), TOO_LARGE, TIMED_OUT)
 
 
 def test_an_invalid_response_is_reported_and_forges_nothing(scenario: Scenario) -> None:
     watched, start = scenario.watched, len(scenario.watched.log)
     for say, words in WRONG.values():
-        with scenario.impostor.instead(LOOKS, say):
-            until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
+        with scenario.impostor.intercept(POLLS, say):
+            wait_until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
             page = fetch_page(scenario.real.page_port)
             assert "<b>" not in page
             assert "<img src=x" not in page
-    until(lambda: "All is well again" in watched.log[start:])
-    assert not re.search(rf"INFO: {FORGED}$", watched.said_since(start), re.MULTILINE)
+    wait_until(lambda: "All is well again" in watched.log[start:])
+    assert not re.search(rf"INFO: {FORGED}$", watched.log_since(start), re.MULTILINE)
 
 
 def test_the_daemon_survives_garbage_in_place_of_every_response(scenario: Scenario) -> None:
-    run_scenario(scenario, EVERYTHING, endless(OK + b"\r\n", b"\xff\x00<"), TOO_LARGE)
+    run_scenario(scenario, ALL_REQUESTS, endless(OK + b"\r\n", b"\xff\x00<"), TOO_LARGE)
 
 
 def test_ever_new_queue_names_are_not_all_remembered(scenario: Scenario) -> None:
@@ -201,9 +210,11 @@ def test_ever_new_queue_names_are_not_all_remembered(scenario: Scenario) -> None
     numbers = itertools.count()
 
     def say() -> Iterable[bytes]:
-        yield whole(json.dumps([queue(f"q{next(numbers)}", active=1) for _ in range(70)]).encode())
+        yield http_response(
+            json.dumps([queue(f"q{next(numbers)}", active=1) for _ in range(70)]).encode()
+        )
 
-    run_scenario(scenario, LOOKS, say, f"has named more than {MAX_QUEUES} different queues")
+    run_scenario(scenario, POLLS, say, f"has named more than {MAX_QUEUES} different queues")
     assert (
         len(json.loads((scenario.real.folder / "ledger.json").read_text())["paused_by_daemon"])
         < MAX_QUEUES
@@ -219,13 +230,13 @@ def test_markup_in_a_name_is_rejected_and_shown_as_text(
     scenario: Scenario, name: str, shown: str
 ) -> None:
     start = len(scenario.watched.log)
-    with scenario.impostor.instead(LOOKS, queues(queue(name, active=1))):
-        until(lambda: shown in fetch_page(scenario.real.page_port))
+    with scenario.impostor.intercept(POLLS, queues(queue(name, active=1))):
+        wait_until(lambda: shown in fetch_page(scenario.real.page_port))
         page = fetch_page(scenario.real.page_port)
         assert "<img src=x" not in page.lower()
         metrics = requests.get(f"http://127.0.0.1:{scenario.real.status_port}/metrics", timeout=90)
         assert name not in metrics.text
-    scenario.watched.said_since(start)
+    scenario.watched.log_since(start)
 
 
 PERMISSIONS: Final = b'{"permissions":[' + b"0," * ((MIB - 20) // 2) + b"0]}"
@@ -249,18 +260,18 @@ PERMISSIONS: Final = b'{"permissions":[' + b"0," * ((MIB - 20) // 2) + b"0]}"
     ids=["a version of many digits", "a version of 100 MB", "a MiB of permissions"],
 )
 def test_responses_to_the_first_requests_are_limited_too(
-    tmp_path: Path, requests: str, say: Say, words: str
+    tmp_path: Path, requests: str, say: RawResponse, words: str
 ) -> None:
     with (
-        immich() as server,
+        simulated_immich_server() as server,
         closing(InterceptingServer(server)) as impostor,
-        impostor.instead(requests, say),
+        impostor.intercept(requests, say),
         daemon(server, tmp_path, IMMICH_URL=impostor.url) as process,
     ):
         watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: words in watched.log)
-        assert watched.peak < BASE_MEMORY + MAX_MEMORY_GROWTH
-        assert watched.processor < MAX_CPU_TIME
-        watched.said_since(0)
+        wait_until(lambda: words in watched.log)
+        assert watched.peak_memory < BASE_MEMORY + MAX_MEMORY_GROWTH
+        assert watched.cpu_seconds < MAX_CPU_TIME
+        watched.log_since(0)
         stop(process)
         assert paused(server) == set()

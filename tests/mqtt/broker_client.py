@@ -9,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from immich_job_daemon.mqtt.topics import Topics
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
-from tests.support.immich_server import LIMIT, until
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 class Message(NamedTuple):
@@ -36,7 +36,7 @@ class BrokerClient:
         self._client.connect("127.0.0.1", self._broker.port)
         self._client.loop_start()
         self._client.subscribe("#")
-        assert self._subscribed.wait(LIMIT)
+        assert self._subscribed.wait(TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class BrokerClient:
 
     def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Publish a message and wait until the broker has acknowledged it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(LIMIT)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(TIMEOUT)
 
     def publish_without_waiting(self, topic: str, payload: bytes) -> None:
         """Publish a message with QoS 0."""
@@ -70,7 +70,7 @@ class BrokerClient:
 
     def wait_for(self, topic: str, payload: bytes) -> None:
         """Wait until this is the last payload on a topic."""
-        until(lambda: self.last_payload(topic) == payload)
+        wait_until(lambda: self.last_payload(topic) == payload)
 
     def _last_object(self, topic: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.last_payload(topic) or b"{}")

@@ -22,12 +22,10 @@ from immich_job_daemon.model.conflict import CONFLICT_THRESHOLD
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.server import SimulatedServer
 from tests.mqtt.broker_client import BrokerClient
-from tests.mqtt.home_assistant_core import Core
+from tests.mqtt.home_assistant_core import Core, wait_until
 from tests.mqtt.installation import Installation
 from tests.mqtt.mosquitto import mosquitto
-from tests.support.immich_server import MANAGED, immich, paused
-from tests.support.patience import LIMIT as PATIENCE
-from tests.support.patience import until
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 TEMPLATES: Final = Environment(autoescape=False)  # noqa: S701 - it renders states, not HTML
@@ -119,7 +117,7 @@ class Checks:
                     entity_id=entity["entity_id"],
                     disabled_by=None,
                 )
-        until("all are enabled", lambda: self._states().keys() == self.components.keys())
+        wait_until(lambda: self._states().keys() == self.components.keys(), "all are enabled")
         self._wait_for_right_states()
 
     def attributes_contain_the_reasons(self) -> None:
@@ -130,21 +128,21 @@ class Checks:
     def the_mode_pauses_everything_and_the_button_resumes_it(self) -> None:
         server = self.installation.server
         self.core.call("select.select_option", MODE, option="held")
-        until("everything is paused", lambda: paused(server) == MANAGED)
+        wait_until(lambda: paused(server) == MANAGED, "everything is paused")
         self._wait_for_state(f"sensor.{ENTITY}_state", "held")
         self.core.call("button.press", f"button.{ENTITY}_resume_all")
-        until("everything is resumed", lambda: paused(server) == set())
+        wait_until(lambda: paused(server) == set(), "everything is resumed")
         self._wait_for_state(MODE, "open")
         self._wait_for_state(f"sensor.{ENTITY}_state", "open")
         self.core.call("select.select_option", MODE, option="automatic")
-        until("one queue is not paused", lambda: len(paused(server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(server)) == len(MANAGED) - 1, "one queue is not paused")
 
     def the_number_lets_more_queues_run(self) -> None:
         server = self.installation.server
         with server.present() as engine:
             engine.upload(photos=40)
         self.core.call("number.set_value", LIMIT, value=3)
-        until("three queues are not paused", lambda: len(paused(server)) == len(MANAGED) - 3)
+        wait_until(lambda: len(paused(server)) == len(MANAGED) - 3, "three queues are not paused")
         self._wait_for_state(LIMIT, "3")
         self.core.call("number.set_value", LIMIT, value=1)
         self._wait_for_state(LIMIT, "1")
@@ -155,7 +153,7 @@ class Checks:
         entity = f"select.{ENTITY}_ocr_mode"
         for option in ("run next", "held", "automatic"):
             self.core.call("select.select_option", entity, option=option)
-            until(f"ocr is {option}", lambda option=option: self._queue_mode("ocr") == option)  # type: ignore[misc]
+            wait_until(lambda option=option: self._queue_mode("ocr") == option, f"ocr is {option}")  # type: ignore[misc]
             self._wait_for_state(entity, option)
         self.core.call("select.select_option", MODE, option="automatic")
         self._wait_for_state(MODE, "automatic")
@@ -172,7 +170,7 @@ class Checks:
         self.core.call("select.select_option", MODE, option="held")
         self._wait_for_state(MODE, "held")
         server.start()
-        until("everything is paused", lambda: paused(server) == MANAGED)
+        wait_until(lambda: paused(server) == MANAGED, "everything is paused")
         self.core.call("select.select_option", MODE, option="automatic")
         self._wait_for_right_states()
 
@@ -184,7 +182,7 @@ class Checks:
         self.installation.broker.kill()
         self._wait_for_state(PENDING, UNAVAILABLE)
         self.installation.broker.start()
-        until("there is a state", lambda: self.core.state(PENDING) not in {None, UNAVAILABLE})
+        wait_until(lambda: self.core.state(PENDING) not in {None, UNAVAILABLE}, "there is a state")
 
     def video_conversion_runs_at_night_only(self) -> None:
         """The times in the example are replaced by times a few seconds from now."""
@@ -194,7 +192,7 @@ class Checks:
         self.core.set_automations(as_list(moved.replace("06:00:00", f"{soon:%H:%M:%S}")))
         self._wait_for_state(VIDEO, "held")
         assert self._queue_mode("videoConversion") == "held"
-        until("it is paused", lambda: "videoConversion" in paused(self.installation.server))
+        wait_until(lambda: "videoConversion" in paused(self.installation.server), "it is paused")
         self._wait_for_state(VIDEO, "automatic")
         assert self._queue_mode("videoConversion") == "automatic"
 
@@ -203,21 +201,21 @@ class Checks:
         self.core.set_state(player, "idle")
         self.core.set_automations(as_list(shorten(example("while a film plays"))))
         self.core.set_state(player, "playing")
-        until("everything is paused", lambda: paused(server) == MANAGED)
+        wait_until(lambda: paused(server) == MANAGED, "everything is paused")
         self.core.set_state(player, "paused")
-        until("one queue is not paused", lambda: len(paused(server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(server)) == len(MANAGED) - 1, "one queue is not paused")
 
     def a_notification_comes_when_the_import_is_done(self) -> None:
-        until("nothing is pending", lambda: self.core.state(PENDING) == "0")
+        wait_until(lambda: self.core.state(PENDING) == "0", "nothing is pending")
         self.core.set_automations(as_list(shorten(example("when the import is done"))))
         with self.installation.server.present() as engine:
             engine.upload(photos=60)
-        until(
-            "the import is noticed",
+        wait_until(
             lambda: float(self.core.state(PENDING) or 0) > IMPORT_THRESHOLD,
+            "the import is noticed",
         )
-        until("it is done", lambda: self.core.state(PENDING) == "0", limit=5 * PATIENCE)
-        until("there is a notification", lambda: bool(self._notifications()))
+        wait_until(lambda: self.core.state(PENDING) == "0", "it is done", timeout=600)
+        wait_until(lambda: bool(self._notifications()), "there is a notification")
         assert self.core.state(PENDING) == "0"
         (notification,) = self._notifications()
         assert notification["title"] == "Immich"
@@ -226,7 +224,7 @@ class Checks:
     def a_conflict_with_another_tool_is_a_problem(self) -> None:
         server, problem = self.installation.server, f"binary_sensor.{ENTITY}_problem"
         for _ in range(CONFLICT_THRESHOLD):
-            until("ocr is paused", lambda: "ocr" in paused(server))
+            wait_until(lambda: "ocr" in paused(server), "ocr is paused")
             with server.present() as engine:
                 engine.resume("ocr", by="another tool")
         self._wait_for_state(problem, "on")
@@ -260,12 +258,12 @@ class Checks:
 
     def a_killed_daemon_makes_everything_unavailable(self) -> None:
         keys = set(self._states())
-        until("all are unavailable", lambda: self._keys_in_state(UNAVAILABLE) == keys)
+        wait_until(lambda: self._keys_in_state(UNAVAILABLE) == keys, "all are unavailable")
 
     def entities_of_a_queue_that_became_protected_are_removed(self) -> None:
-        until(
-            "the entities of ocr are gone",
+        wait_until(
             lambda: not [unique_id for unique_id in self.registry if "_queue_ocr_" in unique_id],
+            "the entities of ocr are gone",
         )
         self._wait_for_right_states()
 
@@ -300,13 +298,13 @@ class Checks:
 
     def _wait_for_right_states(self) -> None:
         try:
-            until("the states are right", self._are_states_right)
+            wait_until(self._are_states_right, "the states are right")
         except AssertionError:
             write_line(f"Actual and expected states: {self._wrong_states(self._states())}")
             raise
 
     def _wait_for_state(self, entity: str, state: str) -> None:
-        until(f"{entity} is {state}", lambda: self.core.state(entity) == state)
+        wait_until(lambda: self.core.state(entity) == state, f"{entity} is {state}")
 
     def _queue_mode(self, queue: str) -> str:
         return str(self.client.state(self.topics)["queues"][queue]["mode"])
@@ -371,12 +369,12 @@ def run(runner: Path, folder: Path, server: SimulatedServer) -> None:
         with installation.daemon() as process:
             topics = installation.topics()
             with BrokerClient(broker) as client:
-                until(
-                    "the daemon publishes job counts",
+                wait_until(
                     lambda: client.state(topics).get("pending") is not None,
+                    "the daemon publishes job counts",
                 )
                 checks = Checks(core, installation, client, topics)
-                until("the device is registered", lambda: bool(checks.registry))
+                wait_until(lambda: bool(checks.registry), "the device is registered")
                 for check in checks.with_a_running_daemon():
                     run_check(check)
                 process.kill()
@@ -390,7 +388,10 @@ def run(runner: Path, folder: Path, server: SimulatedServer) -> None:
 
 def main() -> None:
     """Run all checks in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="immich-job-daemon-") as folder, immich() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="immich-job-daemon-") as folder,
+        simulated_immich_server() as server,
+    ):
         run(Path(sys.argv[1]), Path(folder), server)
     write_line("All checks passed.")
 

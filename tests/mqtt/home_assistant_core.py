@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -11,7 +12,10 @@ import requests
 
 from simulator.immich.ports import free_port
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
-from tests.support.patience import until
+from tests.support import waiting
+
+wait_until: Final = partial(waiting.wait_until, timeout=120.0, interval=0.2)
+"""Poll Home Assistant less often: it is slow, and each poll is an HTTP request."""
 
 START_TIMEOUT: Final = 900.0
 """Seconds. At its first start Home Assistant installs the packages of its integrations."""
@@ -77,9 +81,9 @@ class Core:
         with (self._folder / "log.txt").open("ab") as log:
             command = [str(self._runner), "hass", "-c", str(self._folder)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until("Home Assistant responds", self._responds, START_TIMEOUT)
+        wait_until(self._responds, "Home Assistant responds", timeout=START_TIMEOUT)
         if self._token:
-            until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+            wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")
 
     def stop(self) -> None:
         """Stop Home Assistant through its API; kill it if that fails."""
@@ -197,4 +201,4 @@ class Core:
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": client_id, "redirect_uri": client_id})
-        until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+        wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")

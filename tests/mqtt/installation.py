@@ -13,7 +13,8 @@ from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.server import SimulatedServer
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto
-from tests.support.immich_server import KEY, until
+from tests.support.immich_server import KEY
+from tests.support.waiting import wait_until
 
 UI_PASSWORD: Final = "password-of-the-page"
 SECRETS: Final = (KEY, PASSWORD, UI_PASSWORD)
@@ -61,5 +62,5 @@ class Installation:
     def topics(self) -> Topics:
         """Return the topics of the daemon, whose instance ID is in its ledger."""
         ledger = self.folder / "data" / "ledger.json"
-        until(ledger.exists)
+        wait_until(ledger.exists)
         return Topics(json.loads(ledger.read_text())["instance"])

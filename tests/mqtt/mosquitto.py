@@ -11,7 +11,7 @@ from typing import Final
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.settings import Broker
 from simulator.immich.ports import free_port
-from tests.support.programs import Serving, program
+from tests.support.programs import ServerProcess, find_program
 
 USER: Final = "ha"
 PASSWORD: Final = "secret-of-the-broker"
@@ -19,7 +19,7 @@ RESTRICTED_USER: Final = "restricted"
 """A user without permissions for the daemon's topics."""
 
 
-class Mosquitto(Serving):
+class Mosquitto(ServerProcess):
     """The broker, as a context manager. It stores nothing on disk.
 
     Args:
@@ -36,7 +36,7 @@ class Mosquitto(Serving):
         users = folder / "users"
         users.touch(mode=0o600)
         for user in (USER, RESTRICTED_USER):
-            command = [program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
+            command = [find_program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
             subprocess.run(command, check=True, capture_output=True)
         acl = folder / "acl"
         acl.write_text(
@@ -68,9 +68,9 @@ class Mosquitto(Serving):
 
     def command(self) -> list[str]:
         """Return the command that starts the broker."""
-        return [program("mosquitto"), "-c", str(self._configuration)]
+        return [find_program("mosquitto"), "-c", str(self._configuration)]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the broker accepts connections."""
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()

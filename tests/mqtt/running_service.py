@@ -15,7 +15,7 @@ from immich_job_daemon.mqtt.topics import Topics
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from tests.mqtt.mosquitto import Mosquitto
-from tests.support.immich_server import until
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY
 
 TOPICS: Final = Topics("1a2b3c4d")
@@ -66,5 +66,5 @@ def wait_for_changes(hub: StatusHub) -> list[Change]:
         changes.extend(hub.take_changes())
         return bool(changes)
 
-    until(has_changes)
+    wait_until(has_changes)
     return changes

@@ -18,12 +18,13 @@ from immich_job_daemon.mqtt.topics import Topics
 from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.installation import SECRETS, Installation
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto, mosquitto
-from tests.support.immich_server import LIMIT, MANAGED, immich, is_idle, paused, until
+from tests.support.immich_server import MANAGED, is_idle, paused, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with immich() as server, mosquitto(tmp_path / "broker") as broker:
+    with simulated_immich_server() as server, mosquitto(tmp_path / "broker") as broker:
         yield Installation(server, broker, tmp_path)
 
 
@@ -32,7 +33,7 @@ def connected_client(installation: Installation) -> Iterator[tuple[BrokerClient,
     """Yield a client that has received job counts, and check that no message holds a secret."""
     topics = installation.topics()
     with BrokerClient(installation.broker) as client:
-        until(lambda: client.state(topics).get("pending") is not None)
+        wait_until(lambda: client.state(topics).get("pending") is not None)
         yield client, topics
         payloads = b"\n".join(message.payload for message in client.messages)
         assert not [secret for secret in SECRETS if secret.encode() in payloads]
@@ -45,13 +46,13 @@ def sum_pending(state: Any) -> int:  # noqa: ANN401 - JSON
 
 def test_the_states_follow_immich_until_everything_is_done(installation: Installation) -> None:
     with installation.daemon() as process, connected_client(installation) as (client, topics):
-        until(lambda: client.state(topics)["state"] == "idle")
+        wait_until(lambda: client.state(topics)["state"] == "idle")
         with installation.server.present() as engine:
             engine.upload(photos=10)
-        until(lambda: client.state(topics)["state"] == "running")
+        wait_until(lambda: client.state(topics)["state"] == "running")
         device = client.device(topics)["cmps"]
         assert {key.split("_")[1] for key in device if key.startswith("queue_")} == MANAGED
-        until(lambda: client.state(topics)["state"] == "idle")
+        wait_until(lambda: client.state(topics)["state"] == "idle")
         all_states = [json.loads(payload) for payload in client.payloads(topics.state)]
         states = [state for state in all_states if state["pending"] is not None]
         assert {state["state"] for state in states} == {"running", "idle"}
@@ -62,7 +63,7 @@ def test_the_states_follow_immich_until_everything_is_done(installation: Install
         working = [state for state in states if state["state"] == "running"]
         assert all(state["running"] != "none" and state["pending"] for state in working)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         client.wait_for(topics.availability, b"offline")
         client.wait_for(topics.immich_availability, b"offline")
     assert "Connected to the MQTT broker" in installation.log
@@ -81,10 +82,10 @@ def instance_while_searching(installation: Installation, client: BrokerClient) -
     with installation.daemon(IMMICH_URL="") as process:
         topics = installation.topics()
         client.wait_for(topics.availability, b"online")
-        until(lambda: (client.state(topics).get("problem") or {}).get("kind") == "searching")
+        wait_until(lambda: (client.state(topics).get("problem") or {}).get("kind") == "searching")
         assert "problem" in client.device(topics)["cmps"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         client.wait_for(topics.availability, b"offline")
         return topics.instance
 
@@ -94,43 +95,45 @@ def test_every_command_works(installation: Installation) -> None:
         engine.upload(photos=2000)
     with installation.daemon() as process, connected_client(installation) as (client, topics):
         client.publish(topics.mode_command, "held")
-        until(lambda: paused(installation.server) == MANAGED)
-        until(lambda: client.state(topics)["state"] == client.state(topics)["mode"] == "held")
+        wait_until(lambda: paused(installation.server) == MANAGED)
+        wait_until(lambda: client.state(topics)["state"] == client.state(topics)["mode"] == "held")
 
         client.publish(topics.resume_all_command, "PRESS")
-        until(lambda: paused(installation.server) == set())
-        until(lambda: client.state(topics)["mode"] == "open")
+        wait_until(lambda: paused(installation.server) == set())
+        wait_until(lambda: client.state(topics)["mode"] == "open")
 
         client.publish(topics.mode_command, "automatic")
-        until(lambda: len(paused(installation.server)) == len(MANAGED) - 1)
+        wait_until(lambda: len(paused(installation.server)) == len(MANAGED) - 1)
         client.publish(topics.limit_command, "3")
-        until(lambda: len(paused(installation.server)) == len(MANAGED) - 3)
-        until(lambda: client.state(topics)["limit"] == 3)
+        wait_until(lambda: len(paused(installation.server)) == len(MANAGED) - 3)
+        wait_until(lambda: client.state(topics)["limit"] == 3)
         client.publish(topics.limit_command, "1.0")
-        until(lambda: client.state(topics)["limit"] == 1)
+        wait_until(lambda: client.state(topics)["limit"] == 1)
 
         # Another queue occupies the only slot, so the state "run next" is visible for a while.
         client.publish(topics.queue_command("ocr"), "run next")
-        until(lambda: client.state(topics)["queues"]["ocr"]["mode"] == "run next")
+        wait_until(lambda: client.state(topics)["queues"]["ocr"]["mode"] == "run next")
         client.publish(topics.queue_command("metadataExtraction"), "held")
-        until(lambda: "metadataExtraction" in paused(installation.server))
-        until(lambda: client.state(topics)["queues"]["metadataExtraction"]["mode"] == "held")
-        until(lambda: "ocr" in client.state(topics)["running_attributes"]["queues"])
+        wait_until(lambda: "metadataExtraction" in paused(installation.server))
+        wait_until(lambda: client.state(topics)["queues"]["metadataExtraction"]["mode"] == "held")
+        wait_until(lambda: "ocr" in client.state(topics)["running_attributes"]["queues"])
         client.publish(topics.queue_command("metadataExtraction"), "automatic")
-        until(lambda: client.state(topics)["queues"]["metadataExtraction"]["mode"] == "automatic")
+        wait_until(
+            lambda: client.state(topics)["queues"]["metadataExtraction"]["mode"] == "automatic"
+        )
         assert process.poll() is None
 
 
 def test_controls_survive_a_restart(installation: Installation) -> None:
     with installation.daemon() as process, connected_client(installation) as (client, topics):
         client.publish(topics.mode_command, "held")
-        until(lambda: client.state(topics)["mode"] == "held")
+        wait_until(lambda: client.state(topics)["mode"] == "held")
         process.kill()
         process.wait()
     with installation.daemon(), connected_client(installation) as (client, again):
         assert again == topics
-        until(lambda: client.state(topics)["mode"] == "held")
-        until(lambda: paused(installation.server) == MANAGED)
+        wait_until(lambda: client.state(topics)["mode"] == "held")
+        wait_until(lambda: paused(installation.server) == MANAGED)
 
 
 def test_a_killed_daemon_becomes_unavailable_and_returns(installation: Installation) -> None:
@@ -149,7 +152,7 @@ def test_queues_run_while_the_broker_is_down(installation: Installation) -> None
             installation.broker.kill()
         with installation.server.present() as engine:
             engine.upload(photos=2)
-        until(lambda: is_idle(installation.server))
+        wait_until(lambda: is_idle(installation.server))
         installation.broker.start()
         with connected_client(installation) as (client, topics):
             assert client.last_payload(topics.availability) == b"online"
@@ -161,28 +164,28 @@ def test_while_immich_is_away_controls_still_work(installation: Installation) ->
     with installation.daemon(), connected_client(installation) as (client, topics):
         installation.server.close()
         client.wait_for(topics.immich_availability, b"offline")
-        until(lambda: client.state(topics)["state"] == "waiting for Immich")
+        wait_until(lambda: client.state(topics)["state"] == "waiting for Immich")
         assert not client.state(topics)["connected"]
         assert client.state(topics)["problem"]["kind"] == "unreachable"
         assert installation.server.url in client.state(topics)["problem"]["text"]
         assert client.last_payload(topics.availability) == b"online"
         client.publish(topics.mode_command, "held")
-        until(lambda: client.state(topics)["mode"] == "held")
+        wait_until(lambda: client.state(topics)["mode"] == "held")
         installation.server.start()
         client.wait_for(topics.immich_availability, b"online")
-        until(lambda: paused(installation.server) == MANAGED)
-        until(lambda: client.state(topics)["state"] == "held")
+        wait_until(lambda: paused(installation.server) == MANAGED)
+        wait_until(lambda: client.state(topics)["state"] == "held")
 
 
 def test_entities_of_a_queue_that_became_protected_are_removed(installation: Installation) -> None:
     with installation.daemon(), connected_client(installation) as (client, topics):
-        until(lambda: "queue_ocr_pending" in client.device(topics)["cmps"])
+        wait_until(lambda: "queue_ocr_pending" in client.device(topics)["cmps"])
     protected = f"{SETTINGS['PROTECTED_QUEUES'].default},ocr"
     with (
         installation.daemon(PROTECTED_QUEUES=protected),
         connected_client(installation) as (client, topics),
     ):
-        until(lambda: "queue_ocr_pending" not in client.device(topics)["cmps"])
+        wait_until(lambda: "queue_ocr_pending" not in client.device(topics)["cmps"])
         removing = json.loads(client.payloads(topics.discovery)[-2])["cmps"]
         assert removing["queue_ocr_pending"] == {"p": "sensor"}
         assert client.device(topics)["cmps"]["limit"]["max"] == len(MANAGED) - 1
@@ -193,8 +196,8 @@ def test_the_daemon_works_without_a_broker(installation: Installation) -> None:
     with installation.daemon():
         with installation.server.present() as engine:
             engine.upload(photos=3)
-        until(lambda: is_idle(installation.server))
-        until(lambda: "refused the connection" in installation.log)
+        wait_until(lambda: is_idle(installation.server))
+        wait_until(lambda: "refused the connection" in installation.log)
 
 
 def create_certificate(folder: Path) -> Path:
@@ -214,10 +217,10 @@ def test_mqtts_requires_a_trusted_certificate(installation: Installation) -> Non
     with Mosquitto(folder, certificate=certificate) as encrypted:
         url = f"mqtts://ha:{PASSWORD}@localhost:{encrypted.port}"
         with installation.daemon(MQTT_URL=url):
-            until(lambda: "uses a certificate that is not trusted" in installation.log)
+            wait_until(lambda: "uses a certificate that is not trusted" in installation.log)
         assert "Connected to the MQTT broker" not in installation.log
         with installation.daemon(MQTT_URL=url, SSL_CERT_FILE=str(certificate)):
-            until(lambda: "Connected to the MQTT broker" in installation.log)
+            wait_until(lambda: "Connected to the MQTT broker" in installation.log)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +229,7 @@ def shared_daemon(
 ) -> Iterator[tuple[Installation, BrokerClient, Topics]]:
     """Yield a daemon that all examples of the test below share."""
     folder = tmp_path_factory.mktemp("fuzzed")
-    with immich() as server, mosquitto(folder / "broker") as broker:
+    with simulated_immich_server() as server, mosquitto(folder / "broker") as broker:
         installation = Installation(server, broker, folder)
         with (
             installation.daemon() as process,
@@ -259,7 +262,7 @@ def test_commands_still_work_after_that(
 ) -> None:
     installation, client, topics = shared_daemon
     client.publish(topics.mode_command, "held")
-    until(lambda: client.state(topics)["mode"] == "held")
-    until(lambda: paused(installation.server) == MANAGED)
+    wait_until(lambda: client.state(topics)["mode"] == "held")
+    wait_until(lambda: paused(installation.server) == MANAGED)
     assert b"offline" not in client.payloads(topics.availability)
     assert "Traceback" not in installation.log

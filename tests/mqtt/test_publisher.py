@@ -19,7 +19,7 @@ from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
 from tests.mqtt.broker_client import BrokerClient
 from tests.mqtt.mosquitto import Mosquitto
 from tests.mqtt.running_service import TOPICS, current, lines, running_service, wait_for_changes
-from tests.support.immich_server import until
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY, LOST, NOTHING
 
 pytestmark = pytest.mark.usefixtures("short_delays")
@@ -31,9 +31,9 @@ def test_messages_are_retained_for_later_subscribers(broker: Mosquitto) -> None:
     with running_service(broker):
         with BrokerClient(broker) as early:
             early.wait_for(TOPICS.immich_availability, b"online")
-            until(lambda: early.state(TOPICS) != {})
+            wait_until(lambda: early.state(TOPICS) != {})
         with BrokerClient(broker) as late:
-            until(lambda: late.state(TOPICS) != {})
+            wait_until(lambda: late.state(TOPICS) != {})
             assert late.device(TOPICS)["dev"]["ids"] == ["immich_job_daemon_1a2b3c4d"]
             assert late.last_payload(TOPICS.availability) == b"online"
             assert late.state(TOPICS)["pending"] == BUSY.pending
@@ -42,9 +42,9 @@ def test_messages_are_retained_for_later_subscribers(broker: Mosquitto) -> None:
 
 def test_the_state_follows_the_status(broker: Mosquitto) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS).get("mode") == "automatic")
+        wait_until(lambda: client.state(TOPICS).get("mode") == "automatic")
         hub.publish(current(replace(BUSY, controls=Controls(Mode.HELD))))
-        until(lambda: client.state(TOPICS).get("mode") == "held")
+        wait_until(lambda: client.state(TOPICS).get("mode") == "held")
 
 
 def test_states_are_rate_limited_and_the_last_one_is_always_published(
@@ -52,13 +52,13 @@ def test_states_are_rate_limited_and_the_last_one_is_always_published(
 ) -> None:
     monkeypatch.setattr(publisher, "MIN_STATE_INTERVAL", 3.0)
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         began, number = time.monotonic(), 0
         while time.monotonic() - began < 1.0:
             number += 1
             queue = Queue("ocr", is_paused=True, paused=number)
             hub.publish(current(replace(BUSY, queues={**BUSY.queues, "ocr": queue})))
-        until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] == number)
+        wait_until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] == number)
         published = len(client.payloads(TOPICS.state))
         assert number > 100
         assert published <= 2 + (time.monotonic() - began) / 3.0
@@ -66,10 +66,10 @@ def test_states_are_rate_limited_and_the_last_one_is_always_published(
 
 def test_an_unchanged_state_is_published_once(broker: Mosquitto) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         hub.publish(current(BUSY))
         hub.publish(current(replace(BUSY, controls=Controls(Mode.OPEN))))
-        until(lambda: client.state(TOPICS)["mode"] == "open")
+        wait_until(lambda: client.state(TOPICS)["mode"] == "open")
         assert len(client.payloads(TOPICS.state)) == 2
         assert len(client.payloads(TOPICS.discovery)) == 1
 
@@ -79,7 +79,7 @@ def test_while_immich_is_away_the_daemon_itself_stays_available(broker: Mosquitt
         client.wait_for(TOPICS.immich_availability, b"online")
         hub.publish(current(LOST))
         client.wait_for(TOPICS.immich_availability, b"offline")
-        until(lambda: not client.state(TOPICS)["connected"])
+        wait_until(lambda: not client.state(TOPICS)["connected"])
         assert client.last_payload(TOPICS.availability) == b"online"
         hub.publish(current(BUSY))
         client.wait_for(TOPICS.immich_availability, b"online")
@@ -113,7 +113,7 @@ def test_a_stop_publishes_offline(broker: Mosquitto) -> None:
 
 def test_when_home_assistant_starts_everything_is_published_again(broker: Mosquitto) -> None:
     with running_service(broker), BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         before = len(client.messages)
         client.publish(TOPICS.home_assistant_status, b"offline")
         client.publish(TOPICS.home_assistant_status, b"online")
@@ -123,7 +123,7 @@ def test_when_home_assistant_starts_everything_is_published_again(broker: Mosqui
             TOPICS.immich_availability,
             TOPICS.state,
         }
-        until(lambda: {message.topic for message in client.messages[before:]} >= topics)
+        wait_until(lambda: {message.topic for message in client.messages[before:]} >= topics)
 
 
 # Removed components
@@ -133,7 +133,7 @@ def test_a_new_queue_gets_entities_and_a_newly_protected_one_loses_them(
     broker: Mosquitto,
 ) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: "queue_ocr_mode" in client.device(TOPICS).get("cmps", {}))
+        wait_until(lambda: "queue_ocr_mode" in client.device(TOPICS).get("cmps", {}))
         new = Queue("library", is_paused=True)
         hub.publish(
             current(
@@ -145,7 +145,7 @@ def test_a_new_queue_gets_entities_and_a_newly_protected_one_loses_them(
                 )
             )
         )
-        until(lambda: "queue_ocr_mode" not in client.device(TOPICS)["cmps"])
+        wait_until(lambda: "queue_ocr_mode" not in client.device(TOPICS)["cmps"])
         assert "queue_library_pending" in client.device(TOPICS)["cmps"]
         first, removing, last = map(json.loads, client.payloads(TOPICS.discovery))
         kinds = ("pending", "failed", "done_at", "mode")
@@ -161,7 +161,7 @@ def test_components_that_only_an_earlier_run_announced_are_removed(broker: Mosqu
         earlier = {"cmps": {"old": {"p": "switch", "uniq_id": "x"}, "state": {"p": "sensor"}}}
         client.publish(TOPICS.discovery, json.dumps(earlier), retain=True)
         with running_service(broker):
-            until(lambda: len(client.payloads(TOPICS.discovery)) == 3)
+            wait_until(lambda: len(client.payloads(TOPICS.discovery)) == 3)
         _, removing, last = map(json.loads, client.payloads(TOPICS.discovery))
         assert removing["cmps"]["old"] == {"p": "switch"}
         assert "old" not in last["cmps"]
@@ -170,19 +170,19 @@ def test_components_that_only_an_earlier_run_announced_are_removed(broker: Mosqu
 def test_until_immich_responds_the_queues_of_an_earlier_run_stay(broker: Mosquitto) -> None:
     with BrokerClient(broker) as client:
         with running_service(broker):
-            until(lambda: "queue_ocr_mode" in client.device(TOPICS).get("cmps", {}))
+            wait_until(lambda: "queue_ocr_mode" in client.device(TOPICS).get("cmps", {}))
         before = len(client.messages)
         with running_service(broker, NOTHING) as hub:
-            until(
+            wait_until(
                 lambda: (
                     bool(client.messages[before:])
                     and client.last_payload(TOPICS.availability) == b"online"
                 )
             )
-            until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] is None)
+            wait_until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] is None)
             assert "queue_ocr_mode" in client.device(TOPICS)["cmps"]
             hub.publish(current(BUSY))
-            until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
+            wait_until(lambda: client.state(TOPICS)["queues"]["ocr"]["pending"] == 234)
         payloads = client.payloads(TOPICS.discovery)
         assert all(b'"queue_ocr_mode":{"p"' in payload for payload in payloads)
 
@@ -201,7 +201,7 @@ def test_another_daemons_message_on_the_shared_discovery_topic_stays(broker: Mos
     with BrokerClient(broker) as client:
         client.publish(TOPICS.shared_discovery, b'{"dev": {"ids": ["another"]}}', retain=True)
         with running_service(broker):
-            until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: client.state(TOPICS) != {})
         assert len(client.payloads(TOPICS.shared_discovery)) == 1
 
 
@@ -211,8 +211,8 @@ def test_invalid_retained_messages_do_no_harm(broker: Mosquitto, payload: bytes)
         client.publish(TOPICS.discovery, payload, retain=True)
         client.publish(TOPICS.shared_discovery, payload, retain=True)
         with running_service(broker):
-            until(lambda: client.state(TOPICS) != {})
-            until(lambda: (client.last_payload(TOPICS.discovery) or b"").startswith(b'{"dev"'))
+            wait_until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: (client.last_payload(TOPICS.discovery) or b"").startswith(b'{"dev"'))
 
 
 # Commands
@@ -231,14 +231,14 @@ def test_a_command_reaches_the_loop(
     broker: Mosquitto, topic: str, payload: str, change: object
 ) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         client.publish(topic, payload)
         assert wait_for_changes(hub) == [change]
 
 
 def test_an_invalid_command_is_rejected_with_one_line(broker: Mosquitto, log: io.StringIO) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         client.publish(TOPICS.mode_command, "\u202e\n[20:00:00] INFO: all is well")
         client.publish(TOPICS.queue_command("search"), "held")
         client.publish(f"{TOPICS.base}/a\u202eb/set", "held")
@@ -257,10 +257,10 @@ def test_commands_are_rejected_while_too_many_changes_are_waiting(
     broker: Mosquitto, log: io.StringIO
 ) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         for _ in range(2 * MAX_PENDING_CHANGES):
             client.publish_without_waiting(TOPICS.mode_command, b"open")
-        until(lambda: "too many changes are waiting; try again later." in log.getvalue())
+        wait_until(lambda: "too many changes are waiting; try again later." in log.getvalue())
         assert len(hub.take_changes()) == MAX_PENDING_CHANGES
 
 
@@ -268,7 +268,7 @@ def test_a_retained_command_is_rejected(broker: Mosquitto, log: io.StringIO) -> 
     with BrokerClient(broker) as client:
         client.publish(TOPICS.mode_command, "held", retain=True)
         with running_service(broker) as hub:
-            until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: client.state(TOPICS) != {})
             client.publish(TOPICS.mode_command, "open")
             assert wait_for_changes(hub) == [SetMode(Mode.OPEN)]
     assert "it was retained; publish commands without the retain flag." in log.getvalue()
@@ -276,7 +276,7 @@ def test_a_retained_command_is_rejected(broker: Mosquitto, log: io.StringIO) -> 
 
 def test_a_flood_of_invalid_messages_does_no_harm(broker: Mosquitto, log: io.StringIO) -> None:
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         topics = [
             *(topic.replace("+", "ocr") for topic in TOPICS.command_filters),
             TOPICS.mode_command,
@@ -299,18 +299,18 @@ def test_rejected_commands_without_a_line_are_summed_up(
     broker: Mosquitto, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_service(broker), BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         for _ in range(MAX_LINES + 37):
             client.publish(TOPICS.mode_command, b"?")
         monkeypatch.setattr(log_limit, "PERIOD", 0.0)
-        until(lambda: "more MQTT commands" in log.getvalue())
+        wait_until(lambda: "more MQTT commands" in log.getvalue())
     assert "WARNING: Rejected 37 more MQTT commands within 60 s." in log.getvalue()
 
 
 def test_a_message_that_is_too_long_does_not_end_the_connection(broker: Mosquitto) -> None:
     """The broker drops it because of the client's maximum packet size."""
     with running_service(broker) as hub, BrokerClient(broker) as client:
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         client.publish(TOPICS.mode_command, b"x" * (MAX_MESSAGE_BYTES * 20))
         client.publish(TOPICS.mode_command, "held")
         assert wait_for_changes(hub) == [SetMode(Mode.HELD)]

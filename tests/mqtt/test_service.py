@@ -29,8 +29,9 @@ from tests.mqtt.fake_supervisor import TOKEN, fake_supervisor
 from tests.mqtt.mosquitto import PASSWORD, RESTRICTED_USER, USER, Mosquitto
 from tests.mqtt.mqtt3_proxy import mqtt3_proxy
 from tests.mqtt.running_service import TOPICS, current, lines, running_service, wait_for_changes
-from tests.support.immich_server import KEY, until
+from tests.support.immich_server import KEY
 from tests.support.settings import settings_with
+from tests.support.waiting import wait_until
 from tests.web.sample_statuses import BUSY, LOST
 
 pytestmark = pytest.mark.usefixtures("short_delays")
@@ -54,7 +55,7 @@ def test_with_a_broker_in_the_settings_the_supervisor_gets_no_request(broker: Mo
         mqtt_service(hub_with_secret(), settings(broker.broker), TOKEN, url),
         BrokerClient(broker) as client,
     ):
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
         assert client.state(TOPICS)["problem"]["text"] == "it says (hidden)"
     assert requests == []
 
@@ -66,7 +67,7 @@ def test_without_a_broker_in_the_settings_the_supervisor_names_it(broker: Mosqui
         mqtt_service(hub_with_secret(), settings(None), TOKEN, url),
         BrokerClient(broker) as client,
     ):
-        until(lambda: client.state(TOPICS) != {})
+        wait_until(lambda: client.state(TOPICS) != {})
 
 
 def test_a_missing_broker_is_logged_once_at_info_and_the_request_repeated(
@@ -78,11 +79,11 @@ def test_a_missing_broker_is_logged_once_at_info_and_the_request_repeated(
     with fake_supervisor(400, missing, requests) as without_broker:
         urls = [without_broker]
         with running_service(lambda: supervisor.find_broker(TOKEN, urls[0])):
-            until(lambda: len(requests) > 2)
+            wait_until(lambda: len(requests) > 2)
             with fake_supervisor(200, json.dumps({"data": data}).encode()) as with_broker:
                 urls[0] = with_broker
                 with BrokerClient(broker) as client:
-                    until(lambda: client.state(TOPICS) != {})
+                    wait_until(lambda: client.state(TOPICS) != {})
     assert lines(log)[0] == (
         "INFO: There are no entities in Home Assistant because no MQTT broker is known: the "
         "Supervisor responded with 400: Service not enabled. Install the Mosquitto broker add-on, "
@@ -96,7 +97,7 @@ def test_a_supervisor_that_does_not_respond_is_logged_at_info(log: io.StringIO) 
         raise NoBrokerError("the Supervisor did not respond")
 
     with running_service(find_broker):
-        until(lambda: bool(lines(log)))
+        wait_until(lambda: bool(lines(log)))
     assert [line.partition(":")[0] for line in lines(log)] == ["INFO"]
 
 
@@ -106,9 +107,9 @@ def test_a_supervisor_that_does_not_respond_is_logged_at_info(log: io.StringIO) 
 def test_a_broker_that_starts_later_is_found(tmp_path: Path, log: io.StringIO) -> None:
     broker = Mosquitto(tmp_path)
     with running_service(broker):
-        until(lambda: "refused the connection" in log.getvalue())
+        wait_until(lambda: "refused the connection" in log.getvalue())
         with broker, BrokerClient(broker) as client:
-            until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: client.state(TOPICS) != {})
     warning, connected = lines(log)[:2]
     assert warning == (
         f"WARNING: The MQTT broker at 127.0.0.1:{broker.port} refused the connection: check that "
@@ -122,15 +123,15 @@ def test_after_an_outage_of_the_broker_only_the_current_state_is_published(
 ) -> None:
     with running_service(broker) as hub:
         with BrokerClient(broker) as client:
-            until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: client.state(TOPICS) != {})
         broker.kill()
-        until(lambda: "WARNING" in log.getvalue())
+        wait_until(lambda: "WARNING" in log.getvalue())
         for limit in range(1, 200):
             hub.publish(current(replace(BUSY, limit=limit % 4 + 1)))
         hub.publish(current(replace(BUSY, controls=Controls(Mode.HELD))))
         broker.start()
         with BrokerClient(broker) as client:
-            until(lambda: client.state(TOPICS).get("mode") == "held")
+            wait_until(lambda: client.state(TOPICS).get("mode") == "held")
             assert "cmps" in client.device(TOPICS)
             assert client.last_payload(TOPICS.availability) == b"online"
             assert len(client.payloads(TOPICS.state)) == 1, "no state was queued"
@@ -148,7 +149,7 @@ def test_the_same_failure_is_logged_once(log: io.StringIO) -> None:
 
     port = free_port()
     with running_service(find_broker):
-        until(lambda: len(tries) > 2)
+        wait_until(lambda: len(tries) > 2)
     assert len(lines(log)) == 1
 
 
@@ -169,10 +170,10 @@ def test_a_wrong_password_is_logged_once_with_what_to_do(
             wrong = replace(wrong, port=port)
             start = f"WARNING: The MQTT broker at 127.0.0.1:{port} "
             with running_service(find_broker):
-                until(lambda: len(tries) > 3)
+                wait_until(lambda: len(tries) > 3)
     else:
         with running_service(find_broker):
-            until(lambda: len(tries) > 2)
+            wait_until(lambda: len(tries) > 2)
     (line,) = lines(log)
     assert line == (
         f"{start}did not authorize the user, or the password is wrong: check the user name and "
@@ -184,7 +185,7 @@ def test_a_wrong_password_is_logged_once_with_what_to_do(
 def test_missing_permissions_are_logged_once(broker: Mosquitto, log: io.StringIO) -> None:
     restricted = Broker("127.0.0.1", broker.port, RESTRICTED_USER, Secret(PASSWORD))
     with running_service(lambda: restricted) as hub:
-        until(lambda: "permissions" in log.getvalue())
+        wait_until(lambda: "permissions" in log.getvalue())
         hub.publish(current(LOST))
     _, line = lines(log)
     assert line == (
@@ -209,7 +210,7 @@ def test_a_server_that_is_no_broker_does_no_harm(log: io.StringIO) -> None:
         thread.start()
         port = listener.getsockname()[1]
         with running_service(lambda: Broker("127.0.0.1", port)):
-            until(lambda: "WARNING" in log.getvalue())
+            wait_until(lambda: "WARNING" in log.getvalue())
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
@@ -234,7 +235,7 @@ def test_a_silent_broker_is_logged(log: io.StringIO, monkeypatch: pytest.MonkeyP
     with silent_server() as silent:
         port = silent.getsockname()[1]
         with running_service(lambda: Broker("127.0.0.1", port)):
-            until(lambda: "did not respond: check that it is running" in log.getvalue())
+            wait_until(lambda: "did not respond: check that it is running" in log.getvalue())
 
 
 @pytest.mark.parametrize("sends_connack", [True, False])
@@ -247,7 +248,7 @@ def test_a_broker_without_mqtt_5_is_used_with_mqtt_3_1_1(
     ):
         old_broker = replace(broker.broker, port=port)
         with running_service(lambda: old_broker) as hub:
-            until(lambda: client.state(TOPICS) != {})
+            wait_until(lambda: client.state(TOPICS) != {})
             client.publish(TOPICS.mode_command, "held")
             assert wait_for_changes(hub) == [SetMode(Mode.HELD)]
             client.publish(TOPICS.mode_command, b"x" * MAX_MESSAGE_BYTES * 2)
@@ -264,7 +265,7 @@ def test_two_daemons_at_one_broker_are_independent(broker: Mosquitto) -> None:
     other_service.start()
     try:
         with running_service(broker) as hub, BrokerClient(broker) as client:
-            until(lambda: client.state(TOPICS) != {} and client.state(other) != {})
+            wait_until(lambda: client.state(TOPICS) != {} and client.state(other) != {})
             client.publish(other.mode_command, "held")
             assert wait_for_changes(other_hub) == [SetMode(Mode.HELD)]
             assert hub.take_changes() == []

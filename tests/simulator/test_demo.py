@@ -13,7 +13,7 @@ import requests
 
 from simulator.immich import simulated_immich
 from tests.cli.test_main import environment
-from tests.support.immich_server import LIMIT
+from tests.support.waiting import TIMEOUT
 
 
 def script_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +65,7 @@ def test_the_demo_can_keep_running(
             )
             send_signal(process.pid, number)
             rest = process.stdout.read()
-            assert process.wait(LIMIT) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             # A failed test must not wait for a demo that keeps running.
             with suppress(ProcessLookupError):

@@ -13,7 +13,8 @@ import requests
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import environment
-from tests.support.immich_server import KEY, is_under_control, until
+from tests.support.immich_server import KEY, is_under_control
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ def real_daemon(
         assert process.stdin is not None
         process.stdin.write(json.dumps(settings).encode())
         process.stdin.close()
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         daemon = DaemonProcess(process, ports["STATUS_PORT"], ports["UI_PORT"], folder)
-        until(lambda: is_answering(daemon))
+        wait_until(lambda: is_answering(daemon))
         yield daemon
     finally:
         process.kill()

@@ -16,7 +16,8 @@ from simulator.immich.pipeline import lasting
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 from tests.web.chromium import window
 from tests.web.ingress import GATEWAY, PATH, ingress
 from tests.web.ui.page_server import page as serve
@@ -33,7 +34,7 @@ def open_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterat
     port = free_port()
     options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
     with daemon(server, folder, **options) as process:
-        until(lambda: is_ready(port))
+        wait_until(lambda: is_ready(port))
         credentials = {"username": "user", "password": PASSWORD}
         with window(browser, locale="en-GB", http_credentials=credentials) as page:
             page.goto(f"http://127.0.0.1:{port}/sign-in")
@@ -44,7 +45,7 @@ def open_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterat
 
 def is_ready(port: int) -> bool:
     try:
-        response = requests.get(f"http://127.0.0.1:{port}/now", timeout=LIMIT)
+        response = requests.get(f"http://127.0.0.1:{port}/now", timeout=TIMEOUT)
     except requests.ConnectionError:
         return False
     return "thumbnailGeneration" in response.text
@@ -68,7 +69,7 @@ def click(page: Page, name: str, override: str) -> None:
 
 
 def test_the_page_follows_a_queue_until_it_is_empty(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, open_page(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         expect(page.locator("#headline")).to_have_text("Nothing to do")
         expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
         add(server, "ocr", 0.25, count=30)
@@ -86,7 +87,7 @@ def test_the_page_follows_a_queue_until_it_is_empty(browser: Browser, tmp_path: 
 
 def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
     """The library runs; it is held, then released, then runs before a queue ahead of it."""
-    with immich() as server, open_page(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         add(server, "library", 0.5, count=4000)
         expect(chip(page, "library")).to_have_text("Running")
         add(server, "ocr", 0.5, count=4000)
@@ -96,7 +97,7 @@ def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
         expect(page.locator("#toast")).to_contain_text(
             re.compile(f"Immich finishes the [1-5] running jobs? of {LIBRARY}")
         )
-        until(lambda: "library" in paused(server) and "ocr" not in paused(server))
+        wait_until(lambda: "library" in paused(server) and "ocr" not in paused(server))
         expect(chip(page, "library")).to_have_text("On hold")
         expect(chip(page, "ocr")).to_have_text("Running")
 
@@ -111,7 +112,7 @@ def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
         expect(chip(page, "library")).to_have_text("Next")
         with server.present() as engine:
             engine.empty("ocr")
-        until(lambda: "library" not in paused(server))
+        wait_until(lambda: "library" not in paused(server))
         assert "smartSearch" in paused(server)
         expect(chip(page, "library")).to_have_text("Running")
 
@@ -120,53 +121,53 @@ def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_the_modes_and_the_limit_take_effect(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, open_page(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         for name in ("smartSearch", "library", "ocr"):
             add(server, name, 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Running")
-        until(lambda: paused(server) == MANAGED - {"smartSearch"})
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch"})
 
         page.get_by_role("button", name="One more").click()
         expect(page.locator("#toast")).to_contain_text("up to 2 queues run at a time")
-        until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
         page.get_by_role("button", name="Reset to 1").click()
         expect(page.locator("#toast")).to_contain_text(
             "The configured limit applies again: 1 queue"
         )
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
         page.get_by_role("button", name="Run everything").click()
         expect(page.locator("#toast")).to_contain_text("All 13 queues may run at once")
-        until(lambda: paused(server) == set())
+        wait_until(lambda: paused(server) == set())
         expect(page.locator("#headline")).to_contain_text("and 1 more queue")
         page.locator(".undo").get_by_role("button", name="Undo").click()
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
         page.get_by_role("button", name="Pause everything").click()
-        until(lambda: paused(server) == MANAGED)
+        wait_until(lambda: paused(server) == MANAGED)
         expect(page.locator("#headline")).to_have_text(
             re.compile(r"^Everything is paused; [\d,]+ jobs are waiting$")
         )
 
 
 def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with open_page(server, tmp_path, browser) as page:
             click(page, "ocr", "Hold")
             expect(chip(page, "ocr")).to_have_text("On hold")
             page.get_by_role("button", name="Pause everything").click()
-            until(lambda: paused(server) == MANAGED)
+            wait_until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Pause everything")).to_have_attribute(
                 "aria-pressed", "true"
             )
         assert paused(server) == set()
         with open_page(server, tmp_path, browser) as page:
-            until(lambda: paused(server) == MANAGED)
+            wait_until(lambda: paused(server) == MANAGED)
             expect(page.get_by_role("button", name="Pause everything")).to_have_attribute(
                 "aria-pressed", "true"
             )
             page.locator(".undo").get_by_role("button", name="Undo").click()
-            until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
+            wait_until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
             expect(row(page, "ocr").get_by_role("button", name="Hold")).to_have_attribute(
                 "aria-pressed", "true"
             )
@@ -174,7 +175,7 @@ def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_pa
 
 
 def test_the_page_says_when_immich_does_not_respond(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, open_page(server, tmp_path, browser) as page:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         with server.present() as engine:
             engine.restart(downtime=3600)
         expect(page.get_by_role("heading", name="Immich is not responding")).to_be_visible()
@@ -193,15 +194,15 @@ def test_the_add_on_answers_only_home_assistant(
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_TOKEN", "x")
     port = free_port()
-    with immich() as server, daemon(server, tmp_path, UI_PORT=port) as process:
+    with simulated_immich_server() as server, daemon(server, tmp_path, UI_PORT=port) as process:
 
         def fetch() -> requests.Response | None:
             try:
-                return requests.get(f"http://127.0.0.1:{port}/", timeout=LIMIT)
+                return requests.get(f"http://127.0.0.1:{port}/", timeout=TIMEOUT)
             except requests.ConnectionError:
                 return None
 
-        until(lambda: fetch() is not None)
+        wait_until(lambda: fetch() is not None)
         response = fetch()
         assert response is not None
         assert (response.status_code, response.text) == (
@@ -214,7 +215,7 @@ def test_the_add_on_answers_only_home_assistant(
 def test_all_urls_and_controls_work_in_home_assistants_frame(browser: Browser) -> None:
     hub = StatusHub(busy())
     with serve(hub, gateway=GATEWAY) as behind, ingress(behind) as url:
-        assert requests.get(behind, timeout=LIMIT).status_code == 403
+        assert requests.get(behind, timeout=TIMEOUT).status_code == 403
         with window(browser, locale="de-DE") as page:
             page.goto(url)
             frame = page.frame_locator("iframe")

@@ -14,7 +14,7 @@ from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.server import App, Listener, create_dispatcher
 from immich_job_daemon.web.ui.app import create_ui
-from tests.support.immich_server import KEY, immich
+from tests.support.immich_server import KEY, simulated_immich_server
 from tests.web.daemon_process import is_answering, real_daemon
 from tests.web.hostile import hostile_requests, send, violations
 from tests.web.sample_statuses import BUSY, LOST, NOTHING, Clock
@@ -38,7 +38,7 @@ def fuzz(port: int, seed: int, number: int) -> Counter[int | None]:
 
 def test_the_daemon_survives_ten_thousand_hostile_requests(tmp_path: Path) -> None:
     options = {"UI_PASSWORD": PASSWORD, "LOG_LEVEL": "debug"}
-    with immich() as server, real_daemon(server, tmp_path, **options) as daemon:
+    with simulated_immich_server() as server, real_daemon(server, tmp_path, **options) as daemon:
         before = daemon.memory
         for seed, port in enumerate((daemon.status_port, daemon.page_port)):
             statuses = fuzz(port, seed, REQUESTS_PER_PORT)

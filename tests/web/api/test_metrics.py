@@ -20,7 +20,7 @@ from immich_job_daemon.status.status import ProblemKind, Status
 from immich_job_daemon.web.api.metrics import FAILURE_KINDS
 from immich_job_daemon.web.api.routes import create_api
 from immich_job_daemon.web.server import App, Listener, create_dispatcher
-from tests.support.programs import program
+from tests.support.programs import find_program
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING, Clock, serve_status
 
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -120,7 +120,7 @@ def test_every_kind_of_failure_is_exported_from_the_start() -> None:
 def test_promtool_accepts_the_metrics(status: Status) -> None:
     text = scrape(status).text
     checked = subprocess.run(
-        [program("promtool"), "check", "metrics"],
+        [find_program("promtool"), "check", "metrics"],
         input=text,
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from immich_job_daemon.web.ui import assets as assets_module
 from immich_job_daemon.web.ui.assets import load_assets
-from tests.support.repository import ROOT, tracked
+from tests.support.repository import ROOT, tracked_files
 
 FOLDER = Path(assets_module.__file__).parent
 
@@ -22,7 +22,7 @@ def test_every_file_is_installed() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["immich_job_daemon.web.ui"]
     others = [
         str(path.relative_to(FOLDER))
-        for path in tracked()
+        for path in tracked_files()
         if FOLDER in path.parents and path.suffix != ".py"
     ]
     assert len(others) > 8
@@ -31,7 +31,7 @@ def test_every_file_is_installed() -> None:
 
 
 def test_nothing_is_loaded_from_other_sites() -> None:
-    for path in tracked():
+    for path in tracked_files():
         if FOLDER in path.parents and path.suffix in {".html", ".css", ".js"}:
             text = path.read_text(encoding="utf-8")
             assert [word for word in ("http:", "https:", "@import", "url(") if word in text] == []
