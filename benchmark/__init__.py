@@ -1,13 +1,11 @@
-"""What the daemon is worth, in figures: beside the plain algorithm, the ideal, and Immich alone.
+"""Benchmarks of the daemon: beside a plain shell daemon, the ideal, and Immich alone.
 
 - ``workloads``: what is uploaded and reindexed, and when.
-- ``record``: watches an engine and tells which queue ran when, and when none did.
-- ``plain``, ``ideal``: two other ways to run the queues.
-- ``contenders``: all ways, this daemon among them, started on a workload in virtual time.
-- ``outcome``: the figures of one run.
-- ``forecasts``: what the daemon said when half of the time was over, beside the truth.
-- ``process``: what the daemon's own process costs, in real time.
-- ``expected``: what must be seen, and whether it was.
-- ``measure``: everything above, once over.
-- ``report``, ``table``, ``plot``, ``page``: the same for people.
+- ``scenario``: one workload on a simulated Immich, and what was measured of it.
+- ``contenders``: the shell daemon, this daemon, the ideal, and Immich alone.
+- ``features``: the effect of the settings YIELD_AFTER and SCHEDULE.
+- ``forecasts``: the accuracy of the daemon's forecast at half-time.
+- ``http_load``, ``process_cost``: the cost of the daemon's process, in real time.
+- ``results``: all measurements, and what is expected of them.
+- ``report``, ``page``: the tables, the plot and the text of docs/benchmark.md.
 """

@@ -1,4 +1,4 @@
-"""Measures everything, says it, and writes the page; exit code 1 if anything is not as expected."""
+"""Run the benchmark and write docs/benchmark.md. Exit code 1 if an expectation is not met."""
 
 import argparse
 import sys
@@ -8,63 +8,69 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmark import measure, page, page_cost, plot, process, report
-from benchmark.expected import expectations
+from benchmark import page, process_cost, report, results
+from benchmark.results import expectations
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmark.md"
 IMAGE: Final = "images/benchmark.svg"
-"""The plot's path from the page."""
+"""Path of the plot relative to the page."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say (default: the process's) and return the exit code."""
-    given = _parser().parse_args(arguments)
-    results = measure.measure_all(measure.QUICK if given.quick else measure.FULL, _tell)
+    """Run the benchmark with these arguments (default: the command line's)."""
+    options = _parser().parse_args(arguments)
+    measured = results.measure_all(
+        results.QUICK if options.quick else results.FULL, _print_progress
+    )
     cost = None
-    if not given.virtual and process.is_possible():
-        _tell("The cost of the process")
-        cost = process.measure(process.QUICK if given.quick else process.FULL)
-        _tell("The cost of the page")
-        cost = replace(cost, page=page_cost.measure())
-    found = expectations(results, cost)
-    verdict = report.verdict(found)
-    for table in (*report.tables(results, cost), verdict):
+    if not options.virtual and process_cost.is_supported():
+        _print_progress("The cost of the process")
+        cost = process_cost.measure(process_cost.QUICK if options.quick else process_cost.FULL)
+        _print_progress("The cost of the page")
+        cost = replace(cost, page=process_cost.measure_page())
+    found = expectations(measured, cost)
+    for table in (*report.tables(measured, cost), report.verdict(found)):
         print(f"{table.text()}\n")
     if cost is None:
         print("The cost of the process was not measured.")
-    is_whole = cost is not None and not given.quick
-    output: Path | None = given.output or (PAGE if is_whole else None)
+    is_complete = cost is not None and not options.quick
+    output: Path | None = options.output or (PAGE if is_complete else None)
     if output is not None:
         today = datetime.now(UTC).date()
-        plot.draw(results, output.parent / IMAGE)
-        output.write_text(page.page(results, cost, found, IMAGE, today), encoding="utf-8")
-        print(f"Written: {output} and {output.parent / IMAGE}")
+        page.draw_plot(measured, output.parent / IMAGE)
+        output.write_text(page.page(measured, cost, found, IMAGE, today), encoding="utf-8")
+        print(f"Wrote {output} and {output.parent / IMAGE}.")
     missed = [one for one in found if not one.is_met]
-    print(f"{len(found) - len(missed)} of {len(found)} as expected.")
+    print(f"{len(found) - len(missed)} of {len(found)} expectations are met.")
     return 1 if missed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="script/benchmark",
-        description="What the daemon is worth beside the plain algorithm, the ideal and Immich "
-        "alone; writes docs/benchmark.md.",
+        description="Compare the daemon with a plain shell daemon, with the ideal and with Immich "
+        "alone, and write docs/benchmark.md.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a small one, in under a minute, that writes nothing"
+        "--quick",
+        action="store_true",
+        help="small workloads, in under a minute; the page is not written",
     )
     parser.add_argument(
         "--virtual",
         action="store_true",
-        help="without the cost of the process: nothing in real time; writes nothing",
+        help="measure in virtual time only, not the process; the page is not written",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the page here, the plot beside it"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the page to FILE, and the plot below its folder",
     )
     return parser
 
 
-def _tell(text: str) -> None:
+def _print_progress(text: str) -> None:
     print(f"{text} ...", file=sys.stderr, flush=True)
 
 

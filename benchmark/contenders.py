@@ -1,119 +1,167 @@
-"""Who runs the queues: the plain algorithm, this daemon, the ideal, or Immich alone."""
+"""The contenders: the ways to run Immich's queues that the benchmark compares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from math import exp, log
-from random import Random
-from typing import Final, Unpack
+from typing import Final, Protocol, Unpack
 
-from benchmark.ideal import Ideal
-from benchmark.outcome import Outcome, Run
-from benchmark.plain import EVERY, Plain
-from benchmark.record import MANAGED, Record, Span
-from benchmark.workloads import Arrival, Workload
+from benchmark.scenario import MANAGED, Outcome, Scenario
+from benchmark.workloads import Workload
 from immich_job_daemon.base.clock import StopRequested
 from immich_job_daemon.daemon.loop import Daemon
+from immich_job_daemon.model.queue import PRIORITY, Queue, Snapshot, by_priority
 from immich_job_daemon.model.settings import OnExit
-from simulator.immich import KEY
-from simulator.immich.api import Api, Key
-from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import (
-    Changes,
-    VirtualDaemonClock,
-    VirtualLedger,
-    VirtualServer,
-    settings,
-)
+from simulator.immich.engine import Engine, Event, EventKind
+from simulator.worlds.virtual_daemon import SettingOverrides, VirtualLedger, settings
 
-# Median and 95th percentile of a look's response time in seconds (seen on Immich 3.1.0).
-_IDLE: Final = (0.006, 0.010)
-_BUSY: Final = (0.018, 0.033)
+SHELL_INTERVAL: Final = 10.0
+"""Default seconds that the shell daemon sleeps between two rounds."""
 
-_AT_95_PERCENT: Final = 1.645
-"""Where the normal distribution has 95 % below it."""
+SHELL_ROUND: Final = 1.2
+"""Seconds that a round of the shell daemon takes, because it starts hundreds of processes.
+
+Derived from measurements on Immich 3.1.0: one photo takes seven rounds and part of another one,
+which is 83 to 90 s with the default interval of 10 s, and 17.5 to 17.9 s with one of 1 s.
+"""
+
+ORDER: Final = (*PRIORITY, *(name for name in MANAGED if name not in PRIORITY))
+"""The queues by priority: those in the default priority, then the others in Immich's order."""
 
 
-class Scenario:
-    """One run of a workload: a fresh server, what comes when, and a record of it all.
+class ImmichServer(Protocol):
+    """The part of an Immich client that the shell daemon needs."""
+
+    def fetch_queues(self) -> Snapshot:
+        """Return the current state of all queues."""
+        ...
+
+    def pause(self, name: str) -> Queue:
+        """Pause a queue."""
+        ...
+
+    def resume(self, name: str) -> Queue:
+        """Resume a queue."""
+        ...
+
+
+class Clock(Protocol):
+    """The part of a clock that the shell daemon needs."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait, or raise StopRequested."""
+        ...
+
+
+class ShellDaemon:
+    """The algorithm of the shell daemon that people use today.
+
+    Each round polls all queues. If any of them have active jobs, the first N of these by priority
+    continue; otherwise the first N queues with a backlog are resumed. All others are paused. A
+    command is sent only if it differs from the last command of this daemon for the queue.
 
     Args:
-        arrivals: what comes when, in the order of their times.
+        server: the Immich server.
+        clock: how to wait.
         limit: how many queues may run at once.
-        seed: of the server and of its response times.
-        quiet: seconds for which it lasts at least.
+        interval: seconds from the end of a round to the next.
+        round_takes: seconds from the poll of a round to its commands.
     """
 
     def __init__(
-        self, arrivals: tuple[Arrival, ...], limit: int, *, seed: int, quiet: float = 0.0
+        self,
+        server: ImmichServer,
+        clock: Clock,
+        limit: int,
+        *,
+        interval: float = SHELL_INTERVAL,
+        round_takes: float = SHELL_ROUND,
     ) -> None:
-        self.engine = Engine(seed=seed)
-        self.limit = limit
-        self.record = Record(self.engine, limit)
-        self.alarm = VirtualDaemonClock(self.engine, self.is_over)
-        self.on_arrival: list[Callable[[], None]] = [self.record.notice]
-        self._arrivals = arrivals
-        self._left = len(arrivals)
-        self._quiet = quiet
-        self._random = Random(seed)
-        self._transport: VirtualTransport | None = None
-        self._before = 0
-        for arrival in arrivals:
-            self.engine.at(arrival.time, partial(self._arrive, arrival))
+        self._server = server
+        self._clock = clock
+        self._limit = limit
+        self._interval = interval
+        self._round_takes = round_takes
+        self._is_open: dict[str, bool] = {}
 
-    def server(self, api: str) -> VirtualServer:
-        """Return a client of the server, over the API "queues" or "jobs"."""
-        serves = frozenset({api})
-        keys = {KEY: Key()}
-        self._transport = VirtualTransport(
-            self.engine, Api(self.engine, keys=keys, serves=serves), KEY, latency=self.latency
-        )
-        return VirtualServer(self._transport)
+    def run(self) -> None:
+        """Run rounds until the clock raises StopRequested."""
+        while True:
+            self.round()
+            self._clock.wait(self._interval)
 
-    def latency(self) -> float:
-        """Return the seconds that a request takes now: longer while jobs run."""
-        is_busy = any(queue.running for queue in self.engine.queues.values())
-        median, most = _BUSY if is_busy else _IDLE
-        return median * exp(self._random.gauss(0, log(most / median) / _AT_95_PERCENT))
+    def round(self) -> None:
+        """Poll, choose the queues, and send the commands."""
+        queues = by_priority(self._server.fetch_queues(), PRIORITY)
+        self._clock.wait(self._round_takes)
+        chosen = [queue.name for queue in queues if queue.is_busy]
+        chosen = chosen or [queue.name for queue in queues if queue.backlog]
+        chosen = chosen[: self._limit]
+        for name in chosen:
+            self._set(name, is_open=True)
+        for queue in queues:
+            if queue.name not in chosen:
+                self._set(queue.name, is_open=False)
 
-    def is_over(self) -> bool:
-        """Return whether everything came and everything is done."""
-        return not self._left and self.engine.now >= self._quiet and self.engine.is_idle
+    def _set(self, name: str, *, is_open: bool) -> None:
+        if self._is_open.get(name) is is_open:
+            return
+        self._is_open[name] = is_open
+        if is_open:
+            self._server.resume(name)
+        else:
+            self._server.pause(name)
 
-    def requests(self) -> int:
-        """Return how many requests were sent up to now."""
-        return self._transport.requests.total() if self._transport else 0
 
-    def seen(self) -> Run:
-        """Return what was seen, when it is over."""
-        start = self._arrivals[0].time if self._arrivals else 0.0
-        assets = self.engine.assets
-        return Run(
-            thumbnails=[a.thumbnail_done - a.uploaded for a in assets if a.thumbnail_done],
-            all_done=[a.all_done - a.uploaded for a in assets if a.all_done],
-            total=max(0.0, self.record.last_end - start),
-            stalled=self.record.stalled,
-            over=self.record.over,
-            handovers=self.record.handovers,
-            requests=self.requests() - self._before,
-            lasted=self.engine.now - start,
-            spans=[Span(s.queue, s.start - start, s.end - start) for s in self.record.spans],
-        )
+class Ideal:
+    """The daemon's priorities and limit with perfect knowledge and without any delay.
 
-    def _arrive(self, arrival: Arrival) -> None:
-        if arrival is self._arrivals[0]:
-            self._before = self.requests()
-        self._left -= 1
-        arrival.arrive(self.engine)
-        for notice in self.on_arrival:
-            notice()
+    It reads the state of the engine directly instead of polling. A queue keeps its slot until it
+    is drained. A free slot goes at once to the first queue by priority that has a backlog.
+
+    Args:
+        engine: the engine whose queues it runs; it pauses them all at once.
+        limit: how many queues may run at once.
+        order: the queues by priority, highest first.
+    """
+
+    def __init__(self, engine: Engine, limit: int, order: Iterable[str] = ORDER) -> None:
+        self._engine = engine
+        self._limit = limit
+        self._queues = {name: engine.queues[name] for name in order}
+        self._slots: set[str] = set()
+        for name in self._queues:
+            engine.pause(name)
+        engine.observers.append(self._observe)
+
+    def jobs_added(self) -> None:
+        """Take note of jobs that were added from outside at the current time."""
+        self._assign_slots()
+
+    def _observe(self, event: Event) -> None:
+        # The jobs that follow a job were added just before its end.
+        if event.kind is EventKind.COMPLETED:
+            queue = self._engine.queues[event.queue]
+            if len(self._slots) < self._limit or not (queue.active or queue.ready):
+                self._assign_slots()
+
+    def _assign_slots(self) -> None:
+        for name in tuple(self._slots):
+            queue = self._queues[name]
+            if not (queue.active or queue.ready):
+                self._slots.remove(name)
+                self._engine.pause(name)
+        for name, queue in self._queues.items():
+            if len(self._slots) >= self._limit:
+                return
+            if queue.ready and name not in self._slots:
+                self._slots.add(name)
+                self._engine.resume(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A way to run the queues: ``run`` does it until the scene is over."""
+    """A way to run the queues. ``run`` does so until the scenario is over."""
 
     key: str
     title: str
@@ -122,43 +170,45 @@ class Contender:
 
 
 def measure(contender: Contender, workload: Workload, limit: int) -> Outcome:
-    """Return what the contender makes of all runs of the workload."""
+    """Measure all runs of a workload under a contender."""
     runs = []
     for seed, arrivals in enumerate(workload.runs):
-        most = limit if contender.has_limit else len(MANAGED)
-        scenario = Scenario(arrivals, most, seed=seed, quiet=workload.quiet)
+        at_once = limit if contender.has_limit else len(MANAGED)
+        scenario = Scenario(arrivals, at_once, seed=seed, quiet=workload.quiet)
         contender.run(scenario)
-        runs.append(scenario.seen())
+        runs.append(scenario.result())
     return Outcome(tuple(runs))
 
 
-def _plain(scenario: Scenario, every: float = EVERY) -> None:
-    with suppress(StopRequested):
-        # The shell daemon speaks the jobs API, which lets it pause every queue.
-        Plain(scenario.server("jobs"), scenario.alarm, scenario.limit, every=every).run()
-
-
-def run_daemon(scenario: Scenario, **changes: Unpack[Changes]) -> None:
-    """Let this daemon run the queues until the scene is over, with these settings changed."""
-    # The end is not measured.
+def run_daemon(scenario: Scenario, **overrides: Unpack[SettingOverrides]) -> None:
+    """Let this daemon run the queues until the scenario is over."""
+    # The queues stay paused at the end, because the release is not part of the measurement.
     limited = settings(max_concurrent_jobs=scenario.limit, on_exit=OnExit.KEEP)
-    chosen = replace(limited, **changes)
-    Daemon(chosen, scenario.server("queues"), VirtualLedger(), scenario.alarm).run()
+    chosen = replace(limited, **overrides)
+    Daemon(chosen, scenario.client("queues"), VirtualLedger(), scenario.clock).run()
 
 
-def _ideal(scenario: Scenario) -> None:
-    scenario.on_arrival.append(Ideal(scenario.engine, scenario.limit).notice)
-    _alone(scenario)
+def _run_shell_daemon(scenario: Scenario, interval: float = SHELL_INTERVAL) -> None:
+    with suppress(StopRequested):
+        # The shell daemon uses the jobs API, with which it can pause every queue.
+        ShellDaemon(
+            scenario.client("jobs"), scenario.clock, scenario.limit, interval=interval
+        ).run()
 
 
-def _alone(scenario: Scenario) -> None:
+def _run_ideal(scenario: Scenario) -> None:
+    scenario.on_arrival.append(Ideal(scenario.engine, scenario.limit).jobs_added)
+    _run_alone(scenario)
+
+
+def _run_alone(scenario: Scenario) -> None:
     while not scenario.is_over() and (when := scenario.engine.next_event()) is not None:
         scenario.engine.advance(when)
 
 
-PLAIN: Final = Contender("plain", "Shell daemon, every 10 s", _plain)
-PLAIN_EACH_SECOND: Final = Contender(
-    "plain-1", "Shell daemon, every second", partial(_plain, every=1.0)
+SHELL: Final = Contender("shell", "Shell daemon, every 10 s", _run_shell_daemon)
+SHELL_EACH_SECOND: Final = Contender(
+    "shell-1", "Shell daemon, every second", partial(_run_shell_daemon, interval=1.0)
 )
 DAEMON: Final = Contender("daemon", "This daemon", run_daemon)
 UNRESTRICTED: Final = Contender(
@@ -166,5 +216,5 @@ UNRESTRICTED: Final = Contender(
     "This daemon, UNRESTRICTED_BELOW=50",
     partial(run_daemon, unrestricted_below=50),
 )
-IDEAL: Final = Contender("ideal", "Ideal", _ideal)
-ALONE: Final = Contender("alone", "Immich alone, no limit", _alone, has_limit=False)
+IDEAL: Final = Contender("ideal", "Ideal", _run_ideal)
+ALONE: Final = Contender("alone", "Immich alone, no limit", _run_alone, has_limit=False)

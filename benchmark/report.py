@@ -1,21 +1,62 @@
-"""The figures as tables."""
+"""The tables of the report, for a terminal and for Markdown."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import mean
 
-from benchmark import planned
-from benchmark.contenders import ALONE, IDEAL, PLAIN, PLAIN_EACH_SECOND, Contender
-from benchmark.expectation import Expectation
-from benchmark.forecasts import SMALLER, Halves
-from benchmark.measure import CONTENDERS, LIMITS, NO_LIMIT, Results
-from benchmark.outcome import Outcome, percentile
-from benchmark.process import Cost
-from benchmark.table import Table, number
+from benchmark.contenders import ALONE, DAEMON, IDEAL, SHELL, SHELL_EACH_SECOND, Contender
+from benchmark.features import YIELDING, FeatureResults
+from benchmark.forecasts import SMALLER, ForecastResult
+from benchmark.process_cost import ProcessCost
+from benchmark.results import CONTENDERS, LIMITS, NO_LIMIT, Expectation, Results
+from benchmark.scenario import Outcome, percentile
 from benchmark.workloads import Workload
 
 
-def tables(results: Results, cost: Cost | None) -> list[Table]:
-    """Return the tables: the workloads, the estimates, the process, and the simulator's own."""
+def number(value: float | None) -> str:
+    """Format a figure with its significant digits; None becomes a dash.
+
+    >>> [number(value) for value in (None, 0, 0.0004, 0.034, 2.345, 43.21, 249.2, 17850.5)]
+    ['–', '0', '0.0004', '0.034', '2.35', '43.2', '249', '17,850']
+    """  # noqa: RUF002 - an en dash, on purpose
+    if value is None:
+        return "–"  # noqa: RUF001 - an en dash, on purpose
+    if value == 0:
+        return "0"
+    size = abs(value)
+    digits = next(
+        (digits for limit, digits in ((100, 0), (10, 1), (0.1, 2), (0.01, 3)) if size >= limit), 4
+    )
+    return f"{value:,.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a title; all columns but the first are right-aligned."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, without its title."""
+        rule = ("---", *("---:" for _ in self.header[1:]))
+        return "\n".join(f"| {' | '.join(row)} |" for row in (self.header, rule, *self.rows))
+
+    def text(self) -> str:
+        """Return the table with its title for a terminal."""
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])],
+            ).rstrip()
+            for row in (self.header, *self.rows)
+        ]
+        return "\n".join([self.title, "-" * len(self.title), *lines])
+
+
+def tables(results: Results, cost: ProcessCost | None) -> list[Table]:
+    """Return all tables except the verdict."""
     found = []
     for workload in results.workloads:
         if workload.key == "photo":
@@ -24,8 +65,8 @@ def tables(results: Results, cost: Cost | None) -> list[Table]:
             found.append(_idle(results))
         else:
             found.append(_backlog(workload, results))
-    found += planned.tables(results.planned)
-    found.append(_estimates(results.halves))
+    found += [_yield_table(results.features), _night_table(results.features)]
+    found.append(_forecasts(results.forecasts))
     if cost is not None:
         found.append(_process(cost))
     found.append(_calibration(results))
@@ -33,15 +74,15 @@ def tables(results: Results, cost: Cost | None) -> list[Table]:
 
 
 def verdict(expectations: Sequence[Expectation]) -> Table:
-    """Return the table of what was expected and what was seen."""
+    """Return the table of the expectations and the measured figures."""
     return Table(
-        "Expected and seen",
-        ("", "expected", "seen", "met"),
+        "Expectations",
+        ("", "expected", "measured", "met"),
         tuple(
             (
                 one.what,
-                f"at most {number(one.most)} {one.unit}".rstrip(),
-                f"{number(one.seen)} {one.unit}".rstrip(),
+                f"at most {number(one.maximum)} {one.unit}".rstrip(),
+                f"{number(one.measured)} {one.unit}".rstrip(),
                 "yes" if one.is_met else "NO",
             )
             for one in expectations
@@ -57,19 +98,19 @@ def _lines(workload: Workload, results: Results) -> list[tuple[Contender, int, O
     ]
 
 
-def _at(values: Sequence[float], share: float) -> str:
+def _percentile(values: Sequence[float], share: float) -> str:
     return number(percentile(values, share) if values else None)
 
 
 def _common(contender: Contender, outcome: Outcome, pieces: int) -> tuple[str, ...]:
-    """Return the last columns: what is lost, and what the looking costs."""
-    is_asking = contender not in (IDEAL, ALONE)
+    """Return the last columns: the time lost and the requests sent."""
+    is_polling = contender not in (IDEAL, ALONE)
     return (
         number(outcome.stalled * len(outcome.runs) / pieces),
         number(outcome.over / pieces if contender.has_limit else None),
-        _at(outcome.handovers, 0.5),
-        _at(outcome.handovers, 0.95),
-        number(outcome.requests_an_hour if is_asking else None),
+        _percentile(outcome.handovers, 0.5),
+        _percentile(outcome.handovers, 0.95),
+        number(outcome.requests_an_hour if is_polling else None),
     )
 
 
@@ -99,10 +140,10 @@ def _one_photo(workload: Workload, results: Results) -> Table:
             (
                 contender.title,
                 str(limit or number(None)),
-                _at(outcome.thumbnails, 0.5),
-                _at(outcome.thumbnails, 0.99),
-                _at(outcome.all_done, 0.5),
-                _at(outcome.all_done, 0.99),
+                _percentile(outcome.thumbnails, 0.5),
+                _percentile(outcome.thumbnails, 0.99),
+                _percentile(outcome.all_done, 0.5),
+                _percentile(outcome.all_done, 0.99),
                 *_common(contender, outcome, count),
             )
             for contender, limit, outcome in _lines(workload, results)
@@ -132,8 +173,8 @@ def _backlog(workload: Workload, results: Results) -> Table:
                 f"{results.over_ideal(workload.key, contender, limit):.3f}"
                 if contender.has_limit
                 else number(None),
-                _at(outcome.thumbnails, 0.5),
-                _at(outcome.thumbnails, 0.99),
+                _percentile(outcome.thumbnails, 0.5),
+                _percentile(outcome.thumbnails, 0.99),
                 *_common(contender, outcome, runs),
             )
             for contender, limit, outcome in _lines(workload, results)
@@ -155,41 +196,77 @@ def _idle(results: Results) -> Table:
     )
 
 
-def _estimates(found: Sequence[Halves]) -> Table:
-    return Table(
-        "Estimates at half-time (seconds until everything is done)",
-        ("", "N", "seen before", "truth", "estimate", "error", "time with an estimate"),
-        tuple(
+def _yield_table(features: FeatureResults) -> Table:
+    rows = []
+    for contender in (DAEMON, YIELDING):
+        outcome = features.yielding[contender.key]
+        rows.append(
             (
-                halves.workload.title,
-                str(halves.limit),
-                "nothing" if halves.is_first else f"1/{SMALLER} of it",
-                number(mean(run.left for run in halves.runs)),
-                _told(halves),
-                number(None) if halves.worst is None else f"{number(100 * halves.worst)} %",
-                f"{number(100 * mean(run.known for run in halves.runs))} %",
+                contender.title,
+                number(outcome.total),
+                number(percentile(outcome.thumbnails, 0.5)),
+                number(percentile(outcome.thumbnails, 0.99)),
+                number(outcome.requests_an_hour),
             )
-            for halves in found
+        )
+    return Table(
+        f"{features.sizes.indexed:,} photos indexed, a new one every ten minutes (seconds a run)",
+        ("", "total time", "thumbnail, median", "99th percentile", "requests an hour"),
+        tuple(rows),
+    )
+
+
+def _night_table(features: FeatureResults) -> Table:
+    night = features.night
+    return Table(
+        f"{features.sizes.videos:,} videos, converted from 22:00 to 06:00 only",
+        ("", "this daemon", "resumed and paused exactly at its edges"),
+        (
+            ("jobs started outside the window", number(night.outside), number(0)),
+            ("number of nights", number(night.nights), number(None)),
+            ("total time, hours", number(night.total / 3600), number(night.ideal / 3600)),
+            ("seconds later than that", number(night.total - night.ideal), number(None)),
         ),
     )
 
 
-def _told(halves: Halves) -> str:
-    told = [run.told for run in halves.runs if run.told is not None]
-    if not told:
+def _forecasts(results: Sequence[ForecastResult]) -> Table:
+    return Table(
+        "Forecasts at half-time (seconds until everything is done)",
+        ("", "N", "seen before", "actual", "forecast", "error", "time with a forecast"),
+        tuple(
+            (
+                result.workload.title,
+                str(result.limit),
+                "nothing" if result.is_first else f"1/{SMALLER} of it",
+                number(mean(run.actual for run in result.runs)),
+                _mean_forecast(result),
+                number(None)
+                if result.worst_error is None
+                else f"{number(100 * result.worst_error)} %",
+                f"{number(100 * mean(run.share_known for run in result.runs))} %",
+            )
+            for result in results
+        ),
+    )
+
+
+def _mean_forecast(result: ForecastResult) -> str:
+    forecasts = [run.forecast for run in result.runs if run.forecast is not None]
+    if not forecasts:
         return "unknown"
-    unknown = f" ({halves.unknown} of {len(halves.runs)} unknown)" if halves.unknown else ""
-    return f"{number(mean(told))}{unknown}"
+    unknown = f" ({result.unknown} of {len(result.runs)} unknown)" if result.unknown else ""
+    return f"{number(mean(forecasts))}{unknown}"
 
 
-def _process(cost: Cost) -> Table:
+def _process(cost: ProcessCost) -> Table:
     page = cost.page
-    seen = (
+    page_rows = (
         ()
         if page is None
         else (
             ("first paint of the page in Chromium, median", f"{number(page.median)} ms"),
-            ("the page and all that it loads", f"{number(page.size / 1000)} kB"),
+            ("size of the page and all files it loads", f"{number(page.size / 1000)} kB"),
         )
     )
     return Table(
@@ -197,23 +274,23 @@ def _process(cost: Cost) -> Table:
         ("", "this daemon"),
         (
             ("memory, resident", f"{number(cost.resident)} MiB"),
-            ("memory, at its peak", f"{number(cost.peak)} MiB"),
-            ("share of one core while idle", f"{number(100 * cost.share)} %"),
-            ("first look at Immich after its start, median", f"{number(cost.first_look)} s"),
+            ("memory, peak", f"{number(cost.peak)} MiB"),
+            ("share of one core while idle", f"{number(100 * cost.cpu_share)} %"),
+            ("first poll of Immich after the start, median", f"{number(cost.first_poll)} s"),
             (
-                "with 200 requests a second, a look at Immich is later, median",
-                f"{number(1000 * cost.crowd.later)} ms",
+                "median delay of a poll under 200 requests a second",
+                f"{number(1000 * cost.load.median_delay)} ms",
             ),
-            *seen,
+            *page_rows,
         ),
     )
 
 
 def _calibration(results: Results) -> Table:
-    photo, slow = results.of("photo", ALONE, NO_LIMIT), results.of("photo", PLAIN, 1)
-    quick, ideal = results.of("photo", PLAIN_EACH_SECOND, 1), results.of("album", IDEAL, 1)
-    album = results.of("album", PLAIN, 1)
-    often = results.of("album", PLAIN_EACH_SECOND, 1)
+    photo, slow = results.of("photo", ALONE, NO_LIMIT), results.of("photo", SHELL, 1)
+    quick, ideal = results.of("photo", SHELL_EACH_SECOND, 1), results.of("album", IDEAL, 1)
+    album = results.of("album", SHELL, 1)
+    often = results.of("album", SHELL_EACH_SECOND, 1)
     shell, shell_1 = "shell daemon", "shell daemon, every second"
     return Table(
         "The simulator beside a real Immich 3.1.0 (seconds)",
@@ -232,9 +309,9 @@ def _calibration(results: Results) -> Table:
             ),
             ("300 photos and 3 videos, one queue at a time", "171 to 181", number(ideal.total)),
             (f"300 photos and 3 videos, {shell}", "249", number(album.total)),
-            (f"the same, of which nothing ran, {shell}", "77.3", number(album.stalled)),
+            (f"the same, time in which nothing ran, {shell}", "77.3", number(album.stalled)),
             (f"300 photos and 3 videos, {shell_1}", "197", number(often.total)),
-            (f"the same, of which nothing ran, {shell_1}", "15.4", number(often.stalled)),
+            (f"the same, time in which nothing ran, {shell_1}", "15.4", number(often.stalled)),
         ),
     )
 

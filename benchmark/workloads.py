@@ -1,4 +1,4 @@
-"""What is asked of Immich, and when: all data, the same for whoever runs the queues."""
+"""The workloads: uploads and reindexing runs with their times, the same for every contender."""
 
 from dataclasses import dataclass
 from random import Random
@@ -7,22 +7,22 @@ from typing import Final
 from simulator.immich.engine import Engine
 
 SETTLED: Final = 60.0
-"""Seconds after its start in which nothing comes: how somebody starts is not judged."""
+"""Seconds before the first arrival, so that a contender's start is not measured."""
 
 REINDEXED: Final = ("thumbnailGeneration", "smartSearch")
-"""The queues of a reindex: what a new model or new thumbnail settings ask for."""
+"""The queues of a reindex, as after a change of the model or of the thumbnail settings."""
 
 _APART: Final = (120.0, 150.0)
-"""Seconds between two single photos: everything of the one before is long done."""
+"""Seconds between two single photos: all jobs of the first are long done by then."""
 
 _UPLOADS: Final = 200
 _SECONDS_EACH: Final = 0.12
-"""Seconds that the reindex takes for each asset, at least, so that uploads fall into it."""
+"""Shortest time of a reindex per asset, so that all uploads arrive during it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What comes at one moment: uploads, and a reindex of so many assets in these queues."""
+    """What arrives at one time: uploads, and a reindex of ``reindexed`` assets in ``queues``."""
 
     time: float
     photos: int = 0
@@ -31,7 +31,7 @@ class Arrival:
     queues: tuple[str, ...] = REINDEXED
 
     def arrive(self, engine: Engine) -> None:
-        """Let it happen now."""
+        """Add the jobs to the engine now."""
         for queue in self.queues if self.reindexed else ():
             engine.reindex(queue, self.reindexed)
         if self.photos or self.videos:
@@ -40,13 +40,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Something that is asked of Immich.
+    """Work for Immich.
 
     Attributes:
-        key: its name in the program.
-        title: its name for people.
-        runs: the arrivals of each of its runs, every run on a fresh server.
-        quiet: seconds for which a run without arrivals lasts.
+        key: identifier in the program.
+        title: display name.
+        runs: the arrivals of each run; every run gets a fresh server.
+        quiet: shortest duration of a run, in seconds.
     """
 
     key: str
@@ -56,12 +56,12 @@ class Workload:
 
 
 def idle(hours: float) -> Workload:
-    """Return a server on which nothing happens."""
+    """Return a workload without arrivals."""
     return Workload("idle", "nothing to do", ((),), quiet=hours * 3600)
 
 
 def one_photo(count: int) -> Workload:
-    """Return single photos, one after the other, each on an idle server at a random moment."""
+    """Return single photos in sequence, each on an idle server at a random time."""
     random = Random(1)
     arrivals = []
     time = SETTLED
@@ -72,7 +72,7 @@ def one_photo(count: int) -> Workload:
 
 
 def album(runs: int) -> Workload:
-    """Return 300 photos and 3 videos at once, several times at random moments."""
+    """Return 300 photos and 3 videos at once, in several runs at random times."""
     random = Random(2)
     return Workload(
         "album",
@@ -84,17 +84,17 @@ def album(runs: int) -> Workload:
 
 
 def reindex(count: int) -> Workload:
-    """Return a reindex of so many photos."""
+    """Return a reindex of ``count`` photos."""
     run = (Arrival(SETTLED, reindexed=count),)
     return Workload("reindex", f"{count:,} photos reindexed", (run,))
 
 
 def uploads(count: int) -> Workload:
-    """Return a reindex of so many photos during which 200 new ones are uploaded, one by one."""
+    """Return a reindex of ``count`` photos, and 200 single uploads at random times during it."""
     random = Random(3)
     times = sorted(random.uniform(0, count * _SECONDS_EACH) for _ in range(_UPLOADS))
-    news = (Arrival(SETTLED + time, photos=1) for time in times)
-    run = (Arrival(SETTLED, reindexed=count), *news)
+    new_photos = (Arrival(SETTLED + time, photos=1) for time in times)
+    run = (Arrival(SETTLED, reindexed=count), *new_photos)
     return Workload(
         "uploads", f"{count:,} photos reindexed, and 200 new ones uploaded meanwhile", (run,)
     )

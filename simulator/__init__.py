@@ -1,1 +1,1 @@
-"""A simulated Immich, a demo and random worlds. Used by tests and benchmarks; not in the image."""
+"""A simulated Immich, a demo and random worlds, for tests and benchmarks. Not in the image."""

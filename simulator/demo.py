@@ -1,7 +1,7 @@
-"""The demo: the daemon at work, over real HTTP, against the simulated Immich.
+"""A demo: the daemon runs the queues of a simulated Immich over real HTTP.
 
-The daemon is a process of its own, started as the add-on starts it. What is shown is what the
-simulated server knows to be true, not what the daemon says of itself.
+The daemon runs in its own process, started in the same way as in the add-on. The demo shows the
+state of the simulated server, not the daemon's view of it.
 """
 
 import argparse
@@ -21,36 +21,40 @@ from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.model.queue import PROTECTED
 from simulator.immich import KEY, simulated_immich
-from simulator.immich.chronicle import Chronicle, Run
 from simulator.immich.engine import Engine
 from simulator.immich.ports import free_port
+from simulator.immich.run_history import QueueRun, RunHistory
 from simulator.immich.server import SimulatedServer
 
 LONGEST: Final = 600.0
-"""Seconds after which a demo that is not done has failed."""
+"""Seconds after which the demo fails if jobs are left."""
 INTERRUPTED: Final = 130
-"""The exit code of a program that Ctrl-C ended, as shells give it."""
-STOPS_WITHIN: Final = 10.0
-PASSWORD: Final = "simulated"  # noqa: S105 - of the demo, told to everybody
+"""Exit code after Ctrl-C, as shells report it."""
+STOP_TIMEOUT: Final = 10.0
+PASSWORD: Final = "simulated"  # noqa: S105 - the demo prints it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo as the arguments say (default: the process's); return the exit code."""
-    given = _parser().parse_args(arguments)
+    """Run the demo with these arguments (default: the command line's); return the exit code."""
+    options = _parser().parse_args(arguments)
     try:
-        return 0 if demo(photos=given.photos, limit=given.limit, keep=given.keep) else 1
+        return 0 if demo(photos=options.photos, limit=options.limit, keep=options.keep) else 1
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="script/demo", description="Show the daemon at work against a simulated Immich."
+        prog="script/demo", description="Watch the daemon run the queues of a simulated Immich."
     )
-    parser.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
-    parser.add_argument("--photos", type=_at_least_one, default=40, help="uploaded (default: 40)")
     parser.add_argument(
-        "--limit", type=_at_least_one, default=1, help="queues that run at once (default: 1)"
+        "--keep", action="store_true", help="keep running until Ctrl-C when all jobs are done"
+    )
+    parser.add_argument(
+        "--photos", type=_at_least_one, default=40, help="photos to upload (default: 40)"
+    )
+    parser.add_argument(
+        "--limit", type=_at_least_one, default=1, help="queues to run at once (default: 1)"
     )
     return parser
 
@@ -58,55 +62,55 @@ def _parser() -> argparse.ArgumentParser:
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 is expected")
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
     return number
 
 
 def demo(*, photos: int, limit: int, keep: bool) -> bool:
-    """Run the demo, tell about it on standard output, and return whether all went as promised.
+    """Run the demo and print its progress; return whether the daemon kept its promises.
 
     Args:
-        photos: how many were uploaded while everything was paused; a video comes along.
+        photos: number of photos to upload while all queues are paused; a video is added.
         limit: MAX_CONCURRENT_JOBS.
-        keep: leave it running when all is done, until Ctrl-C or SIGTERM.
+        keep: keep running when all jobs are done, until Ctrl-C or SIGTERM.
     """
-    # Else the daemon would be left alone, with an Immich that is gone.
+    # Without this handler SIGTERM would end the demo and its Immich, but not the daemon.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine, api = simulated_immich()
     for name in engine.queues:
         if name not in PROTECTED:
-            engine.pause(name, by="an older tool")
+            engine.pause(name, by="another tool")
     engine.upload(photos=photos, videos=1)
-    chronicle = Chronicle(engine, ignored=PROTECTED)
+    history = RunHistory(engine, ignored=PROTECTED)
     with SimulatedServer(engine, api) as server:
         print(
-            f"A simulated Immich at {server.url}: {photos} photos and a video were uploaded, and "
-            "another tool has left all queues paused.\n"
-            f"The daemon now runs them by priority, at most {limit} at once.\n"
+            f"Simulated Immich:  {server.url}\n"
+            f"Uploaded:          {photos} photo{'s' if photos > 1 else ''} and 1 video, while "
+            "another tool had all queues paused\n"
+            f"Daemon:            runs the queues by priority, at most {limit} at a time\n"
         )
-        ports = _Ports(page=free_port(), totals=free_port()) if keep else _Ports()
+        ports = _Ports(page=free_port(), status=free_port()) if keep else _Ports()
         if keep:
-            print(ports.told())
+            print(ports.addresses())
         with _daemon(server.url, limit, ports) as daemon:
             is_done = _watch(server, daemon, limit)
             if keep and is_done:
                 _keep(server, ports)
             took = _stop(daemon)
         with server.present() as after:
-            return _summary(after, chronicle, limit, is_done=is_done, stop_took=took)
+            return _summary(after, history, limit, is_done=is_done, stop_took=took)
 
 
 class _Ports(NamedTuple):
-    """Where the daemon shows itself; 0 is nowhere."""
+    """Ports of the daemon's web servers; 0 means off."""
 
     page: int = 0
-    totals: int = 0
+    status: int = 0
 
-    def told(self) -> str:
+    def addresses(self) -> str:
         return (
-            f"The page:                   http://127.0.0.1:{self.page}/  (to change something, the "
-            f"password is {PASSWORD})\n"
-            f"The totals for dashboards:  http://127.0.0.1:{self.totals}/\n"
+            f"Page:              http://127.0.0.1:{self.page}/  (password: {PASSWORD})\n"
+            f"Status (JSON):     http://127.0.0.1:{self.status}/\n"
         )
 
 
@@ -119,7 +123,7 @@ def _daemon(url: str, limit: int, ports: _Ports) -> Iterator[subprocess.Popen[by
             "MAX_CONCURRENT_JOBS": limit,
             "DATA_DIR": folder,
             "UI_PORT": ports.page,
-            "STATUS_PORT": ports.totals,
+            "STATUS_PORT": ports.status,
             "UI_PASSWORD": PASSWORD,
         }
         daemon = subprocess.Popen(
@@ -138,82 +142,86 @@ def _daemon(url: str, limit: int, ports: _Ports) -> Iterator[subprocess.Popen[by
 
 
 def _watch(server: SimulatedServer, daemon: subprocess.Popen[bytes], limit: int) -> bool:
-    """Show what happens, a line a second, until all jobs are done; return whether they are."""
-    began = time.monotonic()
-    while (seconds := time.monotonic() - began) < LONGEST:
+    """Print a line per second until all jobs are done; return whether they are."""
+    started = time.monotonic()
+    while (seconds := time.monotonic() - started) < LONGEST:
         with server.present() as engine:
             line = _line(engine, limit)
             if engine.is_idle:
                 return True
         print(f"{seconds:4.0f} s  {line}", flush=True)
         if daemon.poll() is not None:
-            print(f"The daemon ended by itself, with code {daemon.returncode}.")
+            print(
+                f"The daemon exited unexpectedly with code {daemon.returncode}. Its log is above."
+            )
             return False
         time.sleep(1)
-    print("Not done in time.")
+    print(f"The jobs were not done within {LONGEST:.0f} s.")
     return False
 
 
 def _line(engine: Engine, limit: int) -> str:
     queues = [queue for queue in engine.queues.values() if queue.name not in PROTECTED]
-    running = [f"{q.name} ({q.active} active, {q.ready} left)" for q in queues if q.active]
+    running = [f"{q.name} ({q.active} active, {q.ready} waiting)" for q in queues if q.active]
     waiting = sum(queue.ready for queue in queues if not queue.active)
-    shown = ", ".join(running) or "nothing"
-    return f"{len(running)} of {limit} at once: {shown}; {waiting} jobs wait in other queues"
+    names = ", ".join(running) or "none"
+    return f"{len(running)} of {limit} running: {names}; waiting in other queues: {waiting}"
 
 
 def _keep(server: SimulatedServer, ports: _Ports) -> None:
-    # A signal just before a plain sleep would be heard only after it.
-    with suppress(StopRequested), SystemClock() as alarm:
+    # A plain sleep would delay a signal that arrives just before it.
+    with suppress(StopRequested), SystemClock() as clock:
         print(
-            f"\nLeft running: the simulated Immich at {server.url} with the API key {KEY}, and "
-            f"the daemon. End both with Ctrl-C.\n{ports.told()}",
+            "\nAll jobs are done. The simulated Immich and the daemon keep running. Press Ctrl-C "
+            "to stop them.\n\n"
+            f"Simulated Immich:  {server.url}  (API key: {KEY})\n{ports.addresses()}",
             flush=True,
         )
         while True:
-            alarm.wait(3600)
+            clock.wait(3600)
 
 
 def _stop(daemon: subprocess.Popen[bytes]) -> float | None:
-    """Stop the daemon as a container is stopped; return how many seconds it took."""
-    began = time.monotonic()
+    """Stop the daemon with SIGTERM, as a container is stopped; return the seconds it took.
+
+    None means that it did not stop in time.
+    """
+    started = time.monotonic()
     daemon.terminate()
     try:
-        daemon.wait(STOPS_WITHIN)
+        daemon.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         return None
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def _summary(
-    engine: Engine, chronicle: Chronicle, limit: int, *, is_done: bool, stop_took: float | None
+    engine: Engine, history: RunHistory, limit: int, *, is_done: bool, stop_took: float | None
 ) -> bool:
-    """Print what came of it; return whether all went as promised."""
-    runs = sorted(chronicle.runs, key=lambda run: run.began)
-    print(f"\n{'queue':<26}{'began':>9}{'ended':>9}{'jobs':>7}")
+    """Print the summary; return whether the daemon kept its promises."""
+    runs = sorted(history.runs, key=lambda run: run.start)
+    print(f"\n{'queue':<26}{'start':>9}{'end':>9}{'jobs':>7}")
     for run in runs:
-        print(f"{run.queue:<26}{_at(run.began, runs)}{_at(run.ended, runs)}{run.jobs:>7}")
-    gaps = chronicle.gaps()
+        print(f"{run.queue:<26}{_seconds(run.start, runs)}{_seconds(run.end, runs)}{run.jobs:>7}")
+    gaps = history.gaps()
     still_paused = [queue.name for queue in engine.queues.values() if queue.is_paused]
-    took = runs[-1].ended - runs[0].began if runs else 0.0
-    middle = statistics.median(gaps) if gaps else 0.0
+    took = runs[-1].end - runs[0].start if runs else 0.0
+    median = statistics.median(gaps) if gaps else 0.0
     print(
-        f"\nAll jobs done:              {'yes' if is_done else 'NO'}, in {took:.1f} s\n"
-        f"Most queues at once:        {chronicle.most_at_once}, the limit is {limit}: "
-        f"{'never exceeded' if chronicle.most_at_once <= limit else 'EXCEEDED'}\n"
-        f"Gaps with nothing running:  {len(gaps)}, {middle:.2f} s in the median, "
-        f"{max(gaps, default=0.0):.2f} s at most\n"
-        f"Paused after the stop:      {', '.join(still_paused) or 'none'}\n"
-        f"The stop took:              "
+        f"\nAll jobs done:          {'yes' if is_done else 'NO'}, in {took:.1f} s\n"
+        f"Most queues at once:    {history.most_at_once} (limit {limit}, "
+        f"{'never exceeded' if history.most_at_once <= limit else 'EXCEEDED'})\n"
+        f"Gaps between queues:    {len(gaps)}, median {median:.2f} s, "
+        f"longest {max(gaps, default=0.0):.2f} s\n"
+        f"Paused after the stop:  {', '.join(still_paused) or 'none'}\n"
+        f"Time to stop:           "
         f"{f'{stop_took:.1f} s' if stop_took is not None else 'TOO LONG'}"
     )
-    return (
-        is_done and chronicle.most_at_once <= limit and not still_paused and stop_took is not None
-    )
+    return is_done and history.most_at_once <= limit and not still_paused and stop_took is not None
 
 
-def _at(moment: float, runs: list[Run]) -> str:
-    return f"{moment - runs[0].began:>7.1f} s"
+def _seconds(moment: float, runs: list[QueueRun]) -> str:
+    return f"{moment - runs[0].start:>7.1f} s"
 
 
 if __name__ == "__main__":

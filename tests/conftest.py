@@ -1,4 +1,4 @@
-"""What several tests need, and how the processes that they start are measured."""
+"""Fixtures for all tests, Hypothesis profiles, and coverage of subprocesses."""
 
 import os
 import signal
@@ -10,13 +10,12 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 
-# A shell that runs this in the background lets it ignore Ctrl-C, and so would every program that a
-# test starts and ends with that.
+# A shell starts background jobs with SIGINT ignored, and the programs that the tests start and stop
+# with SIGINT would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Every run of the tests tries the same inputs, so that a change is refused for what it did;
-# script/fuzz looks for new ones.
-# How long an input takes depends on the machine, and is no property.
+# Every run tries the same inputs, so that a failure is caused by the change under test; script/fuzz
+# searches for new ones. There is no deadline, because the time depends on the machine.
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", ANY_SPEED, derandomize=True)
 settings.register_profile("new", ANY_SPEED)
@@ -25,10 +24,9 @@ settings.load_profile("same")
 
 @pytest.fixture(scope="session", autouse=True)
 def _cover_subprocesses(pytestconfig: pytest.Config) -> None:
-    """Let coverage measure the processes that tests start, where it measures at all.
+    """Measure the coverage of subprocesses too, if coverage is measured at all.
 
-    Not by coverage's own patch: that would reach the workers of pytest-xdist as well, and every
-    line there would be traced twice.
+    Coverage's own patch would also apply to the workers of pytest-xdist and trace them twice.
     """
     if pytestconfig.pluginmanager.hasplugin("_cov") and pytestconfig.getoption("--cov"):
         os.environ["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
@@ -36,8 +34,8 @@ def _cover_subprocesses(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def image() -> Path:
-    """Return the folder with the built image: rootfs/, config.json, and layer.txt, our files."""
-    built = subprocess.run(
+    """Return the folder of the built image: rootfs/, config.json and layer.txt, our files."""
+    result = subprocess.run(
         [ROOT / "script" / "image", "--where"], stdout=subprocess.PIPE, text=True, check=True
     )
-    return Path(built.stdout.strip())
+    return Path(result.stdout.strip())

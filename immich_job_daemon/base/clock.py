@@ -1,4 +1,4 @@
-"""Waiting that can be cut short: by a wish, and by SIGTERM and SIGINT, for an answer as well."""
+"""The clock: time, waits and blocking calls that SIGTERM and SIGINT interrupt, the time zone."""
 
 import contextlib
 import os
@@ -17,50 +17,50 @@ from dateutil import tz
 
 from immich_job_daemon.base.worker import Worker
 
-MOST_HEARD: Final = 4096
-"""Bytes that are taken off the line at once: each stands for a wish, a signal or an answer."""
+WAKEUP_READ_SIZE: Final = 4096
+"""Bytes read from the wake-up socket at once. Each stands for a signal, a wake or a result."""
 
 _T = TypeVar("_T")
 
 
 class StopRequested(BaseException):
-    """Somebody asked the daemon to stop."""
+    """A signal asked the daemon to stop."""
 
 
 class Clock(Protocol):
     """The time, as the loop sees it."""
 
     def monotonic(self) -> float:
-        """Return the seconds of a clock that never goes back."""
+        """Return the seconds of a clock that never goes backwards."""
         ...
 
     def time(self) -> float:
-        """Return the seconds since 1970, for people; it may be set back or forward."""
+        """Return the seconds since 1970. This clock may be set forward or back."""
         ...
 
     def local(self) -> datetime:
-        """Return the time of the wall clock, with this system's zone."""
+        """Return the local time with the system's time zone."""
         ...
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or earlier if somebody wishes for something.
+        """Wait, but return early if the clock is woken.
 
         Raises:
-            StopRequested: somebody asked for it, before or meanwhile.
+            StopRequested: the daemon was asked to stop, before or during the wait.
         """
         ...
 
     def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
-        """Do what may take long, a request for instance; return what it returns.
+        """Run a blocking call, such as a request, and return its result.
 
         Args:
-            work: is done in another thread.
-            grace: seconds that it gets to end in after somebody has asked to stop.
+            work: runs in another thread.
+            grace: seconds that the call gets to finish after a stop was requested.
 
         Raises:
-            StopRequested: somebody asked for it, before or meanwhile. The work may go on for a
-                while by itself, but it sends nothing more.
-            Exception: whatever the work raises.
+            StopRequested: the daemon was asked to stop, before or during the call. The call may go
+                on for a while, but it sends nothing more.
+            Exception: any exception of the call.
         """
         ...
 
@@ -68,41 +68,46 @@ class Clock(Protocol):
 class SystemClock:
     """The real clock. As a context manager it turns SIGTERM and SIGINT into StopRequested.
 
-    A signal only leaves a mark. The exception is raised by ``wait`` and ``interruptibly`` when
-    they see it: so nothing is ever left half done, neither the ledger nor a library's locks.
+    A signal handler raises nothing: it sets a flag, and ``wait`` and ``run_interruptibly`` raise
+    StopRequested when they see it. An exception out of the handler could fall between any two lines
+    of a library, and did: one left the lock of urllib3's connection pool taken, and the daemon
+    waited for it for ever. So requests run in a worker thread, and the waiting thread can leave.
     """
 
     def __init__(self) -> None:
         self._zone = local_zone()
-        self._is_asked = False
-        self._is_wished = False
-        self._before: dict[signal.Signals, signal.Handlers | int | object] = {}
-        self._ears: list[socket.socket] = []
-        self._wakeup_before = -1
+        self._is_stopping = False
+        self._is_woken = False
+        self._old_handlers: dict[signal.Signals, signal.Handlers | int | object] = {}
+        self._readers: list[socket.socket] = []
+        self._old_wakeup_fd = -1
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._ask)
-        # A signal in the very moment before the wait begins must end it as well: it leaves a byte.
-        ear, self._mouth = socket.socketpair()
-        self._ears = [ear]
-        self._mouth.settimeout(0)
-        self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-        self._errands = Worker(self._ring)
-        self._errands.start()
+            self._old_handlers[number] = signal.signal(number, self._request_stop)
+        # A self-pipe: a signal that arrives just before select() begins must end it too, so each
+        # signal writes a byte.
+        wakeup_reader, self._wakeup_writer = socket.socketpair()
+        self._readers = [wakeup_reader]
+        self._wakeup_writer.settimeout(0)
+        self._old_wakeup_fd = signal.set_wakeup_fd(
+            self._wakeup_writer.fileno(), warn_on_full_buffer=False
+        )
+        self._worker = Worker(self._notify)
+        self._worker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._errands.shut_down()
-        signal.set_wakeup_fd(self._wakeup_before)
-        self._mouth.close()
-        while self._ears:
-            self._ears.pop().close()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() gave us
+        self._worker.shut_down()
+        signal.set_wakeup_fd(self._old_wakeup_fd)
+        self._wakeup_writer.close()
+        while self._readers:
+            self._readers.pop().close()
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() returned
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_asked = True
+    def _request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
 
     def monotonic(self) -> float:
         """Return the seconds of the system's monotonic clock."""
@@ -113,60 +118,59 @@ class SystemClock:
         return time.time()
 
     def local(self) -> datetime:
-        """Return the time of the wall clock, in the zone of TZ or else of the system."""
+        """Return the local time in the zone of TZ, or of the system if TZ is not set."""
         return datetime.fromtimestamp(self.time(), self._zone)
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds or a ``wake``, or raise StopRequested."""
+        """Wait until the time is over or ``wake`` is called, or raise StopRequested."""
         until = self.monotonic() + seconds
-        self._heed()
-        while not self._is_wished and (left := until - self.monotonic()) > 0:
-            self._listen(left)
-            self._heed()
-        self._is_wished = False
+        self._raise_if_stopping()
+        while not self._is_woken and (left := until - self.monotonic()) > 0:
+            self._wait_for_wakeup(left)
+            self._raise_if_stopping()
+        self._is_woken = False
 
     def wake(self) -> None:
-        """End the wait that is under way, or else the next one. Any thread may call this."""
-        self._is_wished = True
-        self._ring()
+        """End the current wait, or the next one if there is none. Any thread may call this."""
+        self._is_woken = True
+        self._notify()
 
     def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
-        """Return what the work returns, or raise what it raises, or else StopRequested."""
-        self._heed()
-        answer = self._errands.submit(work)
+        """Run a blocking call in the worker; see `Clock.run_interruptibly`."""
+        self._raise_if_stopping()
+        future = self._worker.submit(work)
         try:
-            while not (answer.done() or self._is_asked):
-                self._listen(None)
-            wait([answer], grace)
-            # An answer that is there counts, also if somebody has asked to stop meanwhile.
-            if answer.done():
-                return answer.result()
-            self._errands.abandon()
+            while not (future.done() or self._is_stopping):
+                self._wait_for_wakeup(None)
+            wait([future], grace)
+            # A finished call counts, even if a stop was requested meanwhile.
+            if future.done():
+                return future.result()
+            self._worker.abandon()
             raise StopRequested
         finally:
-            # An exception knows this frame: it must not know the exception.
-            del answer
+            # The traceback of an exception refers to this frame, and the future to the exception.
+            del future
 
-    def _heed(self) -> None:
-        """Raise StopRequested if somebody has asked for it."""
-        if self._is_asked:
+    def _raise_if_stopping(self) -> None:
+        if self._is_stopping:
             raise StopRequested
 
-    def _listen(self, seconds: float | None) -> None:
-        """Return when something is to be looked at, or after so many seconds."""
-        heard, _, _ = select.select(self._ears, [], [], seconds)
-        for ear in heard:
-            ear.recv(MOST_HEARD)
+    def _wait_for_wakeup(self, seconds: float | None) -> None:
+        """Return after a signal, a wake or a result, or after so many seconds."""
+        readable, _, _ = select.select(self._readers, [], [], seconds)
+        for reader in readable:
+            reader.recv(WAKEUP_READ_SIZE)
 
-    def _ring(self) -> None:
-        """Let whoever listens look around."""
-        # A full line wakes as well, and one that is closed has nobody left to wake.
+    def _notify(self) -> None:
+        """Wake the thread that waits."""
+        # A full socket wakes it as well, and with a closed one no thread waits any more.
         with contextlib.suppress(OSError):
-            self._mouth.send(b"\0")
+            self._wakeup_writer.send(b"\0")
 
 
 def local_zone(environment: Mapping[str, str] = os.environ) -> tzinfo:
-    """Return the zone, with all its changes of the clock.
+    """Return the local time zone, with its DST changes.
 
     >>> str(local_zone({"TZ": "Europe/Berlin"}))
     'Europe/Berlin'
@@ -175,13 +179,13 @@ def local_zone(environment: Mapping[str, str] = os.environ) -> tzinfo:
     try:
         return ZoneInfo(name) if name else tz.tzlocal()
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return _without_a_table(name)
+        return _zone_without_table(name)
 
 
-def _without_a_table(name: str) -> tzinfo:
-    """Return a zone such as CET-1CEST, which the C library knows, or that of a file."""
+def _zone_without_table(name: str) -> tzinfo:
+    """Return the zone of a POSIX rule such as CET-1CEST, or of the path of a zone file."""
     try:
         return tz.gettz(name) or tz.tzlocal()
     except (ValueError, OSError):
-        # As the C library does with a name that is none.
+        # The C library also ignores a name it cannot use.
         return tz.tzlocal()

@@ -1,24 +1,24 @@
-"""What can go wrong between the daemon and Immich: one hierarchy, every message for a person.
+"""What can go wrong between the daemon and Immich: one hierarchy of errors for users to read.
 
-A message says what happened, to what, and what to do next. None ever holds the API key.
+A message says what happened, to what, and what to do next. It never contains the API key.
 """
 
 from collections.abc import Iterable
 
 
 class ImmichError(Exception):
-    """Something went wrong with a request to Immich."""
+    """A request to Immich failed."""
 
 
 class UnreachableError(ImmichError):
-    """No answer: refused, timed out, cut off, or a gateway (502 to 504) that found nobody behind.
+    """No response: refused, timed out, cut off, or a gateway without Immich behind it (502 to 504).
 
-    Whether the request was carried out is not known.
+    Immich may or may not have carried out the request.
     """
 
 
 class NotImmichError(ImmichError):
-    """Something answered, but not Immich: a login page, a router, another program."""
+    """The server that responded is not Immich: a login page, a router, another program."""
 
 
 class KeyRejectedError(ImmichError):
@@ -26,9 +26,9 @@ class KeyRejectedError(ImmichError):
 
 
 class PermissionMissingError(ImmichError):
-    """The API key lacks a permission, or its owner is no administrator (403).
+    """The API key lacks a permission, or its owner is not an administrator (403).
 
-    ``missing`` names the permissions; it is empty where the owner is no administrator.
+    ``missing`` holds the names of the permissions; it is empty if the owner is no administrator.
     """
 
     def __init__(self, message: str, missing: Iterable[str] = ()) -> None:
@@ -41,11 +41,11 @@ class RefusedError(ImmichError):
 
 
 class AlreadyRunningError(RefusedError):
-    """Immich was asked to look for what is missing in a queue in which something runs (400)."""
+    """A scan for missing assets was requested in a queue with active jobs (400)."""
 
 
 class UnexpectedError(ImmichError):
-    """Immich answered, but not what it should: a wrong shape, a wrong type, an error of its own.
+    """Immich sent an unexpected response: a wrong shape, a wrong type, or an internal error.
 
-    Also a pause or a resume whose answer does not show the queue paused or resumed.
+    Also a response to a pause or resume that does not show the queue paused or resumed.
     """

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,11 @@ def write_atomically(path: Path, text: str) -> os.stat_result:
     The folder is created if it does not exist.
 
     Returns:
-        the status of the new file, from before the rename: another process may replace it at once.
+        The status of the new file. It is read before the rename, because another process may
+        replace the file right after it.
 
     Raises:
-        OSError: the file could not be written. The old one may have been replaced all the same.
+        OSError: writing failed. The old file may have been replaced nevertheless.
     """
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,7 +25,7 @@ def write_atomically(path: Path, text: str) -> os.stat_result:
         os.fsync(file.fileno())
         status = os.fstat(file.fileno())
     temporary.replace(path)
-    # The rename is on the disk only once the folder is.
+    # The rename reaches the disk only when the folder is synced.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The API key: a value that does not show itself, and how it is taken out of a text."""
+"""Secrets: a type that hides its value, and a function that removes secrets from text."""
 
 import re
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 HIDDEN: Final = "(hidden)"
-"""What stands where a secret would."""
+"""Replaces a secret in text."""
 
 
 class Secret:
-    """A text that shows itself only when asked to.
+    """A secret text; only ``reveal`` returns it.
 
     >>> key = Secret("abc")
     >>> key, f"{key}", key.reveal()
@@ -23,7 +23,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself, for the one place that sends it."""
+        """Return the text, for the code that sends it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -40,9 +40,10 @@ class Secret:
 
 
 def redactor(*secrets: str) -> Callable[[str], str]:
-    """Return a function that takes the secrets out of a text, in any way they may be written.
+    """Return a function that removes the secrets from a text in every form they may take.
 
-    That is as they are, quoted for an address, and escaped as Python or JSON would, in any case.
+    These are the secret itself, quoted for a URL, and escaped as in Python or JSON. Upper and lower
+    case are the same.
 
     >>> redactor("a+b")("key=a%2bb, a+b")
     'key=(hidden), (hidden)'
@@ -50,7 +51,7 @@ def redactor(*secrets: str) -> Callable[[str], str]:
     forms = {form for secret in secrets if secret for form in _forms(secret)}
     if not forms:
         return str
-    # The longest first, so that no part of a longer one is left standing.
+    # The longest first, so that no part of a longer form remains.
     longest_first = sorted(forms, key=lambda form: (-len(form), form))
     pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
     return lambda text: pattern.sub(HIDDEN, text)

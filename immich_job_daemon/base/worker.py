@@ -1,8 +1,9 @@
-"""Errands: work that a thread of its own does, so that who asked for it can walk away from it.
+"""A worker thread for blocking calls; a caller can abandon a call.
 
-An exception out of a signal's handler could fall into any line of a library: between taking a lock
-and noting that it is taken, for instance, which leaves it taken for ever. So nothing is torn out
-of a request. Who waits for it stops waiting, and the request is left to its end, sending nothing.
+An exception raised by a signal handler can fall between any two lines of a library, for example
+after a lock was taken and before the library noted that. The lock would stay taken for ever. So a
+running request is never interrupted: its caller stops waiting, and the request ends by itself and
+sends nothing more.
 """
 
 from collections.abc import Callable
@@ -15,57 +16,57 @@ _T = TypeVar("_T")
 
 
 def is_call_awaited() -> bool:
-    """Return whether somebody still waits for what this thread does.
+    """Return whether a caller still waits for the call that this thread runs.
 
-    Who is about to send something asks, for what nobody waits for must not happen any more. In a
-    thread that runs no errands the answer is yes.
+    Check this before sending: an abandoned request must not go out. Always true outside of worker
+    threads.
     """
     thread = current_thread()
     return not isinstance(thread, Worker) or not thread.is_abandoned
 
 
 class Worker(Thread):
-    """A thread that runs one errand after the other.
+    """A thread that runs calls one after the other.
 
     Args:
-        done: called in that thread after each errand.
+        on_done: called in this thread after each call.
 
     Attributes:
-        is_left: who asked has walked away; for good, and from whatever is under way.
+        is_abandoned: no caller waits any more, neither for the running call nor for a later one.
     """
 
-    def __init__(self, done: Callable[[], None] = lambda: None) -> None:
-        # Daemonic: what nobody waits for must not keep the process alive.
-        super().__init__(name="errands", daemon=True)
+    def __init__(self, on_done: Callable[[], None] = lambda: None) -> None:
+        # A daemon thread, so that an abandoned call cannot keep the process alive.
+        super().__init__(name="worker", daemon=True)
         self.is_abandoned = False
-        self._done = done
-        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._on_done = on_done
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-    def submit(self, errand: Callable[[], _T]) -> Future[_T]:
-        """Ask for an errand; return where its result or its exception will be."""
+    def submit(self, work: Callable[[], _T]) -> Future[_T]:
+        """Schedule a call and return the future with its result or exception."""
         future: Future[_T] = Future()
 
-        def run() -> None:
+        def call() -> None:
             try:
-                future.set_result(errand())
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the asker's
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
-        self._asked.put(run)
+        self._calls.put(call)
         return future
 
     def abandon(self) -> None:
-        """Wait for nothing any more: an errand under way sends nothing from now on."""
+        """Stop waiting: from now on the running call and later ones must not send anything."""
         self.is_abandoned = True
 
     def shut_down(self) -> None:
-        """End the thread, after the errand that is under way."""
-        self._asked.put(None)
+        """End the thread after the calls submitted so far."""
+        self._calls.put(None)
 
     def run(self) -> None:
-        """Run errands until the end."""
-        while (run := self._asked.get()) is not None:
-            run()
-            # What an errand returned is not kept until the next one.
-            del run
-            self._done()
+        """Run calls until the worker is shut down."""
+        while (call := self._calls.get()) is not None:
+            call()
+            # Release the result before waiting for the next call.
+            del call
+            self._on_done()

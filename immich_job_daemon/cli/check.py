@@ -1,4 +1,4 @@
-"""The command ``check``: could the daemon do its work? Says so, and changes nothing."""
+"""The command ``check``: reports whether the daemon could work, and changes nothing."""
 
 import time
 from collections.abc import Iterable
@@ -17,65 +17,61 @@ from immich_job_daemon.model.settings import Settings
 
 
 def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
-    """Write down, line by line, what the daemon would find.
-
-    Args:
-        settings: read and valid.
-        immich: the server they name.
-        out: where to write.
+    """Write a report to ``out``.
 
     Returns:
-        Whether the daemon could do its work.
+        Whether the daemon could work and save its state.
 
     Raises:
-        ImmichError: it could not, and why.
+        ImmichError: the daemon could not work with this server or this key.
     """
-    out.write(f"Settings     valid; at most {settings.max_concurrent_jobs} at once\n")
-    is_kept = _data_dir(settings.data_dir, out)
-    out.write(f"Server       {settings.immich_url}\n")
+    out.write(f"Settings     valid; MAX_CONCURRENT_JOBS is {settings.max_concurrent_jobs}\n")
+    is_writable = _check_data_dir(settings.data_dir, out)
+    out.write(f"Address      {settings.immich_url}\n")
     out.flush()
     try:
         connection = immich.connect()
     except ImmichError:
-        _permissions(_told(immich), out)
+        _write_permissions(_fetch_permissions(immich), out)
         raise
     out.write(f"Immich       {connection.version}, through its {connection.api}\n")
-    _permissions(connection.permissions, out)
+    _write_permissions(connection.permissions, out)
     if settings.scan is not None:
-        out.write(f"Scan         {_may_scan(connection.permissions)}\n")
+        out.write(f"Scan         {_describe_scan(connection.permissions)}\n")
     if settings.scan is not None or settings.schedule:
         zone = local_zone()
-        out.write(f"Local time   {datetime.now(zone):%a %H:%M}, zone {zone}\n")
+        out.write(f"Local time   {datetime.now(zone):%a %H:%M}, time zone {zone}\n")
     began = time.monotonic()
     snapshot = immich.fetch_queues()
     took = time.monotonic() - began
-    out.write(f"Looking      takes {took * 1000:.0f} ms\n\n")
-    out.writelines(f"{line}\n" for line in _table(snapshot, settings))
+    out.write(f"Poll         took {took * 1000:.0f} ms\n\n")
+    out.writelines(f"{line}\n" for line in _format_table(snapshot, settings))
     warnings = [*conflicting_settings(settings), *unknown_queues(settings, frozenset(snapshot))]
     out.writelines(f"\n{warning}\n" for warning in warnings)
-    verdict = "The daemon can do its work." if is_kept else "The daemon would run without a ledger."
+    verdict = (
+        "The daemon can run." if is_writable else "The daemon can run, but cannot save its state."
+    )
     out.write(f"\n{verdict}\n")
-    return is_kept
+    return is_writable
 
 
-def _told(immich: ImmichClient) -> frozenset[str] | None:
-    """Return the key's permissions if Immich tells them though it could not be worked with."""
+def _fetch_permissions(immich: ImmichClient) -> frozenset[str] | None:
+    """Return the permissions of the key after a failed connection, or None if they are unknown."""
     try:
-        return immich.permissions()
+        return immich.fetch_permissions()
     except ImmichError:
         return None
 
 
-def _permissions(permissions: frozenset[str] | None, out: TextIO) -> None:
-    lines = (f"{dialect.name:<12} {_may(permissions, dialect)}\n" for dialect in APIS)
-    out.writelines(lines)
+def _write_permissions(permissions: frozenset[str] | None, out: TextIO) -> None:
+    out.writelines(f"{api.name:<12} {_describe_permissions(permissions, api)}\n" for api in APIS)
 
 
-def _may(permissions: frozenset[str] | None, dialect: QueueApi) -> str:
-    needed = (dialect.read, dialect.write)
+def _describe_permissions(permissions: frozenset[str] | None, api: QueueApi) -> str:
+    needed = (api.read_permission, api.write_permission)
     if permissions is None:
-        return f"needs {' and '.join(needed)}; which of them the key has, Immich does not tell"
-    missing = dialect.missing(permissions)
+        return f"needs {' and '.join(needed)}; Immich does not say whether the key has them"
+    missing = api.missing_permissions(permissions)
     has = [name for name in needed if name not in missing]
     lacks = [name for name in needed if name in missing]
     return "; ".join(
@@ -85,41 +81,42 @@ def _may(permissions: frozenset[str] | None, dialect: QueueApi) -> str:
     )
 
 
-def _may_scan(permissions: frozenset[str] | None) -> str:
+def _describe_scan(permissions: frozenset[str] | None) -> str:
     if permissions is None:
-        return f"needs {JOBS_API.write}; whether the key has it, Immich does not tell"
-    if JOBS_API.write in JOBS_API.missing(permissions):
+        return f"needs {JOBS_API.write_permission}; Immich does not say whether the key has it"
+    if JOBS_API.write_permission in JOBS_API.missing_permissions(permissions):
         return (
-            f"the key lacks {JOBS_API.write}: without it SCAN has no effect, and all else works. In "
-            "Immich, under user icon > Account Settings > API Keys, give it to the key"
+            f"the key lacks {JOBS_API.write_permission}, so SCAN has no effect; everything else "
+            "works. To add it, go to user icon > Account Settings > API Keys in Immich"
         )
-    return f"the key has {JOBS_API.write}"
+    return f"the key has {JOBS_API.write_permission}"
 
 
-def _data_dir(folder: Path, out: TextIO) -> bool:
+def _check_data_dir(folder: Path, out: TextIO) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         out.write(
-            f"Data folder  {folder} cannot be written ({error.strerror or error}): after a crash "
-            "the daemon would not know what it holds. Set DATA_DIR to a folder it may write to.\n"
+            f"Data folder  {folder} is not writable ({error.strerror or error}). After a crash, "
+            "the daemon would not know which queues it has paused. Set DATA_DIR to a writable "
+            "folder.\n"
         )
         return False
-    out.write(f"Data folder  {folder} can be written\n")
+    out.write(f"Data folder  {folder} is writable\n")
     return True
 
 
-def _table(snapshot: Snapshot, settings: Settings) -> Iterable[str]:
+def _format_table(snapshot: Snapshot, settings: Settings) -> Iterable[str]:
     yield f"{'queue':<26}{'state':<20}{'active':>8}{'backlog':>9}{'delayed':>9}{'failed':>8}"
     for queue in by_priority(snapshot, settings.queue_priority):
         yield (
-            f"{queue.name:<26}{_state(queue, settings):<20}{queue.active:>8,}{queue.backlog:>9,}"
-            f"{queue.delayed:>9,}{queue.failed:>8,}"
+            f"{queue.name:<26}{_describe_state(queue, settings):<20}{queue.active:>8,}"
+            f"{queue.backlog:>9,}{queue.delayed:>9,}{queue.failed:>8,}"
         )
 
 
-def _state(queue: Queue, settings: Settings) -> str:
+def _describe_state(queue: Queue, settings: Settings) -> str:
     state = "paused" if queue.is_paused else "open"
     return f"{state}, protected" if queue.name in settings.protected_queues else state

@@ -1,7 +1,7 @@
-"""The commands: what may be asked for, where the settings come from, and which code ends it.
+"""The command line: parses the arguments, loads the settings and runs a command.
 
-Exit codes: 0 all is well; 1 something else is wrong, Immich away for instance; 2 a setting, the
-API key or its permissions are wrong, so that trying again will not help.
+Exit codes: 0 success; 1 a failure that may pass, such as an unreachable Immich; 2 an invalid
+setting, API key or permission, so that a retry would not help; 130 interrupted by Ctrl-C.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import IO, Final
 from immich_job_daemon import __version__
 from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import ImmichError, KeyRejectedError, PermissionMissingError
-from immich_job_daemon.base.logging import NOTICE, set_up
+from immich_job_daemon.base.logging import NOTICE, configure_logging
 from immich_job_daemon.config.schema import SettingsError, read_options, read_settings
 from immich_job_daemon.daemon import find_server
 from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
@@ -32,31 +32,32 @@ from immich_job_daemon.status.status import Problem, ProblemKind, Status
 
 OK: Final = 0
 FAILED: Final = 1
-WRONG: Final = 2
+MISCONFIGURED: Final = 2
 INTERRUPTED: Final = 130
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say (default: the process's) and return the exit code."""
-    given = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = given.command
+    """Run the command in the arguments (default: those of the process); return the exit code."""
+    parsed = _create_parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
     try:
-        return command(given)
+        return command(parsed)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone. The interpreter's own flush at exit must not complain.
+        # The reader of the output has closed the pipe. Without this, the interpreter's flush at
+        # exit would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="immich_job_daemon",
-        description="Runs Immich's background queues by priority, at most N at once.",
-        epilog="Settings come from the environment: IMMICH_URL, API_KEY, MAX_CONCURRENT_JOBS, ...",
+        description="Run Immich's background queues by priority, a limited number at once.",
+        epilog="Settings are environment variables: IMMICH_URL, API_KEY, MAX_CONCURRENT_JOBS, ...",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -64,198 +65,211 @@ def _parser() -> argparse.ArgumentParser:
     settings.add_argument(
         "--options",
         metavar="FILE",
-        help="a JSON object of settings that win over the environment; - is standard input",
+        help="a JSON object of settings, which override the environment; - for standard input",
     )
 
     run = commands.add_parser("run", parents=[settings], help="run the queues until stopped")
     run.set_defaults(command=_run)
 
     check = commands.add_parser(
-        "check", parents=[settings], help="say whether the daemon could do its work, change nothing"
+        "check", parents=[settings], help="check settings, API key and permissions; change nothing"
     )
     check.set_defaults(command=_check)
 
     release = commands.add_parser(
-        "release", parents=[settings], help="resume what a stopped daemon left paused"
+        "release", parents=[settings], help="resume the queues that a stopped daemon left paused"
     )
-    release.add_argument("--all", action="store_true", help="resume every paused queue")
+    release.add_argument(
+        "--all", action="store_true", help="resume all paused queues, no matter what paused them"
+    )
     release.set_defaults(command=_release)
 
     return parser
 
 
-def _settings(given: argparse.Namespace) -> Settings | None:
-    """Return the settings with the log set up for them, or None after saying what is wrong."""
-    set_up("info", sys.stderr)
+def _load_settings(arguments: argparse.Namespace) -> Settings | None:
+    """Set up logging and return the settings, or log what is wrong with them and return None."""
+    configure_logging("info", sys.stderr)
     try:
-        options = read_options(given.options, _stdin()) if given.options else None
+        options = read_options(arguments.options, _open_stdin()) if arguments.options else None
         settings, warnings = read_settings(os.environ, options)
     except SettingsError as error:
         for problem in error.problems:
             log.error("%s", problem)
         return None
-    mark = "rehearsal: " if settings.dry_run and given.command is _run else ""
-    set_up(settings.log_level, sys.stderr, secrets=settings.secrets, mark=mark)
+    prefix = "dry run: " if settings.dry_run and arguments.command is _run else ""
+    configure_logging(settings.log_level, sys.stderr, secrets=settings.secrets, prefix=prefix)
     for warning in warnings:
         log.warning("%s", warning)
     return settings
 
 
-def _stdin() -> IO[bytes] | None:
-    """Return standard input, None if it is closed.
+def _open_stdin() -> IO[bytes] | None:
+    """Return standard input without a buffer, or None if it is closed.
 
-    It has no buffer: who still reads it when a stop ends the process would hold the buffer's lock,
-    and the interpreter does not end in peace without that.
+    A stop may end the process while the worker thread still reads. The thread would then hold the
+    buffer's lock, without which the interpreter cannot shut down cleanly.
     """
     return open(0, "rb", buffering=0, closefd=False) if sys.stdin else None
 
 
-def _immich(settings: Settings) -> ImmichClient:
+def _create_client(settings: Settings) -> ImmichClient:
     return ImmichClient(HttpTransport(settings.immich_url, settings.api_key.reveal()))
 
 
-def _found(settings: Settings) -> Settings:
-    """Return the settings with Immich's address in them; raise NotImmichError if it is unknown."""
+def _with_url(settings: Settings) -> Settings:
+    """Return the settings with a URL of Immich.
+
+    Raises:
+        NotImmichError: IMMICH_URL is empty and the search finds no Immich.
+    """
     url = settings.immich_url or find_server.find(settings.data_dir)
     return replace(settings, immich_url=url)
 
 
-def _ended(error: ImmichError) -> int:
-    """Say why nothing more can be done; return the exit code for it."""
+def _log_failure(error: ImmichError) -> int:
+    """Log an error that ends the command; return the exit code for it."""
     log.critical("%s", error)
-    return WRONG if isinstance(error, KeyRejectedError | PermissionMissingError) else FAILED
+    return MISCONFIGURED if isinstance(error, KeyRejectedError | PermissionMissingError) else FAILED
 
 
-def _run(given: argparse.Namespace) -> int:
-    # Signals count from here on: a container may be stopped while it is still starting.
-    with SystemClock() as alarm:
+def _run(arguments: argparse.Namespace) -> int:
+    # Signals are handled from here on: a container may be stopped while it is still starting.
+    with SystemClock() as clock:
         try:
-            settings = alarm.run_interruptibly(partial(_settings, given))
+            settings = clock.run_interruptibly(partial(_load_settings, arguments))
         except StopRequested:
             log.info("Stopped.")
             return OK
         if settings is None:
-            return WRONG
+            return MISCONFIGURED
         log.info(
-            "Immich Job Daemon %s: at most %d of Immich's queues at once.",
+            "Immich Job Daemon %s: running at most %d of Immich's queues at once.",
             __version__,
             settings.max_concurrent_jobs,
         )
         if settings.dry_run:
             log.log(
                 NOTICE,
-                "DRY_RUN is set: all is decided and shown as if it were so, and nothing is sent to "
+                "DRY_RUN is set: the daemon decides and shows everything, but sends no commands to "
                 "Immich.",
             )
-        due = alarm.monotonic() + LIVENESS_SLACK
-        before = Status(settings.max_concurrent_jobs, due=due, is_dry_run=settings.dry_run)
-        hub = StatusHub(before, alarm.wake)
-        with _serving(hub, settings), _linked(hub, settings):
-            return _run_seen(settings, alarm, hub)
+        due = clock.monotonic() + LIVENESS_SLACK
+        initial = Status(settings.max_concurrent_jobs, next_due=due, is_dry_run=settings.dry_run)
+        hub = StatusHub(initial, clock.wake)
+        with _serve_web(hub, settings), _publish_over_mqtt(hub, settings):
+            return _run_daemon(settings, clock, hub)
 
 
-def _serving(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
-    """Return the context in which the board can be seen at the ports, if any are wanted."""
+def _serve_web(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
+    """Return a context that serves the page and the dashboard API on the configured ports."""
     if not settings.status_port and not settings.ui_port:
         return nullcontext()
-    from immich_job_daemon.web.serving import serving  # noqa: PLC0415 - it takes a while to load
+    from immich_job_daemon.web.server import serve  # noqa: PLC0415 - slow to import
 
     is_add_on = "SUPERVISOR_TOKEN" in os.environ
-    return serving(hub, settings, behind_ingress=is_add_on)
+    return serve(hub, settings, behind_ingress=is_add_on)
 
 
-def _linked(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
-    """Return the context in which Home Assistant sees the board, if there may be a broker."""
+def _publish_over_mqtt(hub: StatusHub, settings: Settings) -> AbstractContextManager[object]:
+    """Return a context that publishes to Home Assistant over MQTT if there may be a broker."""
     token = os.environ.get("SUPERVISOR_TOKEN", "")
     if settings.mqtt_url is None and not token:
         return nullcontext()
-    from immich_job_daemon.mqtt.serving import linked  # noqa: PLC0415 - the same
+    from immich_job_daemon.mqtt.service import mqtt_service  # noqa: PLC0415 - the same
 
-    return linked(hub, settings, token)
+    return mqtt_service(hub, settings, token)
 
 
-def _run_seen(settings: Settings, alarm: SystemClock, hub: StatusHub) -> int:
-    """Find Immich and run its queues, with everything shown on the board."""
-    ledger = _ledger(settings)
+def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
+    """Find Immich and run its queues until the daemon is stopped."""
+    ledger = _create_store(settings)
     state = load_state(ledger, settings)
     hub.publish(replace(hub.status, instance=state.instance))
 
-    def tell(text: str, delay: float) -> None:
-        before = hub.status.problem
-        since = alarm.time() if before is None else before.since
+    def publish_problem(text: str, delay: float) -> None:
+        previous = hub.status.problem
+        since = clock.time() if previous is None else previous.since
         problem = Problem(ProblemKind.SEARCHING, text, since)
-        due = alarm.monotonic() + delay + LIVENESS_SLACK
-        hub.publish(replace(hub.status, problem=problem, due=due))
+        due = clock.monotonic() + delay + LIVENESS_SLACK
+        hub.publish(replace(hub.status, problem=problem, next_due=due))
 
     try:
-        url = settings.immich_url or find_server.wait_for(settings.data_dir, alarm, tell=tell)
+        url = settings.immich_url or find_server.wait_for(
+            settings.data_dir, clock, on_failure=publish_problem
+        )
     except StopRequested:
-        _release_unfound(settings, alarm, ledger, state)
+        _resume_paused_queues(settings, clock, ledger, state)
         log.info("Stopped.")
         return OK
-    immich = _immich(replace(settings, immich_url=url))
+    immich = _create_client(replace(settings, immich_url=url))
     try:
         Daemon(
             settings,
-            _server(settings, immich),
+            _wrap_client(settings, immich),
             ledger,
-            alarm,
+            clock,
             publish=hub.publish,
             take_changes=hub.take_changes,
             state=state,
         ).run()
     except ImmichError as error:
-        return _ended(error)
+        return _log_failure(error)
     finally:
         immich.close()
     log.info("Stopped.")
     return OK
 
 
-def _ledger(settings: Settings) -> StateStore:
-    """Return the ledger of a daemon: with DRY_RUN nothing is written there."""
+def _create_store(settings: Settings) -> StateStore:
+    """Return the store for the daemon's state. A dry run does not write to it."""
     ledger = Ledger(settings.data_dir)
     return ReadOnlyStore(ledger) if settings.dry_run else ledger
 
 
-def _server(settings: Settings, immich: ImmichClient) -> ImmichServer:
-    """Return the server of a daemon: with DRY_RUN nothing is changed there."""
+def _wrap_client(settings: Settings, immich: ImmichClient) -> ImmichServer:
+    """Return the server for the daemon. A dry run sends no commands to it."""
     return DryRunServer(immich) if settings.dry_run else immich
 
 
-def _release_unfound(
-    settings: Settings, alarm: SystemClock, ledger: StateStore, state: DaemonState
+def _resume_paused_queues(
+    settings: Settings, clock: SystemClock, ledger: StateStore, state: DaemonState
 ) -> None:
-    """Resume what an earlier run left held, though Immich was not found: the last place may do."""
+    """Try to resume the queues that an earlier run left paused, though the search failed.
+
+    Immich may answer again at its last known URL.
+    """
     if settings.dry_run:
         return
-    url = find_server.recall(settings.data_dir) or find_server.USUAL_ADDRESSES[0]
-    with closing(_immich(replace(settings, immich_url=url))) as immich:
-        Daemon(settings, immich, ledger, alarm, state=state).stop()
+    url = find_server.load_last_url(settings.data_dir) or find_server.CANDIDATE_URLS[0]
+    with closing(_create_client(replace(settings, immich_url=url))) as immich:
+        Daemon(settings, immich, ledger, clock, state=state).stop()
 
 
-def _check(given: argparse.Namespace) -> int:
-    from immich_job_daemon.cli.check import check  # noqa: PLC0415 - the daemon has no use for it
+def _check(arguments: argparse.Namespace) -> int:
+    from immich_job_daemon.cli.check import check  # noqa: PLC0415 - not needed by `run`
 
-    settings = _settings(given)
+    settings = _load_settings(arguments)
     if settings is None:
-        return WRONG
+        return MISCONFIGURED
     try:
-        settings = _found(settings)
-        return OK if check(settings, _immich(settings), sys.stdout) else FAILED
+        settings = _with_url(settings)
+        return OK if check(settings, _create_client(settings), sys.stdout) else FAILED
     except ImmichError as error:
-        return _ended(error)
+        return _log_failure(error)
 
 
-def _release(given: argparse.Namespace) -> int:
-    from immich_job_daemon.cli.release import release  # noqa: PLC0415 - the same
+def _release(arguments: argparse.Namespace) -> int:
+    from immich_job_daemon.cli.release import release  # noqa: PLC0415 - not needed by `run`
 
-    settings = _settings(given)
+    settings = _load_settings(arguments)
     if settings is None:
-        return WRONG
+        return MISCONFIGURED
     try:
         ledger = Ledger(settings.data_dir)
-        is_done = release(_immich(_found(settings)), ledger, sys.stdout, every=given.all)
+        is_done = release(
+            _create_client(_with_url(settings)), ledger, sys.stdout, every=arguments.all
+        )
     except ImmichError as error:
-        return _ended(error)
+        return _log_failure(error)
     return OK if is_done else FAILED

@@ -1,7 +1,7 @@
-"""Where is Immich? Asked only when IMMICH_URL is empty: the well-known places are tried in order.
+"""Finds Immich when IMMICH_URL is empty.
 
-The first that answers ``/api/server/ping`` as Immich does is taken, and remembered in DATA_DIR, so
-that the next start asks there first. No key is sent anywhere in the search.
+Probes well-known addresses in order and takes the first at which Immich answers the ping. That one
+is saved in DATA_DIR and probed first at the next start. The search sends the API key to no server.
 """
 
 import json
@@ -16,126 +16,126 @@ from tempora.timing import BackoffDelay
 
 from immich_job_daemon.base.clock import Clock
 from immich_job_daemon.base.errors import NotImmichError, UnreachableError
-from immich_job_daemon.config import parsers
+from immich_job_daemon.base.files import write_atomically
+from immich_job_daemon.config.url_parsers import immich_url
 from immich_job_daemon.immich.transport import HttpTransport
 
-USUAL_ADDRESSES: Final = (
+CANDIDATE_URLS: Final = (
+    # This machine first: it accepts or refuses the connection at once.
     "http://127.0.0.1:2283",
+    # Add-ons for Immich, the most popular one first.
     "http://db21ed7f-immich:8080",
     "http://db21ed7f-immich-noml:8080",
     "http://db21ed7f-immich-cuda:8080",
     "http://db21ed7f-immich-openvino:8080",
+    # The host of Home Assistant, as its add-ons see it.
     "http://172.30.32.1:2283",
     "http://172.30.32.1:8181",
     "http://homeassistant.local:2283",
     "http://homeassistant.local:8181",
+    # The service name in Immich's own docker-compose file.
     "http://immich-server:2283",
 )
-"""This machine first, for it answers or refuses at once; the add-on that most people have and its
-variants; the machine below Home Assistant as its add-ons see it; Immich's own name in its
-docker-compose file."""
 
 FILE_NAME: Final = "server.json"
-MOST_BYTES: Final = 4096
-ASK_FOR: Final = 2.0
-"""Seconds that one place gets to answer: all of them are on the same machine or next to it."""
+MAX_BYTES: Final = 4096
+PROBE_TIMEOUT: Final = 2.0
+"""Seconds for one probe. All candidates are on the same machine or in the same network."""
 LONGEST_RETRY: Final = 60.0
+"""Longest delay in seconds between two searches."""
 
 _PONG: Final = vol.Schema({vol.Required("res"): "pong"}, extra=vol.ALLOW_EXTRA)
-_REMEMBERED: Final = vol.Schema({vol.Required("url"): parsers.address}, extra=vol.ALLOW_EXTRA)
+_LAST_SERVER: Final = vol.Schema({vol.Required("url"): immich_url}, extra=vol.ALLOW_EXTRA)
 
 log = logging.getLogger(__name__)
 
 
 def is_immich(url: str) -> bool:
-    """Return whether Immich answers at this address; nothing else is told apart."""
-    transport = HttpTransport(url, "", connect_timeout=ASK_FOR, read_timeout=ASK_FOR)
+    """Return whether Immich answers the ping at a URL. Any other outcome counts as no."""
+    transport = HttpTransport(url, "", connect_timeout=PROBE_TIMEOUT, read_timeout=PROBE_TIMEOUT)
     try:
-        answer = transport.send("GET", "/api/server/ping")
-        _PONG(json.loads(answer.body))
+        response = transport.send("GET", "/api/server/ping")
+        _PONG(json.loads(response.body))
     except (UnreachableError, ValueError, RecursionError, vol.Invalid):
         return False
     finally:
         transport.close()
-    return answer.status == 200  # noqa: PLR2004 - HTTP's number for all is well
+    return response.status == 200  # noqa: PLR2004 - OK
 
 
 def find(
-    folder: Path,
+    data_dir: Path,
     *,
-    places: Iterable[str] = USUAL_ADDRESSES,
+    candidates: Iterable[str] = CANDIDATE_URLS,
     is_immich: Callable[[str], bool] = is_immich,
 ) -> str:
-    """Return the address of the first place at which Immich answers, and remember it.
+    """Return the URL of the first server that is an Immich, and save it for the next start.
 
     Args:
-        folder: DATA_DIR.
-        places: addresses, the first ones first; the remembered one is asked before all of them.
-        is_immich: asks one address.
+        data_dir: where the last URL is saved. It is probed before the candidates.
+        candidates: URLs in the order in which to probe them.
+        is_immich: probes one URL.
 
     Raises:
-        NotImmichError: nobody answers as Immich does; the message says what was tried.
+        NotImmichError: Immich answers at none of the URLs. The message lists them.
     """
-    remembered = recall(folder)
-    tried = list(dict.fromkeys([*([remembered] if remembered else []), *places]))
-    for url in tried:
+    last = load_last_url(data_dir)
+    urls = list(dict.fromkeys([*([last] if last else []), *candidates]))
+    for url in urls:
         if is_immich(url):
             log.info("Found Immich at %s.", url)
-            if url != remembered:
-                _remember(folder, url)
+            if url != last:
+                _save_url(data_dir, url)
             return url
         log.debug("No Immich at %s.", url)
     raise NotImmichError(
-        "IMMICH_URL is empty and Immich answers at none of the usual places "
-        f"({', '.join(url.partition('://')[2] for url in tried)}): start Immich, or set "
-        "IMMICH_URL to its address, for example http://192.168.1.5:2283"
+        "IMMICH_URL is empty, and Immich answers at none of the usual addresses "
+        f"({', '.join(url.partition('://')[2] for url in urls)}). Start Immich, or set IMMICH_URL "
+        "to its address, for example http://192.168.1.5:2283"
     )
 
 
 def wait_for(
-    folder: Path,
+    data_dir: Path,
     clock: Clock,
-    look: Callable[[Path], str] = find,
-    tell: Callable[[str, float], None] = lambda *_: None,
+    search: Callable[[Path], str] = find,
+    on_failure: Callable[[str, float], None] = lambda *_: None,
 ) -> str:
-    """Return the address of Immich, however long it takes until it is there.
+    """Search until Immich is found, however long that takes; return its URL.
 
     Args:
-        folder: DATA_DIR.
-        clock: how to wait.
-        look: looks for it once.
-        tell: called each time it is not there, with the reason and the seconds until the next try.
+        data_dir: passed to ``search``.
+        clock: waits between two searches.
+        search: searches once.
+        on_failure: called after each failed search, with the reason and the seconds until the next.
 
     Raises:
-        StopRequested: somebody asked for it meanwhile.
+        StopRequested: the daemon was stopped meanwhile.
     """
     delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
     while True:
         try:
-            return clock.run_interruptibly(partial(look, folder))
+            return clock.run_interruptibly(partial(search, data_dir))
         except NotImmichError as error:
             delay = next(delays)
             log.warning("%s. Trying again in %d s.", error, delay)
-            tell(str(error), delay)
+            on_failure(str(error), delay)
             clock.wait(delay)
 
 
-def recall(folder: Path) -> str | None:
-    """Return the address that answered the last time, None if that is not known."""
+def load_last_url(data_dir: Path) -> str | None:
+    """Return the URL at which Immich was last found, or None if it is unknown."""
     try:
-        with (folder / FILE_NAME).open("rb") as file:
-            found = _REMEMBERED(json.loads(file.read(MOST_BYTES)))
+        with (data_dir / FILE_NAME).open("rb") as file:
+            server = _LAST_SERVER(json.loads(file.read(MAX_BYTES)))
     except (OSError, ValueError, RecursionError, vol.Invalid):
-        # It is only a shortcut: without it all the places are asked.
+        # The file is only a shortcut: without it, the search probes all candidates.
         return None
-    return str(found["url"])
+    return str(server["url"])
 
 
-def _remember(folder: Path, url: str) -> None:
-    new = folder / f"{FILE_NAME}.new"
+def _save_url(data_dir: Path, url: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps({"url": url}))
-        new.replace(folder / FILE_NAME)
+        write_atomically(data_dir / FILE_NAME, json.dumps({"url": url}))
     except OSError as error:
-        log.debug("Where Immich is cannot be remembered (%s).", error.strerror or error)
+        log.debug("The address of Immich cannot be saved (%s).", error.strerror or error)

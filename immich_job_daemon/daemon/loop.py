@@ -154,7 +154,7 @@ class Daemon:
                 self._apply_changes()
             else:
                 log.info("Connected to %s.", connection)
-                self._publish(replace(self.status, server=connection.version), 0)
+                self._publish(replace(self.status, immich_version=connection.version), 0)
                 return
 
     def round(self) -> float:
@@ -299,7 +299,7 @@ class Daemon:
         return executor.snapshot, executor.failure
 
     def _answered(self, now: float) -> None:
-        if now > self.status.due - LIVENESS_SLACK / 2:
+        if now > self.status.next_due - LIVENESS_SLACK / 2:
             # Many commands and a slow server: the round takes long, but the loop is alive.
             self._publish(self.status, 0)
 
@@ -354,7 +354,7 @@ class Daemon:
             log.log(NOTICE, "All is well again after %.0f s.", now - self._failing_since)
             self._failing_since = None
             self._retry.reset()
-            status = replace(status, server=self._version())
+            status = replace(status, immich_version=self._version())
         before, problem = self.status.problem, status.problem
         if problem is not None and (before is None or before.text != problem.text):
             log.warning("%s.", problem.text)
@@ -365,11 +365,11 @@ class Daemon:
         try:
             return self.clock.run_interruptibly(self.server.fetch_version)
         except ImmichError:
-            return self.status.server
+            return self.status.immich_version
 
     def _publish(self, status: Status, wait: float) -> None:
         """Publish a status; the next one follows after about ``wait`` seconds."""
-        status = replace(status, due=self.clock.monotonic() + wait + LIVENESS_SLACK)
+        status = replace(status, next_due=self.clock.monotonic() + wait + LIVENESS_SLACK)
         for line in log_lines(self.status, status):
             log.log(logging.DEBUG if line.is_detail else logging.INFO, "%s", line.text)
         self.status_builder.status = status

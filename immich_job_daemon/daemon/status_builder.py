@@ -72,7 +72,7 @@ class StatusBuilder:
         """
         self.counters = self.counters.answered(took)
         status = self.status
-        was_well = status.updated is not None and _is_well(status)
+        was_well = status.polled_at is not None and _is_well(status)
         working = {queue.name for queue in status.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
         free_to_run = [
@@ -128,8 +128,8 @@ class StatusBuilder:
         reasons = decision.reasons
         status = replace(
             self._with_state(self.status, state),
-            updated=now,
-            updated_at=time,
+            polled_at=now,
+            polled_at_unix=time,
             queues=snapshot,
             order=order,
             reasons=reasons,

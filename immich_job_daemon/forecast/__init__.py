@@ -1,1 +1,1 @@
-"""Estimates of when the pending jobs will be done. Pure: no I/O, no clock."""
+"""Forecasts when the pending jobs will be done. Pure: no I/O, no clock."""

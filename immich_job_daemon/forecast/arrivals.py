@@ -1,9 +1,9 @@
-"""What happened between two looks: how many jobs of each queue ended, how many came. Pure.
+"""Infers from two polls how many jobs of each queue arrived and how many completed. Pure.
 
-A look shows how many jobs are pending; what came and what ended in a queue at work hide each
-other. But where nothing can end, in a queue that is paused, what came is plain, and it came from
-somewhere: so it tells what ended upstream. The fewest jobs that explain what was seen are
-believed.
+A poll shows only how many jobs are pending, so in a running queue arrivals and completions cancel
+each other out. But no job completes in a paused queue, so its arrivals can be counted. Only a
+running queue upstream can have sent them, so they also show how many jobs that queue completed.
+If two polls have several explanations, the one with the fewest jobs is used.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,188 +12,196 @@ from typing import Final
 
 from immich_job_daemon.forecast.pipeline import (
     DOWNSTREAM,
-    FEEDS,
-    MOST,
+    MAX_RATIO,
     OUTSIDE,
-    SOURCES,
+    PIPELINE_ORDER,
+    UPSTREAM,
     WAITS_FOR,
-    Seen,
-    Share,
-    fed_by,
+    FanOut,
+    Sample,
+    downstream_of,
 )
 from immich_job_daemon.model.queue import Queue, Snapshot
 
-SLACK: Final = 10.0
-"""Jobs more than expected that are still believed: a queue's workers may end theirs together."""
+TOLERANCE: Final = 10.0
+"""Jobs above an expected maximum that are still plausible: workers may finish at the same time."""
 
-SIGHTING: Final = 2.0
-"""How many jobs it counts for that something came to an empty queue that does it at once."""
+ARRIVAL_WEIGHT: Final = 2.0
+"""Size, in jobs, of the sample from an arrival in an empty running queue."""
 
 
 @dataclass(slots=True)
 class Flow:
-    """What happened between two looks, by queue; all numbers are jobs.
+    """What happened between two polls, by queue. All numbers are jobs.
 
     Attributes:
-        done: how many ended.
-        came: how many came.
-        counted: the queues in which it is known how many came, and so how many ended.
-        murky: the queues in which what came hides what ended.
-        emptied: the queues that lost more jobs than they can have done.
-        woken: the queues that were empty and are not any more.
-        empty: the queues that have nothing pending now.
-        held_up: the queues that wait for others to have nothing active.
+        completions: how many jobs completed.
+        arrivals: how many jobs arrived.
+        counted: queues whose arrivals, and so completions, are known exactly.
+        ambiguous: queues in which arrivals hide completions.
+        cleared: queues that lost more jobs than they can have completed.
+        refilled: queues that were empty and are not any more.
+        empty: queues that have no pending job now.
+        blocked: queues that wait until other queues have no active job.
     """
 
-    done: dict[str, float] = field(default_factory=dict)
-    came: dict[str, float] = field(default_factory=dict)
+    completions: dict[str, float] = field(default_factory=dict)
+    arrivals: dict[str, float] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
-    murky: set[str] = field(default_factory=set)
-    emptied: set[str] = field(default_factory=set)
-    woken: set[str] = field(default_factory=set)
+    ambiguous: set[str] = field(default_factory=set)
+    cleared: set[str] = field(default_factory=set)
+    refilled: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
-    held_up: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
 
 
-def between(
+def infer_flow(
     before: Snapshot,
     after: Snapshot,
-    most: Callable[[str], float],
-    ratio: Callable[[str, str], float | None],
+    max_completions: Callable[[str], float],
+    follow_up_ratio: Callable[[str, str], float | None],
 ) -> Flow:
-    """Return what happened between two looks.
+    """Return what happened between two polls.
 
     Args:
-        before: what the first one saw.
-        after: what the second one saw.
-        most: how many jobs a queue can have done meanwhile.
-        ratio: how many follow-ups a job has, of the first queue in the second; None: not known.
+        before: the snapshot of the first poll.
+        after: the snapshot of the second poll.
+        max_completions: how many jobs a queue can have completed in between.
+        follow_up_ratio: how many follow-ups a job of the first queue has in the second; None if
+            unknown.
     """
     flow = Flow()
     both = [name for name in after if name in before]
-    downstream = [name for name in DOWNSTREAM if name in after and name in before]
-    others = [name for name in both if name not in SOURCES]
-    for name in (*others, *reversed(downstream)):
-        is_held_up = _is_held_up(before, name), _is_held_up(after, name)
-        if any(is_held_up):
-            flow.held_up.add(name)
-        is_shut = _is_shut(before[name], after[name], is_held_up=all(is_held_up))
-        _from_below(flow, before[name], after[name], most, is_shut=is_shut)
-    for name in (*others, *downstream):
+    pipeline = [name for name in PIPELINE_ORDER if name in after and name in before]
+    others = [name for name in both if name not in UPSTREAM]
+    for name in (*others, *reversed(pipeline)):
+        is_blocked = _is_blocked(before, name), _is_blocked(after, name)
+        if any(is_blocked):
+            flow.blocked.add(name)
+        is_idle = _is_idle(before[name], after[name], is_blocked=all(is_blocked))
+        _infer_from_downstream(flow, before[name], after[name], max_completions, is_idle=is_idle)
+    for name in (*others, *pipeline):
         if name not in flow.counted:
-            _from_above(flow, after[name].pending - before[name].pending, name, most, ratio)
+            growth = after[name].pending - before[name].pending
+            _infer_from_upstream(flow, growth, name, max_completions, follow_up_ratio)
     return flow
 
 
-def ways(flow: Flow, name: str) -> dict[str, float]:
-    """Return how the jobs that came to a queue came."""
-    left = flow.came.get(name, 0.0)
-    found: dict[str, float] = {}
-    for source in _at_work(flow, name):
-        most = MOST[FEEDS[source][name]] * flow.done[source]
-        # Far more than can be follow-ups: somebody started a run over all assets.
-        here = left if left <= most else min(left, flow.done[source])
-        left -= here
-        found[source] = here
-    if left > 0:
-        found[OUTSIDE] = left
-    return found
+def arrivals_by_origin(flow: Flow, name: str) -> dict[str, float]:
+    """Return the jobs that arrived in a queue, by origin."""
+    remaining = flow.arrivals.get(name, 0.0)
+    origins: dict[str, float] = {}
+    for source in _active_upstream(flow, name):
+        most = MAX_RATIO[DOWNSTREAM[source][name]] * flow.completions[source]
+        # Too many to be follow-ups: a user has started a run over all assets.
+        jobs = remaining if remaining <= most else min(remaining, flow.completions[source])
+        remaining -= jobs
+        origins[source] = jobs
+    if remaining > 0:
+        origins[OUTSIDE] = remaining
+    return origins
 
 
-def follow_ups_of(flow: Flow, name: str, way: str) -> Mapping[str, Seen]:
-    """Return what came of the jobs of a queue that ended, where that can be told.
+def sample_follow_ups(flow: Flow, name: str, origin: str) -> Mapping[str, Sample]:
+    """Return what the completed jobs of a queue led to, by downstream queue, as far as known.
 
     Args:
-        flow: what happened.
+        flow: what happened between two polls.
         name: the queue.
-        way: how its jobs came.
+        origin: the origin of the completed jobs.
     """
-    done = flow.done.get(name, 0.0)
-    if done <= 0 or name in flow.emptied or name in flow.murky:
+    completions = flow.completions.get(name, 0.0)
+    if completions <= 0 or name in flow.cleared or name in flow.ambiguous:
         return {}
-    if name in flow.empty and name not in flow.counted and _at_work(flow, name):
-        return {}  # More may have passed through it than is seen.
-    found = {}
-    for target, share in fed_by(name, way).items():
-        came, most = flow.came.get(target, 0.0), MOST[share] * done
-        if _at_work(flow, target) != [name] or came > most + SLACK:
+    if name in flow.empty and name not in flow.counted and _active_upstream(flow, name):
+        return {}  # More jobs may have arrived and completed between the two polls.
+    samples = {}
+    for target, fan_out in downstream_of(name, origin).items():
+        arrivals, most = flow.arrivals.get(target, 0.0), MAX_RATIO[fan_out] * completions
+        if _active_upstream(flow, target) != [name] or arrivals > most + TOLERANCE:
             continue
         if target in flow.counted:
-            found[target] = Seen(done, min(came, most))
-        elif target in flow.woken and share is Share.EACH:
-            # How many came is not to be seen. But where some come, one comes for each.
-            found[target] = Seen(min(done, SIGHTING), min(done, SIGHTING))
-    return found
+            samples[target] = Sample(completions, min(arrivals, most))
+        elif target in flow.refilled and fan_out is FanOut.ALL_OR_NONE:
+            # The arrivals cannot be counted, but if there is one, each job has a follow-up.
+            weight = min(completions, ARRIVAL_WEIGHT)
+            samples[target] = Sample(weight, weight)
+    return samples
 
 
-def _is_held_up(look: Snapshot, name: str) -> bool:
-    """Whether a queue may wait for others to have nothing active."""
-    return any(look[other].is_busy for other in WAITS_FOR.get(name, ()) if other in look)
+def _is_blocked(snapshot: Snapshot, name: str) -> bool:
+    """Whether a queue may be waiting until other queues have no active job."""
+    return any(snapshot[other].is_busy for other in WAITS_FOR.get(name, ()) if other in snapshot)
 
 
-def _is_shut(was: Queue, now: Queue, *, is_held_up: bool) -> bool:
-    """Whether no job of a queue can have ended between the looks."""
-    if was.is_paused and now.is_paused and not was.is_busy:
+def _is_idle(before: Queue, after: Queue, *, is_blocked: bool) -> bool:
+    """Whether no job of the queue can have completed between the polls."""
+    if before.is_paused and after.is_paused and not before.is_busy:
         return True
-    return is_held_up and was.is_busy and now.is_busy and now.pending >= was.pending
+    return is_blocked and before.is_busy and after.is_busy and after.pending >= before.pending
 
 
-def _from_below(
-    flow: Flow, was: Queue, now: Queue, most: Callable[[str], float], *, is_shut: bool
-) -> None:
-    """Tell what ended by what came in the queues that this one feeds."""
-    name, more = now.name, now.pending - was.pending
-    if is_shut:
-        flow.done[name], flow.came[name] = 0.0, max(0.0, more)
-        flow.counted.add(name)
-        if more < 0:
-            flow.emptied.add(name)
-        return
-    done = max(0.0, -more)
-    if done > most(name):
-        flow.emptied.add(name)
-    seen = [
-        flow.came[target]
-        for target, share in FEEDS.get(name, {}).items()
-        if share is Share.EACH and target in flow.counted
-    ]
-    least = min(seen, default=0.0)
-    if done <= least <= most(name) and least > 0:
-        done = least
-        flow.counted.add(name)
-    elif seen and not was.pending and not now.pending:
-        # Whatever had gone through it would have been seen below.
-        flow.counted.add(name)
-    if more > 0 and not was.pending:
-        flow.woken.add(name)
-    if not now.pending:
-        flow.empty.add(name)
-    flow.done[name], flow.came[name] = done, more + done
-
-
-def _from_above(
+def _infer_from_downstream(
     flow: Flow,
-    more: float,
-    name: str,
-    most: Callable[[str], float],
-    ratio: Callable[[str, str], float | None],
+    before: Queue,
+    after: Queue,
+    max_completions: Callable[[str], float],
+    *,
+    is_idle: bool,
 ) -> None:
-    """Tell what ended by what must have come from the queues that feed this one."""
+    """Infer completions of a queue from arrivals in its downstream queues."""
+    name, growth = after.name, after.pending - before.pending
+    if is_idle:
+        flow.completions[name], flow.arrivals[name] = 0.0, max(0.0, growth)
+        flow.counted.add(name)
+        if growth < 0:
+            flow.cleared.add(name)
+        return
+    completions = max(0.0, -growth)
+    if completions > max_completions(name):
+        flow.cleared.add(name)
+    follow_ups = [
+        flow.arrivals[target]
+        for target, fan_out in DOWNSTREAM.get(name, {}).items()
+        if fan_out is FanOut.ALL_OR_NONE and target in flow.counted
+    ]
+    fewest = min(follow_ups, default=0.0)
+    if completions <= fewest <= max_completions(name) and fewest > 0:
+        completions = fewest
+        flow.counted.add(name)
+    elif follow_ups and not before.pending and not after.pending:
+        # A job that passed through the queue in between would have shown up downstream.
+        flow.counted.add(name)
+    if growth > 0 and not before.pending:
+        flow.refilled.add(name)
+    if not after.pending:
+        flow.empty.add(name)
+    flow.completions[name], flow.arrivals[name] = completions, growth + completions
+
+
+def _infer_from_upstream(
+    flow: Flow,
+    growth: float,
+    name: str,
+    max_completions: Callable[[str], float],
+    follow_up_ratio: Callable[[str, str], float | None],
+) -> None:
+    """Infer completions of a queue from the follow-ups that its upstream queues must have sent."""
     expected = 0.0
-    for source in _at_work(flow, name):
-        share = ratio(source, name)
-        if share is None:
-            flow.murky.add(name)
+    for source in _active_upstream(flow, name):
+        ratio = follow_up_ratio(source, name)
+        if ratio is None:
+            flow.ambiguous.add(name)
             return
-        expected += share * flow.done[source]
-    if more > expected:
-        flow.murky.add(name)
-    elif expected - more > flow.done[name]:
-        flow.done[name] = min(expected - more, max(most(name), -more))
-        flow.came[name] = more + flow.done[name]
+        expected += ratio * flow.completions[source]
+    if growth > expected:
+        flow.ambiguous.add(name)
+    elif expected - growth > flow.completions[name]:
+        flow.completions[name] = min(expected - growth, max(max_completions(name), -growth))
+        flow.arrivals[name] = growth + flow.completions[name]
 
 
-def _at_work(flow: Flow, name: str) -> list[str]:
-    """Return the queues that may have fed this one meanwhile."""
-    sources = SOURCES.get(name, ())
-    return [source for source in sources if flow.done.get(source, 0.0) > 0]
+def _active_upstream(flow: Flow, name: str) -> list[str]:
+    """Return the upstream queues that completed jobs between the polls."""
+    sources = UPSTREAM.get(name, ())
+    return [source for source in sources if flow.completions.get(source, 0.0) > 0]

@@ -1,4 +1,4 @@
-"""What keeps queues from running beside the limit: windows and exclusive groups. Pure.
+"""The limits on running queues other than their number: windows and exclusive groups. Pure.
 
 >>> windows = WindowSpans({"ocr": ((100.0, 200.0), (300.0, 400.0))})
 >>> constraints = Constraints(windows, now=50.0)
@@ -19,40 +19,42 @@ TIME_TOLERANCE: Final = 1e-6
 
 
 class WindowSpans:
-    """When queues may run, as spans of time; never changed.
+    """When queues may run, as spans of time. Immutable.
 
     Args:
-        spans: start and end of each window of the queues that have windows, in order and without
-            overlaps.
+        spans: start and end of each window, by queue, in order and without overlaps. A queue
+            without an entry may always run.
     """
 
     def __init__(self, spans: Mapping[str, Sequence[tuple[float, float]]]) -> None:
         self._spans = spans
-        self._starts = {name: [start for start, _ in those] for name, those in spans.items()}
-        self._edges = sorted({e for those in spans.values() for span in those for e in span})
+        self._starts = {name: [start for start, _ in windows] for name, windows in spans.items()}
+        self._edges = sorted(
+            {edge for windows in spans.values() for window in windows for edge in window}
+        )
 
     def is_open(self, name: str, moment: float) -> bool:
         """Whether a queue may run at a moment."""
         spans = self._spans.get(name)
         if spans is None:
             return True
-        place = bisect_right(self._starts[name], moment)
-        return place > 0 and moment < spans[place - 1][1]
+        index = bisect_right(self._starts[name], moment)
+        return index > 0 and moment < spans[index - 1][1]
 
     def next_edge(self, moment: float) -> float | None:
-        """Return when the first window after a moment opens or closes."""
-        place = bisect_right(self._edges, moment)
-        return self._edges[place] if place < len(self._edges) else None
+        """Return when a window next opens or closes, None if none does."""
+        index = bisect_right(self._edges, moment)
+        return self._edges[index] if index < len(self._edges) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What keeps queues from running, as seen from one moment.
+    """Windows and exclusive groups, with times in seconds from one moment.
 
     Attributes:
         windows: when queues may run.
-        groups: groups of queues of which only one runs at a time.
-        now: that moment on the clock of ``windows``; all other times are seconds from it.
+        groups: exclusive groups: only one queue of a group runs at a time.
+        now: the moment, on the clock of ``windows``.
     """
 
     windows: WindowSpans = field(default_factory=lambda: WindowSpans({}))
@@ -64,7 +66,7 @@ class Constraints:
         return self.windows.is_open(name, self.now + after + TIME_TOLERANCE)
 
     def next_edge(self, after: float) -> float | None:
-        """Return the seconds from now to the first edge of a window later than ``after``."""
+        """Return when a window next opens or closes later than ``after`` seconds from now."""
         edge = self.windows.next_edge(self.now + after + TIME_TOLERANCE)
         return None if edge is None else edge - self.now
 

@@ -1,8 +1,9 @@
-"""When what is pending will be done. Pure: no I/O, no clock.
+"""Estimates when the pending jobs will be done. Pure: no I/O, no clock.
 
-Imagined is what the daemon will do, at best and at worst by what is known of the rates and of the
-jobs that lead to others. What lies between is the estimate; if too much does, there is none: an
-estimate says "unknown" before it lies.
+No estimate is better than a wrong one. The future is simulated twice, at best and at worst, with
+the lower and the upper bounds of all service times and follow-up ratios. The estimate is the
+midpoint of the two, or unknown if they are too far apart. So uncertainty about a small part of the
+work does no harm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,26 +15,26 @@ from immich_job_daemon.forecast.rates import Rates
 from immich_job_daemon.forecast.simulation import Simulation
 from immich_job_daemon.model.queue import Snapshot
 
-UNSURE: Final = 0.4
-"""How far best and worst may lie apart, as a share of the estimate: it errs by half of that."""
-UNSURE_SECONDS: Final = 2.0
-"""The same in seconds, where that is more: what is done at once is not worth a doubt."""
+MAX_RANGE: Final = 0.4
+"""Largest range from best to worst, as a share of the estimate. Its error is at most half of it."""
+ACCEPTED_RANGE: Final = 2.0
+"""Range in seconds that is accepted in any case, for short estimates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When what is pending now will be done, in seconds from now; None where nobody can tell.
+    """When the jobs that are pending now will be done, in seconds from now; None if unknown.
 
     Attributes:
-        queues: of each queue with something pending.
-        total: of everything that the daemon may let run; None also if that is no queue at all.
+        queues: by queue, for queues with pending jobs.
+        total: for all queues that may run; also None if no queue may run.
     """
 
     queues: Mapping[str, float | None] = field(default_factory=dict)
     total: float | None = None
 
 
-def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, and who may run
+def forecast(  # noqa: PLR0913, PLR0917 - all that a forecast depends on
     snapshot: Snapshot,
     rates: Rates,
     running: Sequence[str],
@@ -41,17 +42,19 @@ def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, an
     limit: int,
     constraints: Constraints = UNCONSTRAINED,
 ) -> Forecast:
-    """Return when everything will be done if nothing more comes from outside.
+    """Return when the pending jobs and their follow-ups will be done.
+
+    Jobs that arrive later from outside and delayed jobs are not counted.
 
     Args:
-        snapshot: every queue as it is now. Delayed jobs do not count.
-        rates: what was measured.
-        running: the queues that may work now, at the same time.
-        waiting: the queues that get a slot when one is free and they have work, the first one
-            first; also those that have none now, for jobs of others lead to jobs in them. A
-            queue that is in neither of the two is held, and so are the jobs that come to it.
-        limit: how many may run at once.
-        constraints: the windows of queues, and which of them exclude each other.
+        snapshot: every queue now.
+        rates: the measurements.
+        running: the queues that have a slot now.
+        waiting: the queues that get the next free slots, in this order. Include queues without
+            pending jobs, as they may receive follow-ups. A queue in neither list stays paused,
+            and so do the jobs that arrive in it.
+        limit: how many queues may run at once.
+        constraints: windows and exclusive groups.
     """
     names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
     pending = [name for name in names if snapshot[name].pending]
@@ -62,14 +65,14 @@ def forecast(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, an
         for at_worst in (False, True)
     )
     return Forecast(
-        {name: _told(best.ends(name), worst.ends(name)) for name in pending},
-        _told(best.end(), worst.end()),
+        {name: _midpoint(best.drained_at(name), worst.drained_at(name)) for name in pending},
+        _midpoint(best.finished_at(), worst.finished_at()),
     )
 
 
-def _told(one: float | None, other: float | None) -> float | None:
-    """Return the middle between the best and the worst case, if they are not too far apart."""
+def _midpoint(one: float | None, other: float | None) -> float | None:
+    """Return the mean of the best and the worst case, None if they are too far apart."""
     if one is None or other is None:
         return None
-    middle = (one + other) / 2
-    return middle if abs(one - other) <= max(UNSURE * middle, UNSURE_SECONDS) else None
+    mean = (one + other) / 2
+    return mean if abs(one - other) <= max(MAX_RANGE * mean, ACCEPTED_RANGE) else None

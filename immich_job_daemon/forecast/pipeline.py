@@ -1,11 +1,13 @@
-"""Which jobs lead to which others: what is known of Immich, and what was seen of this one.
+"""Immich's pipeline: which queue's jobs lead to jobs in which other queue. Pure.
 
-An upload's first job leads to a dozen others in eight queues, a new run over all thumbnails leads
-to none, and Immich tells of no job which of the two it is. But it can be seen how a job came: as a
-follow-up of another queue's job, or from outside. A batch is the jobs of one queue that came the
-same way. It is believed to go on as it began; one that has not begun is believed to do what
-earlier ones did that came the same way; and where those differed, or there were none, nobody
-knows. Pure: no I/O, no clock.
+A job of an upload leads to a dozen follow-up jobs in eight queues; a job of a run over all
+thumbnails leads to none. Immich does not report which of the two a job belongs to, but polls show
+its origin: it arrived as a follow-up of another queue's job, or from outside. A batch is all jobs
+of one queue with the same origin. How many follow-ups its jobs have is predicted
+
+- from its own jobs, once enough of them are completed;
+- before that, from earlier batches of the same origin;
+- if those differed, or there were none, only as a range.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,254 +17,269 @@ from math import inf, sqrt
 from typing import Final, NamedTuple
 
 
-class Share(Enum):
-    """How many follow-ups a queue's jobs have in another queue."""
+class FanOut(Enum):
+    """How many follow-ups the jobs of a queue have in another queue."""
 
-    EACH = "one each, or none at all: that depends on what the batch is"
-    SOME = "one for some of them"
-    FACES = "one for each face on a photo"
-    FILES = "one for each of thousands of files"
+    ALL_OR_NONE = "one for each job of a batch, or none for the whole batch"
+    SOME = "one for some of the jobs"
+    PER_FACE = "one for each face in a photo"
+    PER_FILE = "one for each of thousands of files"
 
 
-MOST: Final[Mapping[Share, float]] = {
-    Share.EACH: 1.0,
-    Share.SOME: 1.0,
-    Share.FACES: 10.0,
-    Share.FILES: 10_000.0,
+MAX_RATIO: Final[Mapping[FanOut, float]] = {
+    FanOut.ALL_OR_NONE: 1.0,
+    FanOut.SOME: 1.0,
+    FanOut.PER_FACE: 10.0,
+    FanOut.PER_FILE: 10_000.0,
 }
-"""How many follow-ups a job has at most, on the average of a batch."""
+"""Most follow-ups per job, averaged over a batch."""
 
-FEEDS: Final[Mapping[str, Mapping[str, Share]]] = {
-    "library": {"sidecar": Share.FILES},
-    "sidecar": {"metadataExtraction": Share.EACH},
-    "metadataExtraction": {"storageTemplateMigration": Share.EACH},
-    "storageTemplateMigration": {"thumbnailGeneration": Share.EACH},
+DOWNSTREAM: Final[Mapping[str, Mapping[str, FanOut]]] = {
+    "library": {"sidecar": FanOut.PER_FILE},
+    "sidecar": {"metadataExtraction": FanOut.ALL_OR_NONE},
+    "metadataExtraction": {"storageTemplateMigration": FanOut.ALL_OR_NONE},
+    "storageTemplateMigration": {"thumbnailGeneration": FanOut.ALL_OR_NONE},
     "thumbnailGeneration": {
-        "smartSearch": Share.EACH,
-        "faceDetection": Share.EACH,
-        "ocr": Share.EACH,
-        "videoConversion": Share.SOME,
+        "smartSearch": FanOut.ALL_OR_NONE,
+        "faceDetection": FanOut.ALL_OR_NONE,
+        "ocr": FanOut.ALL_OR_NONE,
+        "videoConversion": FanOut.SOME,
     },
-    "smartSearch": {"duplicateDetection": Share.EACH},
-    "faceDetection": {"facialRecognition": Share.FACES},
-    "facialRecognition": {"thumbnailGeneration": Share.SOME},
+    "smartSearch": {"duplicateDetection": FanOut.ALL_OR_NONE},
+    "faceDetection": {"facialRecognition": FanOut.PER_FACE},
+    "facialRecognition": {"thumbnailGeneration": FanOut.SOME},
 }
-"""Which queue's jobs may lead to jobs in which other.
+"""The queues in which the jobs of a queue may have follow-ups.
 
-Seen on Immich 3.1.0, but for the first two: these are in its source.
+The first two come from Immich's source, the others were observed on Immich 3.1.0.
 """
 
 WAITS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "facialRecognition": ("thumbnailGeneration", "faceDetection"),
 }
-"""Queues in which jobs wait until these others have nothing active (seen on Immich 3.1.0)."""
-WAITING_CAME_FROM: Final = "faceDetection"
-"""The way on which jobs come among which is one that waits."""
+"""Queues with a job that waits until these other queues have no active job.
 
-DOWNSTREAM: Final = (
-    *FEEDS,
+Observed on Immich 3.1.0.
+"""
+WAITING_ORIGIN: Final = "faceDetection"
+"""Origin of the batches that contain such a job."""
+
+PIPELINE_ORDER: Final = (
+    *DOWNSTREAM,
     "ocr",
     "videoConversion",
     "duplicateDetection",
 )
-"""The queues that feed or are fed, each behind those that feed it, as far as that is possible."""
+"""All queues of the pipeline, upstream queues first.
 
-SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
-    name: tuple(source for source, fed in FEEDS.items() if name in fed) for name in DOWNSTREAM
+The exception is facialRecognition, which leads back to thumbnailGeneration.
+"""
+
+UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
+    name: tuple(source for source, targets in DOWNSTREAM.items() if name in targets)
+    for name in PIPELINE_ORDER
 }
-"""FEEDS the other way round."""
+"""The reverse of ``DOWNSTREAM``."""
 
 OUTSIDE: Final = "outside"
-"""The way of jobs that are no follow-ups: an upload, a run over all assets."""
+"""Origin of jobs that are not follow-ups: an upload, a run over all assets."""
 UNKNOWN: Final = "unknown"
-"""The way of jobs that were there already at the first look."""
+"""Origin of jobs that were already pending at the first poll."""
 
-ENOUGH: Final = 10
-"""Jobs of a batch after which it is believed to go on as it began."""
-APART: Final = 60.0
-"""Seconds without a job after which the next ones are a batch of their own."""
+MIN_SAMPLE: Final = 10
+"""Completed jobs of a batch from which its other jobs are predicted."""
+BATCH_GAP: Final = 60.0
+"""Seconds without a pending job after which new jobs of the same origin are a new batch."""
 
-CRUMB: Final = 1e-6
-"""So much of a job is none: sums of fractions do not end at 0."""
+EPSILON: Final = 1e-6
+"""Jobs that count as none: a difference of fractions is seldom exactly 0."""
 
-_MEMORY: Final = 200.0
-"""Jobs of a batch that count; older ones count less and less."""
-_FORGET: Final = 0.25
-"""How much of a difference that an earlier batch made is forgotten with each later one."""
-_NONE: Final = 0.02
-_ALL: Final = 0.9
+_MAX_SAMPLE: Final = 200.0
+"""Size of a sample in jobs. Beyond it, older jobs count less and less."""
+_FORGETTING: Final = 0.25
+"""How far earlier bounds close in on the ratio of a later batch, as a share of the distance."""
+_NONE_BELOW: Final = 0.02
+_ALL_ABOVE: Final = 0.9
 
 
-class Span(NamedTuple):
-    """A number of which it is known between which two others it lies."""
+class Bounds(NamedTuple):
+    """The range in which a number lies."""
 
-    low: float
-    high: float
+    lower: float
+    upper: float
 
     @property
-    def middle(self) -> float:
-        """What is said if one number has to be said."""
-        return (self.low + self.high) / 2
+    def midpoint(self) -> float:
+        """The mean of the two bounds."""
+        return (self.lower + self.upper) / 2
 
 
-NOTHING: Final = Span(0.0, 0.0)
+ZERO: Final = Bounds(0.0, 0.0)
 
 
-class Seen(NamedTuple):
-    """So many jobs of a batch were done, and so many follow-ups came of them."""
+class Sample(NamedTuple):
+    """Completed jobs of a batch, and the follow-ups that they had in one other queue."""
 
-    done: float = 0.0
-    gave: float = 0.0
+    completions: float = 0.0
+    follow_ups: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The jobs of one queue that came the same way.
+    """The jobs of one queue that have the same origin.
 
     Attributes:
-        left: how many of them are pending.
-        seen: what came of those that are done, by the queue in which it came.
-        usual: the same of earlier batches, as follow-ups for each job.
-        at: when one of its jobs was last pending, seconds of the caller's clock.
+        pending: its pending jobs.
+        samples: what its completed jobs led to, by downstream queue.
+        earlier_ratios: follow-ups per job of earlier batches, by downstream queue.
+        pending_at: when it last had a pending job, in seconds of the caller's clock.
     """
 
-    left: float = 0.0
-    seen: Mapping[str, Seen] = field(default_factory=dict)
-    usual: Mapping[str, Span] = field(default_factory=dict)
-    at: float = -inf
+    pending: float = 0.0
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+    earlier_ratios: Mapping[str, Bounds] = field(default_factory=dict)
+    pending_at: float = -inf
 
 
 Batches = Mapping[str, Mapping[str, Batch]]
-"""Batches by queue and by way; those that have jobs left in the order in which they came."""
+"""Batches by queue and by origin; those with pending jobs in their order of arrival."""
 
 
-def fed_by(name: str, way: str) -> Mapping[str, Share]:
-    """Return where jobs of a queue that came this way may have follow-ups.
+def downstream_of(name: str, origin: str) -> Mapping[str, FanOut]:
+    """Return the queues in which a queue's jobs of this origin may have follow-ups.
 
-    >>> sorted(fed_by("smartSearch", OUTSIDE)), fed_by("ocr", OUTSIDE)
+    >>> sorted(downstream_of("smartSearch", OUTSIDE)), downstream_of("ocr", OUTSIDE)
     (['duplicateDetection'], {})
     """
-    if way == "facialRecognition":
-        # A person's thumbnail leads to nothing; so it all comes to an end.
+    if origin == "facialRecognition":
+        # The thumbnail of a person leads to nothing, which is where the cycle ends.
         return {}
-    return FEEDS.get(name, {})
+    return DOWNSTREAM.get(name, {})
 
 
-def follow_ups(batch: Batch, target: str, share: Share) -> Span:
-    """Return how many follow-ups one more job of the batch has in another queue."""
-    done, gave = batch.seen.get(target, Seen())
-    usual = batch.usual.get(target)
-    if done < ENOUGH:
-        if share is Share.EACH and _is_barren(batch):
-            return NOTHING
-        if share is Share.SOME:
-            # One album is no sign of how many videos are in the next.
-            return Span(0.0, usual.high if usual else MOST[share])
-        return usual or Span(0.0, MOST[share])
-    ratio = gave / done
-    if share is Share.EACH:
-        ratio = 0.0 if ratio < _NONE else 1.0 if ratio > _ALL else ratio
-    error = sqrt(max(0.0, ratio * (1 - ratio)) / done)
-    low, high = max(0.0, ratio - error), ratio + error
-    if share is Share.SOME and usual:
-        # Videos come at the end of an album more often than one among ten photos.
-        return Span(min(low, usual.low), max(high, usual.high))
-    return Span(low, high)
+def follow_up_ratio(batch: Batch, target: str, fan_out: FanOut) -> Bounds:
+    """Return how many follow-ups in another queue each pending job of the batch will have."""
+    completions, follow_ups = batch.samples.get(target, Sample())
+    earlier = batch.earlier_ratios.get(target)
+    if completions < MIN_SAMPLE:
+        if fan_out is FanOut.ALL_OR_NONE and _leads_nowhere(batch):
+            return ZERO
+        if fan_out is FanOut.SOME:
+            # The share of videos in one album says nothing about the next.
+            return Bounds(0.0, earlier.upper if earlier else MAX_RATIO[fan_out])
+        return earlier or Bounds(0.0, MAX_RATIO[fan_out])
+    ratio = follow_ups / completions
+    if fan_out is FanOut.ALL_OR_NONE:
+        # A poll may fall between the end of a job and the arrival of its follow-up.
+        ratio = 0.0 if ratio < _NONE_BELOW else 1.0 if ratio > _ALL_ABOVE else ratio
+    error = sqrt(max(0.0, ratio * (1 - ratio)) / completions)
+    lower, upper = max(0.0, ratio - error), ratio + error
+    if fan_out is FanOut.SOME and earlier:
+        # The videos of an album are often at its end, not spread evenly among the photos.
+        return Bounds(min(lower, earlier.lower), max(upper, earlier.upper))
+    return Bounds(lower, upper)
 
 
-def _is_barren(batch: Batch) -> bool:
-    """Whether jobs of the batch were seen to lead to nothing in two queues or more."""
-    enough = [seen for seen in batch.seen.values() if seen.done >= ENOUGH]
-    return len(enough) > 1 and not any(seen.gave for seen in enough)
+def _leads_nowhere(batch: Batch) -> bool:
+    """Whether its completed jobs had no follow-ups, in at least two downstream queues."""
+    samples = [sample for sample in batch.samples.values() if sample.completions >= MIN_SAMPLE]
+    return len(samples) > 1 and not any(sample.follow_ups for sample in samples)
 
 
-def parts(batches: Mapping[str, Batch], pending: float) -> Iterator[tuple[str, Batch, float]]:
-    """Yield of which batches the pending jobs of a queue are, the first ones first.
+def split_pending(
+    batches: Mapping[str, Batch], pending: float
+) -> Iterator[tuple[str, Batch, float]]:
+    """Split the pending jobs of a queue into batches; yield origin, batch and jobs, oldest first.
 
     Args:
-        batches: the queue's, by way.
-        pending: how many jobs there are: the batches may stem from the look before.
+        batches: the queue's batches by origin, which may be one poll old.
+        pending: the pending jobs now.
 
-    >>> found = {OUTSIDE: Batch(left=5), "ocr": Batch(left=2)}
-    >>> [(way, left) for way, _, left in parts(found, 4)]
+    >>> batches = {OUTSIDE: Batch(pending=5), "ocr": Batch(pending=2)}
+    >>> [(origin, jobs) for origin, _, jobs in split_pending(batches, 4)]
     [('outside', 2), ('ocr', 2)]
-    >>> [(way, left) for way, _, left in parts(found, 9)]
+    >>> [(origin, jobs) for origin, _, jobs in split_pending(batches, 9)]
     [('outside', 5.0), ('ocr', 4.0)]
     """
-    gone = max(0.0, sum(batch.left for batch in batches.values()) - pending)
-    found = []
-    for way, batch in batches.items():
-        here = min(batch.left, gone)
-        gone -= here
-        if batch.left - here > CRUMB:
-            found.append((way, batch, batch.left - here))
-    more = pending - sum(left for _, _, left in found)
-    if more > CRUMB:
-        way, batch, left = found.pop() if found else (UNKNOWN, batches.get(UNKNOWN, Batch()), 0.0)
-        found.append((way, batch, left + more))
-    yield from found
+    completed = max(0.0, sum(batch.pending for batch in batches.values()) - pending)
+    split = []
+    for origin, batch in batches.items():
+        completed_here = min(batch.pending, completed)
+        completed -= completed_here
+        if batch.pending - completed_here > EPSILON:
+            split.append((origin, batch, batch.pending - completed_here))
+    more = pending - sum(jobs for _, _, jobs in split)
+    if more > EPSILON:
+        origin, batch, jobs = (
+            split.pop() if split else (UNKNOWN, batches.get(UNKNOWN, Batch()), 0.0)
+        )
+        split.append((origin, batch, jobs + more))
+    yield from split
 
 
-def first(batches: Mapping[str, Batch]) -> tuple[str, Batch]:
-    """Return the batch of which a queue does jobs now, or did last, with its way."""
-    found = next(((way, batch) for way, batch in batches.items() if batch.left > 0), None)
+def current_batch(batches: Mapping[str, Batch]) -> tuple[str, Batch]:
+    """Return the batch that a queue works on, or worked on last, with its origin."""
+    found = next(((origin, batch) for origin, batch in batches.items() if batch.pending > 0), None)
     if found is None and batches:
-        found = max(batches.items(), key=lambda one: one[1].at)
+        found = max(batches.items(), key=lambda item: item[1].pending_at)
     return found or (UNKNOWN, Batch())
 
 
-def put(
-    batches: Mapping[str, Batch], came: Mapping[str, float], pending: float, now: float
+def update_batches(
+    batches: Mapping[str, Batch], arrivals: Mapping[str, float], pending: float, now: float
 ) -> dict[str, Batch]:
-    """Return a queue's batches after jobs came and others were done.
+    """Return the batches of a queue after a poll, by origin.
 
     Args:
-        batches: what they were.
-        came: how many jobs came, by their way.
-        pending: how many are pending now; the rest is done, the first that came first.
-        now: the time of the look.
+        batches: the batches before.
+        arrivals: the jobs that have arrived since, by origin.
+        pending: the jobs that are pending now; the others are completed, oldest first.
+        now: the time of the poll.
     """
-    found = dict(batches)
-    # What came all at once came before what came one by one.
-    for way, number in sorted(came.items(), key=lambda one: -one[1]):
-        if number > 0:
-            batch = found.get(way, Batch())
-            if batch.left <= 0:
-                found.pop(way, None)  # Behind the others, then.
-                batch = _closed(batch) if now - batch.at >= APART else batch
-            found[way] = replace(batch, left=batch.left + number)
-    left = {way: number for way, _, number in parts(found, pending)}
-    for way in left:
-        found.setdefault(way, Batch())
+    updated = dict(batches)
+    # The largest group first: it arrived all at once, so before jobs that trickle in.
+    for origin, jobs in sorted(arrivals.items(), key=lambda item: -item[1]):
+        if jobs > 0:
+            batch = updated.get(origin, Batch())
+            if batch.pending <= 0:
+                updated.pop(origin, None)  # It moves behind the others.
+                batch = _next_batch(batch) if now - batch.pending_at >= BATCH_GAP else batch
+            updated[origin] = replace(batch, pending=batch.pending + jobs)
+    split = {origin: jobs for origin, _, jobs in split_pending(updated, pending)}
+    for origin in split:
+        updated.setdefault(origin, Batch())
     return {
-        way: replace(batch, left=left.get(way, 0.0), at=now) if batch.left or way in left else batch
-        for way, batch in found.items()
-        if way != UNKNOWN or way in left
+        origin: replace(batch, pending=split.get(origin, 0.0), pending_at=now)
+        if batch.pending or origin in split
+        else batch
+        for origin, batch in updated.items()
+        if origin != UNKNOWN or origin in split
     }
 
 
-def learned(batch: Batch, seen: Mapping[str, Seen]) -> Batch:
-    """Return the batch after so many more of its jobs were seen done, with what came of them."""
-    merged = dict(batch.seen)
-    for target, more in seen.items():
-        before = merged.get(target, Seen())
-        done, gave = before.done + more.done, before.gave + more.gave
-        scale = min(1.0, _MEMORY / done)
-        merged[target] = Seen(done * scale, gave * scale)
-    return replace(batch, seen=merged)
+def add_samples(batch: Batch, samples: Mapping[str, Sample]) -> Batch:
+    """Return the batch with new samples, by downstream queue, added to its own."""
+    merged = dict(batch.samples)
+    for target, new in samples.items():
+        old = merged.get(target, Sample())
+        completions = old.completions + new.completions
+        follow_ups = old.follow_ups + new.follow_ups
+        scale = min(1.0, _MAX_SAMPLE / completions)
+        merged[target] = Sample(completions * scale, follow_ups * scale)
+    return replace(batch, samples=merged)
 
 
-def _closed(batch: Batch) -> Batch:
-    """Return what is remembered of a batch when the next one begins that came the same way."""
-    seen, usual = dict(batch.seen), dict(batch.usual)
-    for target, (done, gave) in batch.seen.items():
-        # Of less than that nothing follows: it is kept until it is more.
-        if done >= ENOUGH:
-            ratio = gave / done
-            low, high = usual.get(target, Span(ratio, ratio))
-            usual[target] = Span(
-                min(ratio, low + _FORGET * (ratio - low)),
-                max(ratio, high - _FORGET * (high - ratio)),
+def _next_batch(batch: Batch) -> Batch:
+    """Return the batch that follows this one, with the same origin."""
+    samples, ratios = dict(batch.samples), dict(batch.earlier_ratios)
+    for target, (completions, follow_ups) in batch.samples.items():
+        # A smaller sample proves nothing yet, so the next batch goes on with it.
+        if completions >= MIN_SAMPLE:
+            ratio = follow_ups / completions
+            lower, upper = ratios.get(target, Bounds(ratio, ratio))
+            ratios[target] = Bounds(
+                min(ratio, lower + _FORGETTING * (ratio - lower)),
+                max(ratio, upper - _FORGETTING * (upper - ratio)),
             )
-            del seen[target]
-    return replace(batch, seen=seen, usual=usual)
+            del samples[target]
+    return replace(batch, samples=samples, earlier_ratios=ratios)

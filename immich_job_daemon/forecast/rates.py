@@ -1,8 +1,8 @@
-"""How fast queues are drained, by what was really drained. Pure: no I/O, no clock.
+"""Measures the throughput of queues. Pure: no I/O, no clock.
 
-Counted is the time in which all of a queue's workers were busy: jobs waited at both looks, and
-nothing came in between that hides what was done. Of a queue that is never seen like that it is
-only known what it did at least.
+A rate counts only time in which all workers of a queue were busy: jobs were waiting at both polls,
+and no arrivals hid completions. For a queue that was never observed like that, only an upper bound
+of its service time is known.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,43 +11,43 @@ from math import sqrt
 from typing import Final
 
 from immich_job_daemon.forecast import arrivals, pipeline
-from immich_job_daemon.forecast.arrivals import SLACK, Flow
-from immich_job_daemon.forecast.pipeline import FEEDS, UNKNOWN, Batches, Span
+from immich_job_daemon.forecast.arrivals import TOLERANCE, Flow
+from immich_job_daemon.forecast.pipeline import DOWNSTREAM, UNKNOWN, Batches, Bounds
 from immich_job_daemon.model.queue import Snapshot
 
-ENOUGH: Final = 5
-"""Jobs of which a rate is told to people."""
+MIN_JOBS: Final = 5
+"""Jobs from which a rate is reported to users."""
 
-FASTEST: Final = 1000.0
-"""Jobs a second that no queue does: somebody emptied it. The quickest ones seen take 5 ms."""
+MAX_PER_SECOND: Final = 1000.0
+"""A higher throughput means that a user cleared the queue. The fastest jobs seen take 5 ms."""
 
-JUMP: Final = 3.0
-"""How many times as fast as before a queue is believed to have become between two looks."""
+MAX_SPEEDUP: Final = 3.0
+"""How many times as fast as before a queue can be from one poll to the next."""
 
 DEVIATION: Final = 0.5
-"""How far a job's time is from the mean, as a share of it: photos are not that different."""
+"""Standard deviation of a job's time, as a share of the mean: photos do not differ much."""
 DEVIATIONS: Final = {"videoConversion": 1.0}
-"""The same of queues whose jobs are: a video has seconds or hours."""
+"""The same for queues whose jobs differ more: a video lasts seconds or hours."""
 
-FADING: Final = 1.02
-"""By what a bound is loosened with each look that does not confirm it."""
+BOUND_GROWTH: Final = 1.02
+"""Factor by which an upper bound grows with each poll that does not confirm it."""
 
-MOST_BESIDE: Final = 3
-"""How many other queues beside it make a difference; more are counted as so many."""
+MAX_OTHERS: Final = 3
+"""Most other busy queues that are distinguished; a larger number counts as this one."""
 
-# What counts is the last 50 jobs or the last 5 minutes, whichever is more.
-_JOBS: Final = 50.0
-_SECONDS: Final = 300.0
-_UNSURE_RATIO: Final = 0.3
+# A rate covers the last 50 jobs or the last 5 minutes, whichever is longer.
+_RATE_JOBS: Final = 50.0
+_RATE_SECONDS: Final = 300.0
+_MAX_RATIO_RANGE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What was drained of one queue while it could run, older work counting less and less.
+    """How many jobs a running queue completes in how much time.
 
     Attributes:
-        jobs: how many jobs, smoothed.
-        seconds: in how much time, smoothed alike.
+        jobs: completed jobs; older ones count less and less.
+        seconds: the time that they took, weighted alike.
     """
 
     jobs: float
@@ -55,195 +55,203 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """Jobs a second, None while too little was seen to say.
+        """Jobs per second, None until enough jobs are completed.
 
         >>> Rate(20, 10).per_second, Rate(4, 2).per_second
         (2.0, None)
         """
-        return self.jobs / self.seconds if self.jobs >= ENOUGH and self.seconds > 0 else None
+        return self.jobs / self.seconds if self.jobs >= MIN_JOBS and self.seconds > 0 else None
 
     def plus(self, jobs: float, seconds: float) -> "Rate":
-        """Return the rate after so many more jobs in so much more time."""
+        """Return the rate after more jobs were completed in more time."""
         jobs, seconds = self.jobs + jobs, self.seconds + seconds
-        scale = max(1.0, min(jobs / _JOBS, seconds / _SECONDS))
+        scale = max(1.0, min(jobs / _RATE_JOBS, seconds / _RATE_SECONDS))
         return Rate(jobs / scale, seconds / scale)
 
 
-NONE: Final = Rate(0.0, 0.0)
+NO_RATE: Final = Rate(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What was measured so far. All but the last look survives in the ledger.
+    """All measurements. All but the last two fields are stored in the ledger.
 
     Attributes:
-        queues: the rate of each queue that was seen working.
-        beside: the same by how many other queues were at work beside it: they share a machine.
-        at_most: the seconds that a queue takes for a job at most, of those that were only seen
-            to be done with all they had.
-        batches: what is known of the jobs that are pending, and of earlier ones.
-        seen: what the last look saw, and seen_at: when; None before the first look of a run.
+        queues: the rate of each queue that was observed working.
+        by_others: the same rates by number of other busy queues, as they all share one machine.
+        max_service_times: upper bounds of the seconds per job, for queues that were only
+            observed to complete all their jobs between two polls.
+        batches: the batches of the pending jobs, and of earlier ones.
+        snapshot: the snapshot of the last poll, None before the first poll of a run.
+        polled_at: the time of the last poll, in seconds of the caller's clock.
     """
 
     queues: Mapping[str, Rate] = field(default_factory=dict)
-    beside: Mapping[str, Mapping[int, Rate]] = field(default_factory=dict)
-    at_most: Mapping[str, float] = field(default_factory=dict)
+    by_others: Mapping[str, Mapping[int, Rate]] = field(default_factory=dict)
+    max_service_times: Mapping[str, float] = field(default_factory=dict)
     batches: Batches = field(default_factory=dict)
-    seen: Snapshot | None = None
-    seen_at: float = 0.0
+    snapshot: Snapshot | None = None
+    polled_at: float = 0.0
 
 
 def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float) -> Rates:
-    """Return the rates after one more look.
+    """Return the measurements after one more poll.
 
     Args:
-        rates: what was measured before.
-        snapshot: what the look saw.
-        running: the queues that have been free to work since the last look and still are; none
-            where that is not known, because Immich was away.
-        now: the time of the look, seconds of the caller's clock.
+        rates: the measurements before.
+        snapshot: the snapshot of the poll.
+        running: the queues that have been allowed to run since the last poll. Empty if unknown
+            because Immich was not reachable in between.
+        now: the time of the poll, in seconds of the caller's clock.
     """
-    if rates.seen is None or now <= rates.seen_at:
-        return replace(rates, batches=_found(rates, snapshot, now), seen=snapshot, seen_at=now)
-    took = now - rates.seen_at
-    flow = arrivals.between(
-        rates.seen,
+    if rates.snapshot is None or now <= rates.polled_at:
+        batches = _initial_batches(rates, snapshot, now)
+        return replace(rates, batches=batches, snapshot=snapshot, polled_at=now)
+    elapsed = now - rates.polled_at
+    flow = arrivals.infer_flow(
+        rates.snapshot,
         snapshot,
-        lambda name: _most(rates.queues.get(name, NONE), took),
-        lambda source, target: _ratio(rates, source, target),
+        lambda name: _max_completions(rates.queues.get(name, NO_RATE), elapsed),
+        lambda source, target: _follow_up_ratio(rates, source, target),
     )
-    measured = _Measured(rates)
-    free = [name for name in running if name in snapshot and name in rates.seen]
-    at_work = [name for name in free if rates.seen[name].pending and snapshot[name].pending]
+    update = _Update(rates)
+    free = [name for name in running if name in snapshot and name in rates.snapshot]
+    busy = [name for name in free if rates.snapshot[name].pending and snapshot[name].pending]
     for name in free:
-        was, queue, done = rates.seen[name], snapshot[name], flow.done[name]
-        if queue.is_paused or name in flow.murky or name in flow.held_up:
+        before, after, completions = rates.snapshot[name], snapshot[name], flow.completions[name]
+        if after.is_paused or name in flow.ambiguous or name in flow.blocked:
             continue
-        if was.backlog and queue.backlog:
-            if not was.is_paused:
-                others = len(at_work) - (name in at_work)
-                measured.add(name, done, took, min(others, MOST_BESIDE))
-        elif 1 <= done <= FASTEST * took:
-            measured.bound(name, took / done)
+        if before.backlog and after.backlog:
+            if not before.is_paused:
+                others = len(busy) - (name in busy)
+                update.add_rate(name, completions, elapsed, min(others, MAX_OTHERS))
+        elif 1 <= completions <= MAX_PER_SECOND * elapsed:
+            update.add_bound(name, elapsed / completions)
     return Rates(
-        queues=measured.queues,
-        beside=measured.beside,
-        at_most=measured.at_most,
-        batches=_batches(rates, snapshot, flow, now),
-        seen=snapshot,
-        seen_at=now,
+        queues=update.queues,
+        by_others=update.by_others,
+        max_service_times=update.max_service_times,
+        batches=_updated_batches(rates, snapshot, flow, now),
+        snapshot=snapshot,
+        polled_at=now,
     )
 
 
-def job_takes(rates: Rates, name: str) -> tuple[Span, ...] | None:
-    """Return the seconds in which a queue drains one job; None where nobody can tell.
+def service_times(rates: Rates, name: str) -> tuple[Bounds, ...] | None:
+    """Return the seconds that a queue takes per job; None if unknown.
 
     Returns:
-        so long with no other queue at work beside it, with one, and so on to MOST_BESIDE.
+        one range for each number of other busy queues, from 0 to ``MAX_OTHERS``.
 
-    >>> job_takes(Rates(at_most={"ocr": 2.0}), "ocr")[0]
-    Span(low=0.0, high=2.0)
-    >>> measured = Rates(beside={"ocr": {1: Rate(25, 100)}})
-    >>> [(round(span.low, 1), round(span.high, 1)) for span in job_takes(measured, "ocr")]
+    >>> service_times(Rates(max_service_times={"ocr": 2.0}), "ocr")[0]
+    Bounds(lower=0.0, upper=2.0)
+    >>> rates = Rates(by_others={"ocr": {1: Rate(25, 100)}})
+    >>> [(round(time.lower, 1), round(time.upper, 1)) for time in service_times(rates, "ocr")]
     [(1.8, 4.4), (3.6, 4.4), (3.6, 6.6), (3.6, 8.8)]
     """
-    known = {n: rate for n, rate in rates.beside.get(name, {}).items() if rate.jobs >= ENOUGH}
+    known = {n: rate for n, rate in rates.by_others.get(name, {}).items() if rate.jobs >= MIN_JOBS}
     if known:
-        return tuple(_beside(name, known, others) for others in range(MOST_BESIDE + 1))
-    rate = rates.queues.get(name, NONE)
-    at_most = rates.at_most.get(name)
+        return tuple(_extrapolate(name, known, others) for others in range(MAX_OTHERS + 1))
+    rate = rates.queues.get(name, NO_RATE)
+    upper = rates.max_service_times.get(name)
     if rate.jobs >= 1:
-        span = _span(name, rate)
-    elif at_most is not None:
-        span = Span(0.0, at_most)
+        bounds = _service_time(name, rate)
+    elif upper is not None:
+        bounds = Bounds(0.0, upper)
     else:
         return None
-    return (span,) * (MOST_BESIDE + 1)
+    return (bounds,) * (MAX_OTHERS + 1)
 
 
-def _beside(name: str, known: Mapping[int, Rate], others: int) -> Span:
-    """Return how long a job takes beside so many other queues, which may never have been seen."""
-    seen = min(known, key=lambda number: (abs(number - others), number))
-    low, high = _span(name, known[seen])
-    # Who shares a machine with fewer gets more of it, but no more than what they had.
-    share = (others + 1) / (seen + 1)
-    return Span(low * min(1.0, share), high * max(1.0, share))
+def _extrapolate(name: str, known: Mapping[int, Rate], others: int) -> Bounds:
+    """Return the service time beside other busy queues, from the closest number observed."""
+    closest = min(known, key=lambda number: (abs(number - others), number))
+    lower, upper = _service_time(name, known[closest])
+    # All queues share one machine. At most, a queue gains the share of every queue that is not
+    # busy any more, or loses as much to additional ones.
+    share = (others + 1) / (closest + 1)
+    return Bounds(lower * min(1.0, share), upper * max(1.0, share))
 
 
-def _span(name: str, rate: Rate) -> Span:
+def _service_time(name: str, rate: Rate) -> Bounds:
     seconds = rate.seconds / rate.jobs
     error = DEVIATIONS.get(name, DEVIATION) * seconds / sqrt(rate.jobs)
-    return Span(seconds - error, seconds + error)
+    return Bounds(seconds - error, seconds + error)
 
 
-class _Measured:
-    """What was measured, with what is added to it now."""
+class _Update:
+    """Copies of the measurements, for a poll to add to."""
 
     def __init__(self, rates: Rates) -> None:
         self.queues = dict(rates.queues)
-        self.beside = dict(rates.beside)
-        self.at_most = dict(rates.at_most)
+        self.by_others = dict(rates.by_others)
+        self.max_service_times = dict(rates.max_service_times)
 
-    def add(self, name: str, done: float, took: float, others: int) -> None:
-        """Add what a queue did in so many seconds beside so many other queues."""
-        rate = self.queues.get(name, NONE)
-        done = min(done, _most(rate, took))
-        self.queues[name] = rate.plus(done, took)
-        beside = self.beside.get(name, {})
-        self.beside[name] = {**beside, others: beside.get(others, NONE).plus(done, took)}
+    def add_rate(self, name: str, completions: float, elapsed: float, others: int) -> None:
+        """Add jobs that a queue completed beside a number of other busy queues."""
+        rate = self.queues.get(name, NO_RATE)
+        completions = min(completions, _max_completions(rate, elapsed))
+        self.queues[name] = rate.plus(completions, elapsed)
+        by_others = self.by_others.get(name, {})
+        beside = by_others.get(others, NO_RATE).plus(completions, elapsed)
+        self.by_others[name] = {**by_others, others: beside}
 
-    def bound(self, name: str, seconds: float) -> None:
-        """Add that a queue did all it had, and each job took so many seconds at most."""
-        if self.queues.get(name, NONE).per_second is not None:
+    def add_bound(self, name: str, seconds: float) -> None:
+        """Add an upper bound of a queue's seconds per job, unless its rate is known."""
+        if self.queues.get(name, NO_RATE).per_second is not None:
             return
-        before = self.at_most.get(name)
+        before = self.max_service_times.get(name)
         if before is not None:
-            # Somebody may have emptied it, which tells nothing. And it may have become slower.
-            seconds = min(before * FADING, max(seconds, before / JUMP))
-        self.at_most[name] = seconds
+            # A sudden drop may mean that a user cleared the queue, so it is limited. And a queue
+            # may become slower, so an unconfirmed bound grows.
+            seconds = min(before * BOUND_GROWTH, max(seconds, before / MAX_SPEEDUP))
+        self.max_service_times[name] = seconds
 
 
-def _most(rate: Rate, took: float) -> float:
-    """Return how many jobs a queue can have done in so many seconds."""
-    fastest = FASTEST if rate.per_second is None else JUMP * rate.per_second
-    return SLACK + fastest * took
+def _max_completions(rate: Rate, elapsed: float) -> float:
+    """Return how many jobs a queue can have completed in that many seconds."""
+    fastest = MAX_PER_SECOND if rate.per_second is None else MAX_SPEEDUP * rate.per_second
+    return TOLERANCE + fastest * elapsed
 
 
-def _ratio(rates: Rates, source: str, target: str) -> float | None:
-    """Return how many follow-ups in ``target`` the jobs have that ``source`` is at."""
-    way, batch = pipeline.first(rates.batches.get(source, {}))
-    if target not in pipeline.fed_by(source, way):
+def _follow_up_ratio(rates: Rates, source: str, target: str) -> float | None:
+    """Return follow-ups in ``target`` per job of the current batch of ``source``; None: unknown."""
+    origin, batch = pipeline.current_batch(rates.batches.get(source, {}))
+    if target not in pipeline.downstream_of(source, origin):
         return 0.0
-    found = pipeline.follow_ups(batch, target, FEEDS[source][target])
-    return None if found.high - found.low > _UNSURE_RATIO else found.middle
+    ratio = pipeline.follow_up_ratio(batch, target, DOWNSTREAM[source][target])
+    return None if ratio.upper - ratio.lower > _MAX_RATIO_RANGE else ratio.midpoint
 
 
-def _found(rates: Rates, snapshot: Snapshot, now: float) -> Batches:
-    """Return the batches at the first look of a run: what came before it came nobody knows how."""
-    found = dict(rates.batches)
+def _initial_batches(rates: Rates, snapshot: Snapshot, now: float) -> Batches:
+    """Return the batches at the first poll of a run. The origin of new jobs is unknown."""
+    updated = dict(rates.batches)
     for name, queue in snapshot.items():
-        batches = found.get(name, {})
-        more = queue.pending - sum(batch.left for batch in batches.values())
+        batches = updated.get(name, {})
+        more = queue.pending - sum(batch.pending for batch in batches.values())
         if batches or more > 0:
-            found[name] = pipeline.put(batches, {UNKNOWN: more}, queue.pending, now)
-    return found
+            updated[name] = pipeline.update_batches(batches, {UNKNOWN: more}, queue.pending, now)
+    return updated
 
 
-def _batches(rates: Rates, snapshot: Snapshot, flow: Flow, now: float) -> Batches:
-    """Return the batches after a look, with what it tells about their follow-ups."""
-    found = dict(rates.batches)
+def _updated_batches(rates: Rates, snapshot: Snapshot, flow: Flow, now: float) -> Batches:
+    """Return the batches after a poll, with samples of what completed jobs led to."""
+    updated = dict(rates.batches)
     for name, queue in snapshot.items():
-        batches = found.get(name, {})
-        left = sum(batch.left for batch in batches.values())
-        if not flow.came.get(name) and not flow.done.get(name) and left == queue.pending:
+        batches = updated.get(name, {})
+        pending = sum(batch.pending for batch in batches.values())
+        completions = flow.completions.get(name, 0.0)
+        if not flow.arrivals.get(name) and not completions and pending == queue.pending:
             continue
-        came = arrivals.ways(flow, name)
-        there = left + sum(came.values())
-        batches = pipeline.put(batches, came, there, now)
-        way, batch = pipeline.first(batches)
-        if batch.left >= flow.done.get(name, 0.0):
-            seen = arrivals.follow_ups_of(flow, name, way)
-            if seen:
-                batches[way] = pipeline.learned(batch, seen)
-        found[name] = pipeline.put(batches, {}, queue.pending, now)
-    return found
+        # Arrivals first: jobs may have arrived and completed between the polls.
+        arrived = arrivals.arrivals_by_origin(flow, name)
+        total = pending + sum(arrived.values())
+        batches = pipeline.update_batches(batches, arrived, total, now)
+        origin, batch = pipeline.current_batch(batches)
+        # Completions that span two batches cannot be attributed to either.
+        if batch.pending >= completions:
+            samples = arrivals.sample_follow_ups(flow, name, origin)
+            if samples:
+                batches[origin] = pipeline.add_samples(batch, samples)
+        updated[name] = pipeline.update_batches(batches, {}, queue.pending, now)
+    return updated

@@ -1,47 +1,164 @@
-"""The course that things will take: who has a slot when, and what comes of it. Pure.
+"""Simulates the queues until everything is drained. Pure: no I/O, no clock.
 
-A slot stays with its queue until that is drained; then the first that waits gets it. What a queue
-does leads to jobs in others. All of it flows, and is imagined from one change to the next: a slot
-that passes on, a batch that ends. Where one queue feeds another beside it, there is no end of
-changes: it is imagined in steps then, each a part of the time before.
+It is a fluid simulation: the number of jobs is a real number, and jobs flow from queue to queue.
+Time advances from event to event: a queue is drained, a slot changes hands, a window opens or
+closes. A queue keeps its slot until it is drained, then the first waiting queue gets it. Completed
+jobs lead to follow-ups in other queues. A queue that receives jobs while it works would be drained
+again and again; there, time advances in steps, each a share of the time simulated so far.
 """
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
 from immich_job_daemon.forecast import pipeline
 from immich_job_daemon.forecast.constraints import UNCONSTRAINED, Constraints
-from immich_job_daemon.forecast.imagined_queue import ForecastQueue, Lead, Part
-from immich_job_daemon.forecast.pipeline import CRUMB, DOWNSTREAM, SOURCES, WAITS_FOR, Batch
-from immich_job_daemon.forecast.rates import FASTEST, MOST_BESIDE, Rates, job_takes
+from immich_job_daemon.forecast.pipeline import (
+    EPSILON,
+    PIPELINE_ORDER,
+    UPSTREAM,
+    WAITING_ORIGIN,
+    WAITS_FOR,
+    Batch,
+)
+from immich_job_daemon.forecast.rates import MAX_OTHERS, MAX_PER_SECOND, Rates, service_times
 from immich_job_daemon.model.queue import Snapshot
 
 HANDOVER: Final = 0.3
-"""Seconds from a queue's last job to the first one of the next (docs/benchmark.md)."""
+"""Seconds from the last job of a queue to the first job of the next (see docs/benchmark.md)."""
 
-MOST_STEPS: Final = 300
-"""Changes after which nobody can tell any more."""
+MAX_STEPS: Final = 300
+"""Steps after which queues that still have jobs are unknown."""
 
-SHARE_OF_PAST: Final = 0.25
-"""How long a step is, at most, while one queue feeds another, as a share of the time before."""
+STEP_GROWTH: Final = 0.25
+"""Shortest step of a queue that receives jobs, as a share of the time simulated so far."""
+
+
+class FollowUps(NamedTuple):
+    """The follow-ups that each job of a batch has in one downstream queue.
+
+    Attributes:
+        queue: the downstream queue.
+        ratio: follow-ups per job.
+        next: what the follow-ups lead to in turn.
+    """
+
+    queue: "ForecastQueue"
+    ratio: float
+    next: "Sequence[FollowUps]"
+
+
+class ForecastBatch:
+    """Pending jobs of one origin, and the follow-ups that each of them has."""
+
+    __slots__ = ("follow_ups", "origin", "pending")
+
+    def __init__(self, origin: str, pending: float, follow_ups: Sequence[FollowUps]) -> None:
+        self.origin = origin
+        self.pending = pending
+        self.follow_ups = follow_ups
+
+
+class ForecastQueue:
+    """A simulated queue. Times are seconds from now.
+
+    Attributes:
+        name: its name.
+        service_times: seconds per job, by number of other busy queues; None if unknown.
+        service_time: the one that applies in the current step.
+        batches: its pending jobs, oldest first.
+        pending: the number of its pending jobs.
+        waits_for: the queues that must have no active job before it can go on.
+        has_slot: whether it has a slot.
+        starts_at: when its first job in this slot starts.
+        drained_at: when it was last drained.
+        is_unknown: whether it cannot be known when it will be drained.
+    """
+
+    __slots__ = (
+        "_arriving",
+        "batches",
+        "drained_at",
+        "has_slot",
+        "is_unknown",
+        "name",
+        "pending",
+        "service_time",
+        "service_times",
+        "starts_at",
+        "waits_for",
+    )
+
+    def __init__(self, name: str, service_times: Sequence[float] | None) -> None:
+        self.name = name
+        self.service_times = service_times
+        self.service_time = service_times[0] if service_times else 0.0
+        self.batches: list[ForecastBatch] = []
+        self.pending = 0.0
+        self.waits_for: list[ForecastQueue] = []
+        self.has_slot = False
+        self.starts_at = 0.0
+        self.drained_at = 0.0
+        self.is_unknown = False
+        self._arriving: dict[str, ForecastBatch] = {}
+
+    @property
+    def can_work(self) -> bool:
+        """Whether it completes jobs, if it has any."""
+        if not self.has_slot or self.service_times is None:
+            return False
+        is_waiting = self.waits_for and self.is_working_on(WAITING_ORIGIN)
+        return not is_waiting or not any(
+            other.has_slot and other.pending and not other.is_working_on(self.name)
+            for other in self.waits_for
+        )
+
+    def is_working_on(self, origin: str) -> bool:
+        """Whether its oldest jobs have this origin."""
+        return bool(self.batches) and self.batches[0].origin == origin
+
+    def add(self, origin: str, jobs: float, follow_ups: Sequence[FollowUps]) -> None:
+        """Add jobs that arrive behind the pending ones."""
+        batch = self._arriving.get(origin)
+        if batch is None or batch.pending <= 0:
+            batch = self._arriving[origin] = ForecastBatch(origin, 0.0, follow_ups)
+            self.batches.append(batch)
+        batch.pending += jobs
+        self.pending += jobs
+
+    def complete(self, jobs: float) -> float:
+        """Complete up to that many jobs and add their follow-ups; return how many."""
+        completed = 0.0
+        while self.batches and completed < jobs:
+            batch = self.batches[0]
+            part = min(batch.pending, jobs - completed)
+            completed += part
+            for follow_ups in batch.follow_ups:
+                follow_ups.queue.add(self.name, part * follow_ups.ratio, follow_ups.next)
+            if batch.pending - part > EPSILON:
+                batch.pending -= part
+            else:
+                batch.pending = 0.0
+                del self.batches[0]
+        self.pending = self.pending - completed if self.batches else 0.0
+        return completed
 
 
 class Simulation:
-    """What will happen, imagined from now to the end, at best or at worst.
+    """The best or the worst case of what will happen until everything is drained.
 
     Args:
-        snapshot: every queue as it is now.
-        rates: what was measured.
-        names: the queues that may run, the first to get a slot first.
-        running: those that have one now.
-        limit: how many may run at once.
-        plan: what keeps them from running besides.
-        at_worst: whether each job takes as long and leads to as many others as it may, or as
-            little.
+        snapshot: every queue now.
+        rates: the measurements.
+        names: the queues that may run, in the order in which they get slots.
+        running: the queues that have a slot now.
+        limit: how many queues may run at once.
+        constraints: windows and exclusive groups.
+        at_worst: whether service times and follow-up ratios are at their upper bounds; at their
+            lower bounds otherwise.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what there is, what is known of it, and who may work
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a forecast depends on
         self,
         snapshot: Snapshot,
         rates: Rates,
@@ -56,186 +173,209 @@ class Simulation:
         self._names = names
         self._limit = limit
         self._constraints = constraints
-        self._end = 1 if at_worst else 0
-        self._leads: dict[tuple[str, str], tuple[Lead, ...]] = {}
+        self._bound = 1 if at_worst else 0
+        self._follow_ups: dict[tuple[str, str], tuple[FollowUps, ...]] = {}
         self._queues: dict[str, ForecastQueue] = {}
         for name in names:
             if snapshot[name].pending:
                 queue = self._queue(name)
                 queue.has_slot = name in running
                 self._fill(queue, snapshot[name].pending)
-        self._ranked = [self._queues[name] for name in names if name in self._queues]
-        self._downstream = [self._queues[n] for n in DOWNSTREAM if n in self._queues]
-        self._downstream += [q for n, q in self._queues.items() if n not in SOURCES]
-        for queue in self._ranked:
+        self._by_priority = [self._queues[name] for name in names if name in self._queues]
+        self._upstream_first = [self._queues[n] for n in PIPELINE_ORDER if n in self._queues]
+        self._upstream_first += [q for n, q in self._queues.items() if n not in UPSTREAM]
+        for queue in self._by_priority:
             others = WAITS_FOR.get(queue.name, ())
             queue.waits_for = [self._queues[name] for name in others if name in self._queues]
         self._run()
 
-    def ends(self, name: str) -> float | None:
-        """Return when one queue is drained; None where nobody can tell."""
+    def drained_at(self, name: str) -> float | None:
+        """Return when one queue is drained, in seconds from now; None if unknown."""
         queue = self._queues[name]
-        return None if queue.is_unknown else queue.ended
+        return None if queue.is_unknown else queue.drained_at
 
-    def end(self) -> float | None:
-        """Return when everything is done; None where nobody can tell."""
-        if any(queue.is_unknown for queue in self._ranked):
+    def finished_at(self) -> float | None:
+        """Return when all queues are drained, in seconds from now; None if unknown."""
+        if any(queue.is_unknown for queue in self._by_priority):
             return None
-        return max(queue.ended for queue in self._ranked)
+        return max(queue.drained_at for queue in self._by_priority)
 
-    # What there is, and what it leads to.
+    # The queues at the start, and what their jobs lead to.
 
     def _queue(self, name: str) -> ForecastQueue:
         if name not in self._queues:
-            takes = job_takes(self._rates, name)
-            paces = [max(span[self._end], 1 / FASTEST) for span in takes or ()]
-            self._queues[name] = ForecastQueue(name, paces or None)
+            bounds = service_times(self._rates, name)
+            times = [max(time[self._bound], 1 / MAX_PER_SECOND) for time in bounds or ()]
+            self._queues[name] = ForecastQueue(name, times or None)
         return self._queues[name]
 
     def _fill(self, queue: ForecastQueue, pending: int) -> None:
         batches = self._rates.batches.get(queue.name, {})
-        for way, batch, left in pipeline.parts(batches, pending):
-            queue.parts.append(Part(way, left, self._leads_of(queue.name, way, batch)))
-            queue.left += left
+        for origin, batch, jobs in pipeline.split_pending(batches, pending):
+            follow_ups = self._follow_ups_of(queue.name, origin, batch)
+            queue.batches.append(ForecastBatch(origin, jobs, follow_ups))
+            queue.pending += jobs
 
-    def _leads_of(self, name: str, way: str, batch: Batch | None = None) -> Sequence[Lead]:
-        """Return what the jobs of a queue lead to that came or come a way."""
-        known = self._leads.get((name, way))
+    def _follow_ups_of(
+        self, name: str, origin: str, batch: Batch | None = None
+    ) -> Sequence[FollowUps]:
+        """Return the follow-ups of a queue's jobs of this origin."""
+        known = self._follow_ups.get((name, origin))
         if known is not None:
             return known
         if batch is None:
-            batch = self._rates.batches.get(name, {}).get(way, Batch())
+            batch = self._rates.batches.get(name, {}).get(origin, Batch())
         found = []
-        for target, share in pipeline.fed_by(name, way).items():
-            jobs = pipeline.follow_ups(batch, target, share)[self._end]
-            if target in self._names and jobs > 0:
-                then = self._leads_of(target, name)
-                found.append(Lead(self._queue(target), jobs, then))
-        self._leads[name, way] = tuple(found)
-        return self._leads[name, way]
+        for target, fan_out in pipeline.downstream_of(name, origin).items():
+            ratio = pipeline.follow_up_ratio(batch, target, fan_out)[self._bound]
+            if target in self._names and ratio > 0:
+                following = self._follow_ups_of(target, name)
+                found.append(FollowUps(self._queue(target), ratio, following))
+        self._follow_ups[name, origin] = tuple(found)
+        return self._follow_ups[name, origin]
 
     # What happens, step by step.
 
     def _run(self) -> None:
         now = 0.0
-        for _ in range(MOST_STEPS):
-            for queue in self._ranked:
+        for _ in range(MAX_STEPS):
+            for queue in self._by_priority:
                 queue.has_slot = queue.has_slot and self._constraints.is_open(queue.name, now)
-            working, fed = self._at_work()
-            # Each time at least one queue gets or loses a slot; it does not go round in circles.
-            for _ in self._ranked:
-                if not self._pass_slots_on(fed, now):
+            working, receiving = self._flow()
+            # A handover may cause another one, but never more than there are queues.
+            for _ in self._by_priority:
+                if not self._hand_over_slots(receiving, now):
                     break
-                working, fed = self._at_work()
-            if not any(queue.left for queue in working):
-                edge = self._constraints.next_edge(now) if self._is_closed_out(now) else None
+                working, receiving = self._flow()
+            if not any(queue.pending for queue in working):
+                edge = self._constraints.next_edge(now) if self._waits_for_window(now) else None
                 if edge is None:
                     break
                 now = edge
                 continue
-            now += self._step(working, fed, now)
-        self._doubt()
+            now += self._advance(working, receiving, now)
+        self._mark_unknown()
 
-    def _is_closed_out(self, now: float) -> bool:
-        """Whether a queue could go on if it were not for the hour."""
-        waiting = (q for q in self._ranked if q.left and q.paces is not None)
+    def _waits_for_window(self, now: float) -> bool:
+        """Whether a queue with jobs is outside its windows."""
+        waiting = (q for q in self._by_priority if q.pending and q.service_times is not None)
         return any(not self._constraints.is_open(queue.name, now) for queue in waiting)
 
-    def _at_work(self) -> tuple[list[ForecastQueue], AbstractSet[ForecastQueue]]:
-        """Return the queues that work, and those to which jobs come meanwhile."""
-        working = [queue for queue in self._downstream if queue.works]
-        return working, self._fed(working)
+    def _flow(self) -> tuple[list[ForecastQueue], AbstractSet[ForecastQueue]]:
+        """Return the queues that can work, and the queues that receive jobs from them."""
+        working = [queue for queue in self._upstream_first if queue.can_work]
+        return working, self._receiving(working)
 
-    def _pass_slots_on(self, fed: AbstractSet[ForecastQueue], now: float) -> bool:
-        """Let who is drained give its slot to the first that waits; return whether any did."""
-        rest = [
-            q for q in self._ranked if not q.has_slot and self._constraints.is_open(q.name, now)
-        ]
-        waiting = self._without_rivals([queue for queue in rest if queue.left], len(rest))
-        slots = [queue for queue in self._ranked if queue.has_slot]
-        keep = [queue for queue in slots if queue.left or queue in fed]
-        # One that others feed has nothing to do at times, and loses its slot then to who has.
-        lacking = len(waiting) - (self._limit - len(keep))
-        idle = [queue for queue in keep if not queue.left][: max(0, lacking)]
-        for queue in slots:
-            queue.has_slot = queue in keep and queue not in idle
-        free = max(0, self._limit - len(keep) + len(idle))
-        # A slot to spare goes to one to which jobs will come.
-        waiting += [queue for queue in rest if queue in fed and not queue.left]
-        is_stuck = any(queue.has_slot and queue.paces is None for queue in slots)
-        chosen = self._without_rivals(waiting, free)
-        for queue in chosen:
-            queue.has_slot = True
-            queue.starts = now + HANDOVER * min(1.0, queue.left)
-            # With another's end it might have got its slot earlier.
-            queue.is_unknown |= is_stuck and now > 0 and queue.left > 0
-        return bool(chosen) or not all(queue.has_slot for queue in slots)
-
-    def _without_rivals(self, waiting: Sequence[ForecastQueue], free: int) -> list[ForecastQueue]:
-        """Return those that get the free slots: the first ones, but no two that exclude others."""
-        chosen: list[ForecastQueue] = []
-        have = {queue.name for queue in self._ranked if queue.has_slot}
-        for queue in waiting:
-            if len(chosen) < free and not self._constraints.rivals(queue.name) & have:
-                chosen.append(queue)
-                have.add(queue.name)
-        return chosen
-
-    def _fed(self, working: Sequence[ForecastQueue]) -> AbstractSet[ForecastQueue]:
-        """Return the queues to which jobs come while these work."""
+    def _receiving(self, working: Sequence[ForecastQueue]) -> AbstractSet[ForecastQueue]:
+        """Return the queues in which jobs arrive while these queues work."""
         found: set[ForecastQueue] = set()
-        left = [lead for queue in working if queue.parts for lead in queue.parts[0].leads_to]
-        while left:
-            lead = left.pop()
-            if lead.queue not in found:
-                found.add(lead.queue)
-                if lead.queue.works:
-                    left += lead.then
+        remaining = [
+            follow_ups
+            for queue in working
+            if queue.batches
+            for follow_ups in queue.batches[0].follow_ups
+        ]
+        while remaining:
+            follow_ups = remaining.pop()
+            if follow_ups.queue not in found:
+                found.add(follow_ups.queue)
+                if follow_ups.queue.can_work:
+                    remaining += follow_ups.next
         return found
 
-    def _step(
-        self, working: Sequence[ForecastQueue], fed: AbstractSet[ForecastQueue], now: float
+    def _hand_over_slots(self, receiving: AbstractSet[ForecastQueue], now: float) -> bool:
+        """Give the slots of drained queues to waiting ones; return whether any slot changed."""
+        others = [
+            queue
+            for queue in self._by_priority
+            if not queue.has_slot and self._constraints.is_open(queue.name, now)
+        ]
+        waiting = self._admit([queue for queue in others if queue.pending], len(others))
+        holders = [queue for queue in self._by_priority if queue.has_slot]
+        keeping = [queue for queue in holders if queue.pending or queue in receiving]
+        # A receiving queue is empty now and then, and loses its slot to a queue with jobs.
+        missing = len(waiting) - (self._limit - len(keeping))
+        idle = [queue for queue in keeping if not queue.pending][: max(0, missing)]
+        for queue in holders:
+            queue.has_slot = queue in keeping and queue not in idle
+        free = max(0, self._limit - len(keeping) + len(idle))
+        # A spare slot goes to a queue that will receive jobs.
+        waiting += [queue for queue in others if queue in receiving and not queue.pending]
+        is_stuck = any(queue.has_slot and queue.service_times is None for queue in holders)
+        chosen = self._admit(waiting, free)
+        for queue in chosen:
+            queue.has_slot = True
+            queue.starts_at = now + HANDOVER * min(1.0, queue.pending)
+            # It might get a slot earlier, from the queue whose service time is unknown.
+            queue.is_unknown |= is_stuck and now > 0 and queue.pending > 0
+        return bool(chosen) or not all(queue.has_slot for queue in holders)
+
+    def _admit(self, waiting: Sequence[ForecastQueue], free: int) -> list[ForecastQueue]:
+        """Return the queues that get the free slots: the first ones without a running rival."""
+        chosen: list[ForecastQueue] = []
+        running = {queue.name for queue in self._by_priority if queue.has_slot}
+        for queue in waiting:
+            if len(chosen) < free and not self._constraints.rivals(queue.name) & running:
+                chosen.append(queue)
+                running.add(queue.name)
+        return chosen
+
+    def _advance(
+        self,
+        working: Sequence[ForecastQueue],
+        receiving: AbstractSet[ForecastQueue],
+        now: float,
     ) -> float:
-        """Let the working queues work until something changes; return for how long."""
-        busy = sum(queue.left * queue.takes >= HANDOVER for queue in working)
-        beside = max(0, min(MOST_BESIDE, busy - 1))
+        """Complete jobs until the next event; return the seconds until then."""
+        busy = sum(queue.pending * queue.service_time >= HANDOVER for queue in working)
+        others = max(0, min(MAX_OTHERS, busy - 1))
         for queue in working:
-            queue.takes = queue.paces[beside] if queue.paces else 0.0
-        step = self._until_change(working, fed, now)
+            queue.service_time = queue.service_times[others] if queue.service_times else 0.0
+        step = self._until_next_event(working, receiving, now)
         edge = self._constraints.next_edge(now)
         step = step if edge is None else min(step, edge - now)
-        budgets = [(step - max(0.0, queue.starts - now)) / queue.takes for queue in working]
-        # Twice, for what comes to a queue from one behind it.
+        budgets = [
+            (step - max(0.0, queue.starts_at - now)) / queue.service_time for queue in working
+        ]
+        # The second pass completes follow-ups from a queue that comes later in the order.
         for _ in range(2):
-            for place, queue in enumerate(working):
-                done = queue.do(budgets[place] + CRUMB)
-                budgets[place] -= done
-                if done and not queue.left:
-                    spare = 0.0 if queue in fed else budgets[place] * queue.takes
-                    queue.ended = now + step - max(0.0, spare)
+            for index, queue in enumerate(working):
+                completed = queue.complete(budgets[index] + EPSILON)
+                budgets[index] -= completed
+                if completed and not queue.pending:
+                    spare = 0.0 if queue in receiving else budgets[index] * queue.service_time
+                    queue.drained_at = now + step - max(0.0, spare)
         return step
 
-    def _until_change(
-        self, working: Sequence[ForecastQueue], fed: AbstractSet[ForecastQueue], now: float
+    def _until_next_event(
+        self,
+        working: Sequence[ForecastQueue],
+        receiving: AbstractSet[ForecastQueue],
+        now: float,
     ) -> float:
-        """Return for how many seconds the working queues work without a change that matters."""
-        grain = max(HANDOVER, SHARE_OF_PAST * now)
+        """Return the seconds until a working queue is drained, or those of one step."""
+        min_step = max(HANDOVER, STEP_GROWTH * now)
         times = {
-            queue: max(0.0, queue.starts - now) + queue.left * queue.takes for queue in working
+            queue: max(0.0, queue.starts_at - now) + queue.pending * queue.service_time
+            for queue in working
         }
-        if all(queue.has_slot for queue in self._ranked if queue.left or queue in fed):
-            # Nobody will want the slot of one that others feed: it ends when they do.
-            ends = [time for queue, time in times.items() if queue not in fed and queue.left]
-            if ends:
-                return min(ends)
-        return min(max(time, grain) if queue in fed else time for queue, time in times.items())
+        if all(
+            queue.has_slot for queue in self._by_priority if queue.pending or queue in receiving
+        ):
+            # No queue waits for a slot, so it does not matter when a receiving queue is empty.
+            drained = [time for q, time in times.items() if q not in receiving and q.pending]
+            if drained:
+                return min(drained)
+        return min(
+            max(time, min_step) if queue in receiving else time for queue, time in times.items()
+        )
 
-    def _doubt(self) -> None:
-        """Find out of which queues nobody can tell: those left, and those that they feed."""
-        doubtful = [queue for queue in self._ranked if queue.left or queue.is_unknown]
-        while doubtful:
-            queue = doubtful.pop()
+    def _mark_unknown(self) -> None:
+        """Mark the queues that still have jobs, and all queues downstream of them, as unknown."""
+        unknown = [queue for queue in self._by_priority if queue.pending or queue.is_unknown]
+        while unknown:
+            queue = unknown.pop()
             queue.is_unknown = True
-            for (name, _), leads in self._leads.items():
+            for (name, _), follow_ups in self._follow_ups.items():
                 if name == queue.name:
-                    doubtful += [lead.queue for lead in leads if not lead.queue.is_unknown]
+                    unknown += [to.queue for to in follow_ups if not to.queue.is_unknown]

@@ -1,7 +1,7 @@
-"""The two APIs of Immich that speak of queues, side by side, and the shapes of their answers.
+"""The two queue APIs of Immich: paths, permissions, request bodies and response schemas.
 
-Whatever Immich sends is checked here, once. Past this border a `Queue` is what it says it is.
-Paths, bodies, permissions and shapes: seen on Immich 3.1.0.
+Every response is validated here, once, so the rest of the program can trust a `Queue`. All paths,
+bodies, permissions and schemas are as seen on Immich 3.1.0.
 """
 
 import json
@@ -19,42 +19,42 @@ from immich_job_daemon.model.queue import MAX_QUEUES, Queue, Snapshot, is_queue_
 _T = TypeVar("_T")
 
 _COUNTS: Final = ("active", "waiting", "paused", "delayed", "failed")
-_MOST_PERMISSIONS: Final = 1000
-_LARGEST_COUNT: Final = 2**53
-LONGEST_QUOTE: Final = 200
-"""Characters of a message of Immich's that an error quotes."""
-_LONGEST_VALUE: Final = 60
+_MAX_PERMISSIONS: Final = 1000
+_MAX_COUNT: Final = 2**53
+MAX_QUOTE_LENGTH: Final = 200
+"""Longest part of a response that an error message quotes, in characters."""
+_MAX_VALUE_LENGTH: Final = 60
 
 
 def _count(value: object) -> int:
-    if type(value) is int and 0 <= value <= _LARGEST_COUNT:
+    if type(value) is int and 0 <= value <= _MAX_COUNT:
         return value
-    raise vol.Invalid(f"expected a whole number from 0, got {_quoted(value)}")
+    raise vol.Invalid(f"expected a whole number from 0, got {_quote_value(value)}")
 
 
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise vol.Invalid(f"expected true or false, got {_quoted(value)}")
+    raise vol.Invalid(f"expected true or false, got {_quote_value(value)}")
 
 
 def _name(value: object) -> str:
     if is_queue_name(value):
         return str(value)
-    raise vol.Invalid(f"expected the name of a queue, got {_quoted(value)}")
+    raise vol.Invalid(f"expected a queue name, got {_quote_value(value)}")
 
 
-def _quoted(value: object) -> str:
-    """Show a value of Immich's in a message: short, printable, on one line."""
+def _quote_value(value: object) -> str:
+    """Return a value from a response as one short printable line."""
     if isinstance(value, str | int | float | None):
-        return one_line(ascii(value), longest=_LONGEST_VALUE)
+        return one_line(ascii(value), longest=_MAX_VALUE_LENGTH)
     return "a list" if isinstance(value, list) else "an object"
 
 
 def _counts(value: object) -> dict[str, int]:
-    """Accept an object with all the counts; return these and no others.
+    """Validate the counts of a queue and drop all other fields.
 
-    A nested schema would say the same at three times the cost, 19 times a look.
+    A nested schema does the same at three times the cost, and each poll validates 19 queues.
     """
     if not isinstance(value, dict):
         raise vol.Invalid("expected an object")
@@ -95,209 +95,223 @@ _VERSION: Final = vol.Schema(
     {vol.Required(part): _count for part in ("major", "minor", "patch")}, extra=vol.REMOVE_EXTRA
 )
 
-# The length first: voluptuous makes an error for every item that is wrong.
-_PERMISSIONS: Final = vol.All(list, vol.Length(max=_MOST_PERMISSIONS), [str])
+# Check the length first: voluptuous creates an error for every invalid item.
+_PERMISSIONS: Final = vol.All(list, vol.Length(max=_MAX_PERMISSIONS), [str])
 
-_KEY: Final = vol.Schema({vol.Required("permissions"): _PERMISSIONS}, extra=vol.REMOVE_EXTRA)
+_API_KEY: Final = vol.Schema({vol.Required("permissions"): _PERMISSIONS}, extra=vol.REMOVE_EXTRA)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueApi:
-    """One API of Immich: where it is, what it needs, how it says what.
+    """One of Immich's queue APIs.
 
     Attributes:
-        name: for a person, such as ``queues API``.
-        path: of the request that reads all queues; a queue's own is below it.
-        read: the permission that reading needs.
-        write: the permission that pausing and resuming needs.
-        change: makes the body that pauses (True) or resumes (False).
-        read_all: makes queues in Immich's order of a decoded answer, or raises vol.Invalid.
-        read_one: makes the named queue of a decoded answer, or raises vol.Invalid.
+        name: for messages, such as ``queues API``.
+        path: path of the list of all queues. The path of a single queue is below it.
+        read_permission: needed to list the queues.
+        write_permission: needed to pause and resume a queue.
+        pause_payload: the request that pauses a queue.
+        resume_payload: the request that resumes a queue.
+        decode_queues: makes queues, in Immich's order, from the decoded JSON of the list. Raises
+            vol.Invalid.
+        decode_queue: makes the queue with the given name from its decoded JSON. Raises vol.Invalid.
     """
 
     name: str
     path: str
-    read: str
-    write: str
-    change: Callable[[bool], Mapping[str, object]]
-    read_all: Callable[[object], list[Queue]]
-    read_one: Callable[[str, object], Queue]
+    read_permission: str
+    write_permission: str
+    pause_payload: Mapping[str, object]
+    resume_payload: Mapping[str, object]
+    decode_queues: Callable[[object], list[Queue]]
+    decode_queue: Callable[[str, object], Queue]
 
-    def path_of(self, name: str) -> str:
-        """Return the path of the named queue.
+    def queue_path(self, name: str) -> str:
+        """Return the path of a queue.
 
-        >>> JOBS_API.path_of("face detection")
+        >>> JOBS_API.queue_path("face detection")
         '/api/jobs/face%20detection'
         """
         return f"{self.path}/{quote(name, safe='')}"
 
-    def body(self, *, paused: bool) -> bytes:
-        """Return the JSON that pauses a queue or resumes it.
+    def pause_body(self, *, paused: bool) -> bytes:
+        """Return the JSON body of the request that pauses or resumes a queue.
 
-        >>> QUEUES_API.body(paused=True), JOBS_API.body(paused=False)
+        >>> QUEUES_API.pause_body(paused=True), JOBS_API.pause_body(paused=False)
         (b'{"isPaused": true}', b'{"command": "resume"}')
         """
-        return json.dumps(self.change(paused)).encode()
+        return json.dumps(self.pause_payload if paused else self.resume_payload).encode()
 
-    def parse_all(self, body: bytes) -> Snapshot:
-        """Return every queue of an answer to ``GET`` of the path, in Immich's order.
+    def parse_queues(self, body: bytes) -> Snapshot:
+        """Return all queues from the response to a ``GET`` of the list, in Immich's order.
 
         Raises:
-            UnexpectedError: the answer makes no sense; the message names the field.
+            UnexpectedError: the response is invalid; the message names the field.
         """
         request = f"GET {self.path}"
         snapshot: dict[str, Queue] = {}
-        for queue in _validated(request, self.read_all, body):
+        for queue in _parse(request, self.decode_queues, body):
             if queue.name in snapshot:
-                raise UnexpectedError(_nonsense(request, f"{queue.name} is there twice"))
+                raise _invalid_response(request, f"{queue.name} occurs twice")
             snapshot[queue.name] = queue
         return snapshot
 
-    def parse_one(self, name: str, body: bytes) -> Queue:
-        """Return the named queue of an answer to ``PUT`` of its path.
+    def parse_queue(self, name: str, body: bytes) -> Queue:
+        """Return a queue from the response to a ``PUT`` of its path.
 
         Raises:
-            UnexpectedError: the answer makes no sense or is about another queue.
+            UnexpectedError: the response is invalid or shows another queue.
         """
-        request = f"PUT {self.path_of(name)}"
-        return _validated(request, lambda data: self.read_one(name, data), body)
+        request = f"PUT {self.queue_path(name)}"
+        return _parse(request, lambda data: self.decode_queue(name, data), body)
 
-    def missing(self, permissions: frozenset[str] | None) -> frozenset[str]:
-        """Return what a key with these permissions lacks; nothing where they are not known.
+    def missing_permissions(self, permissions: frozenset[str] | None) -> frozenset[str]:
+        """Return the permissions that a key lacks; none if its permissions are unknown (None).
 
-        >>> sorted(QUEUES_API.missing(frozenset({"queue.read"})))
+        >>> sorted(QUEUES_API.missing_permissions(frozenset({"queue.read"})))
         ['queue.update']
-        >>> QUEUES_API.missing(frozenset({"all"})), QUEUES_API.missing(None)
-        (frozenset(), frozenset())
+        >>> QUEUES_API.missing_permissions(frozenset({"all"}))
+        frozenset()
+        >>> QUEUES_API.missing_permissions(None)
+        frozenset()
         """
         if permissions is None or "all" in permissions:
             return frozenset()
-        return frozenset({self.read, self.write}) - permissions
+        return frozenset({self.read_permission, self.write_permission}) - permissions
 
 
 def parse_version(body: bytes) -> str:
-    """Return the version, such as ``3.1.0``, of an answer to ``GET /api/server/version``.
+    """Return the version, such as ``3.1.0``, from the response to ``GET /api/server/version``.
 
     Raises:
-        UnexpectedError: this is not how Immich tells its version.
+        UnexpectedError: the response holds no version in Immich's format.
     """
-    version = _validated("GET /api/server/version", _VERSION, body)
+    version = _parse("GET /api/server/version", _VERSION, body)
     return "{major}.{minor}.{patch}".format(**version)
 
 
 def parse_permissions(body: bytes) -> frozenset[str]:
-    """Return the permissions of an answer to ``GET /api/api-keys/me``.
+    """Return the permissions of the key from the response to ``GET /api/api-keys/me``.
 
     Raises:
-        UnexpectedError: the answer makes no sense.
+        UnexpectedError: the response is invalid.
     """
-    return frozenset(_validated("GET /api/api-keys/me", _KEY, body)["permissions"])
+    return frozenset(_parse("GET /api/api-keys/me", _API_KEY, body)["permissions"])
 
 
 def parse_message(body: bytes) -> str | None:
-    """Return what an answer that carries an error says, on one line; None if it is not Immich's.
+    """Return the message of an error response as one line; None if the response has none.
 
     >>> parse_message(b'{"message": "Invalid API key"}'), parse_message(b"<html>")
     ('Invalid API key', None)
     """
     try:
-        data = _decoded(body)
+        data = _decode(body)
     except (ValueError, RecursionError, vol.Invalid):
         return None
     message = data.get("message") if isinstance(data, dict) else None
-    if isinstance(message, list):  # a list in the older versions
+    if isinstance(message, list):  # in older versions
         message = "; ".join(part for part in message if isinstance(part, str))
-    return one_line(message.strip(), longest=LONGEST_QUOTE) if isinstance(message, str) else None
+    return one_line(message.strip(), longest=MAX_QUOTE_LENGTH) if isinstance(message, str) else None
 
 
-def _from_queue(data: Mapping[str, Any]) -> Queue:
+def _queue(data: Mapping[str, Any]) -> Queue:
     return Queue(data["name"], is_paused=data["isPaused"], **data["statistics"])
 
 
-def _from_job(name: str, data: Mapping[str, Any]) -> Queue:
-    return Queue(name, is_paused=data["queueStatus"]["isPaused"], **data["jobCounts"])
-
-
-def _one_queue(name: str, data: object) -> Queue:
-    queue = _from_queue(_QUEUE(data))
+def _queue_named(name: str, data: object) -> Queue:
+    queue = _queue(_QUEUE(data))
     if queue.name != name:
-        raise vol.Invalid(f"expected {_quoted(name)}, got {_quoted(queue.name)}", ["name"])
+        raise vol.Invalid(
+            f"expected {_quote_value(name)}, got {_quote_value(queue.name)}", ["name"]
+        )
     return queue
+
+
+def _queue_from_job(name: str, data: Mapping[str, Any]) -> Queue:
+    return Queue(name, is_paused=data["queueStatus"]["isPaused"], **data["jobCounts"])
 
 
 QUEUES_API: Final = QueueApi(
     name="queues API",
     path="/api/queues",
-    read="queue.read",
-    write="queue.update",
-    change=lambda paused: {"isPaused": paused},
-    read_all=lambda data: [_from_queue(queue) for queue in _QUEUES(data)],
-    read_one=_one_queue,
+    read_permission="queue.read",
+    write_permission="queue.update",
+    pause_payload={"isPaused": True},
+    resume_payload={"isPaused": False},
+    decode_queues=lambda data: [_queue(queue) for queue in _QUEUES(data)],
+    decode_queue=_queue_named,
 )
 """The API of Immich 2.4 and later."""
 
 JOBS_API: Final = QueueApi(
     name="jobs API",
     path="/api/jobs",
-    read="job.read",
-    write="job.create",
-    change=lambda paused: {"command": "pause" if paused else "resume"},
-    read_all=lambda data: [_from_job(_name(name), job) for name, job in _JOBS(data).items()],
-    read_one=lambda name, data: _from_job(name, _JOB(data)),
+    read_permission="job.read",
+    write_permission="job.create",
+    pause_payload={"command": "pause"},
+    resume_payload={"command": "resume"},
+    decode_queues=lambda data: [
+        _queue_from_job(_name(name), job) for name, job in _JOBS(data).items()
+    ],
+    decode_queue=lambda name, data: _queue_from_job(name, _JOB(data)),
 )
 """The API of every version of Immich, deprecated since 2.4."""
 
 APIS: Final = (QUEUES_API, JOBS_API)
-"""Every known API, the preferred one first. A new API of Immich is one more entry."""
+"""All known APIs, the preferred one first. A new API of Immich is one more entry."""
 
 
-START: Final = json.dumps({"command": "start", "force": False}).encode()
-"""What makes a queue look for assets that miss what it makes; only the jobs API knows it."""
+START_BODY: Final = json.dumps({"command": "start", "force": False}).encode()
+"""Makes a queue scan for assets without its result. Only the jobs API has this command.
+
+With ``force`` Immich would process every asset again.
+"""
 
 
-def _decoded(body: bytes) -> object:
-    """Return the JSON of an answer, without what JSON does not know and Python lets pass."""
-    return json.loads(body, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+def _decode(body: bytes) -> object:
+    """Decode JSON, strictly: Python accepts NaN, infinity and duplicate fields by default."""
+    return json.loads(body, object_pairs_hook=_without_duplicates, parse_constant=_reject_constant)
 
 
-def _distinct(fields: list[tuple[str, object]]) -> dict[str, object]:
+def _without_duplicates(fields: list[tuple[str, object]]) -> dict[str, object]:
     by_name = dict(fields)
     if len(by_name) != len(fields):
-        raise vol.Invalid("a field is there twice")
+        raise vol.Invalid("a field occurs twice")
     return by_name
 
 
-def _refuse_constant(constant: str) -> NoReturn:
-    raise vol.Invalid(f"{constant} is no JSON")
+def _reject_constant(constant: str) -> NoReturn:
+    raise vol.Invalid(f"{constant} is not valid JSON")
 
 
-def _validated(request: str, read: Callable[[object], _T], body: bytes) -> _T:
+def _parse(request: str, schema: Callable[[object], _T], body: bytes) -> _T:
     try:
-        return read(_decoded(body))
+        return schema(_decode(body))
     except vol.MultipleInvalid as error:
-        reason = _told(error.errors[0])
+        reason = _describe(error.errors[0])
     except vol.Invalid as error:
-        reason = _told(error)
+        reason = _describe(error)
     except RecursionError:
         reason = "it is nested too deeply"
     except (json.JSONDecodeError, UnicodeDecodeError):
-        reason = f"it is no complete JSON ({len(body)} bytes)"
+        reason = f"it is not complete JSON ({len(body)} bytes)"
     except ValueError:
-        # Python reads no whole number of more than 4300 digits.
-        reason = "it holds a number of thousands of digits"
-    raise UnexpectedError(_nonsense(request, reason))
+        # Python does not convert integers of more than 4300 digits.
+        reason = "it contains a number with thousands of digits"
+    raise _invalid_response(request, reason)
 
 
-def _told(error: vol.Invalid) -> str:
+def _describe(error: vol.Invalid) -> str:
     path = "".join(
-        f".{part}" if str(part).isidentifier() else f"[{_quoted(part)}]" for part in error.path
+        f".{part}" if str(part).isidentifier() else f"[{_quote_value(part)}]" for part in error.path
     )
-    what = "missing" if isinstance(error, vol.RequiredFieldInvalid) else str(error.msg)
-    return f"{path.lstrip('.')}: {what}" if path else what
+    problem = "missing" if isinstance(error, vol.RequiredFieldInvalid) else str(error.msg)
+    return f"{path.lstrip('.')}: {problem}" if path else problem
 
 
-def _nonsense(request: str, reason: str) -> str:
-    return (
-        f"Immich's answer to {request} makes no sense: {reason}. If this goes on, look whether "
-        "this Immich is newer than the daemon"
+def _invalid_response(request: str, reason: str) -> UnexpectedError:
+    return UnexpectedError(
+        f"Immich's response to {request} is invalid: {reason}. If this continues, check whether "
+        "this version of Immich needs a newer version of the daemon"
     )

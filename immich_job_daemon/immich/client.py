@@ -1,7 +1,7 @@
-"""The Immich client: looks at the queues, pauses and resumes them, over whichever API works.
+"""The Immich client: lists, pauses and resumes the queues, over whichever queue API works.
 
-Nothing is believed but an answer that shows it, and every failure is an `ImmichError` that says
-what to do next.
+A command counts as done only when the response shows its effect. Every failure is an `ImmichError`
+that says what to do next.
 """
 
 import logging
@@ -25,31 +25,36 @@ from immich_job_daemon.base.errors import (
 from immich_job_daemon.immich.apis import (
     APIS,
     JOBS_API,
-    START,
+    START_BODY,
     QueueApi,
     parse_permissions,
     parse_version,
 )
-from immich_job_daemon.immich.responses import NoSuchApiError, body_of, lacking, not_immich
+from immich_job_daemon.immich.responses import (
+    NoSuchApiError,
+    body_or_raise,
+    missing_permission_error,
+    not_immich_error,
+)
 from immich_job_daemon.immich.transport import Transport
 from immich_job_daemon.model.queue import MAX_QUEUES, Queue, Snapshot
 
 _T = TypeVar("_T")
 
-RETRY_AFTER: Final = 0.2
-"""Seconds between two tries to resume a queue at the daemon's end."""
+RETRY_DELAY: Final = 0.2
+"""Seconds between two attempts to resume a queue when the daemon exits."""
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What Immich said when it was first asked.
+    """What is known about Immich after connecting.
 
     Attributes:
         version: such as ``3.1.0``.
         api: the name of the API in use, ``queues API`` or ``jobs API``.
-        permissions: those of the key, ``all`` among them; None where Immich does not tell.
+        permissions: the key's permissions, possibly ``all``; None if Immich does not tell them.
     """
 
     version: str
@@ -61,10 +66,10 @@ class Connection:
 
 
 class ImmichServer(Protocol):
-    """What the loop needs of an Immich server; every method may raise an ImmichError."""
+    """What the loop needs from Immich. Every method but ``resume_all`` may raise an ImmichError."""
 
     def connect(self) -> Connection:
-        """Find out how to speak to the server."""
+        """Check the server and the key, and choose an API."""
         ...
 
     def fetch_version(self) -> str:
@@ -72,43 +77,47 @@ class ImmichServer(Protocol):
         ...
 
     def fetch_queues(self) -> Snapshot:
-        """Return every queue as it is now."""
+        """Return all queues."""
         ...
 
     def pause(self, name: str) -> Queue:
-        """Pause a queue and return it as it is after that."""
+        """Pause a queue and return its new state."""
         ...
 
     def resume(self, name: str) -> Queue:
-        """Resume a queue and return it as it is after that."""
+        """Resume a queue and return its new state."""
         ...
 
     def start(self, name: str) -> Queue:
-        """Let a queue look for what is missing and return it as it is after that."""
+        """Let a queue scan for assets without its result, and return its new state."""
         ...
 
     def resume_all(
         self, names: Iterable[str], *, within: float
     ) -> Mapping[str, ImmichError | None]:
-        """Resume all these queues within so many seconds; None for each that is seen open."""
+        """Resume several queues within so many seconds.
+
+        Returns:
+            For each queue None if a response showed it resumed, otherwise the error.
+        """
         ...
 
 
 class ImmichClient:
-    """One Immich server. `connect` is the thorough way to begin; the rest works without it too.
+    """A client of one Immich server. Calling `connect` first is optional, but it checks more.
 
     Args:
-        transport: carries the requests; `close` closes it.
-        log: gets one warning when an API is lost at run time and the other takes over.
+        transport: sends the requests; `close` closes it.
+        log: gets a warning when one API fails and the other is used instead.
     """
 
     def __init__(self, transport: Transport, *, log: logging.Logger = _LOG) -> None:
         self._transport = transport
         self._log = log
-        self._dialect: QueueApi | None = None
+        self._api: QueueApi | None = None
         self._names: set[str] = set()
-        self._told: set[str] = set()
-        self._telling = Lock()
+        self._warned: set[str] = set()
+        self._warned_lock = Lock()
 
     def __repr__(self) -> str:
         return f"Immich({self._transport!r})"
@@ -116,33 +125,51 @@ class ImmichClient:
     @property
     def api(self) -> str | None:
         """The name of the API in use; None before the first request."""
-        return self._dialect.name if self._dialect else None
+        return self._api.name if self._api else None
 
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""
         self._transport.close()
 
     def connect(self) -> Connection:
-        """Find out what answers, what the key may do, and which API to use.
+        """Check the server and the key's permissions, and choose an API.
 
         Raises:
-            UnreachableError: nothing answers, or a proxy without Immich behind it.
-            NotImmichError: something else answers.
+            UnreachableError: no server responds, or a proxy without Immich behind it.
+            NotImmichError: another program responds.
             KeyRejectedError: Immich does not know the key.
-            PermissionMissingError: neither API can be used; names what the better one lacks.
-            UnexpectedError: Immich answers, but neither API as it should.
+            PermissionMissingError: the key can use neither API; names what the preferred one needs.
+            UnexpectedError: both APIs send invalid responses.
         """
         version = self.fetch_version()
-        permissions = self.permissions()
-        self._told.clear()
-        self._dialect = self._choose(permissions)
-        return Connection(version, self._dialect.name, permissions)
+        permissions = self.fetch_permissions()
+        self._warned.clear()
+        self._api = self._choose_api(permissions)
+        return Connection(version, self._api.name, permissions)
 
-    def permissions(self) -> frozenset[str] | None:
-        """Return the key's permissions; None where an older Immich does not tell them.
+    def fetch_version(self) -> str:
+        """Return Immich's version, such as 3.1.0.
 
         Raises:
-            ImmichError: the key is rejected, or no answer.
+            NotImmichError: the request needs no key, so a server that refuses it is not Immich.
+            ImmichError: no response.
+        """
+        path = "/api/server/version"
+        response = self._transport.send("GET", path)
+        try:
+            body = body_or_raise(response, "GET", path)
+        except (KeyRejectedError, PermissionMissingError, RefusedError, NoSuchApiError) as error:
+            raise not_immich_error(f"it sent {response.status} instead of a version") from error
+        try:
+            return parse_version(body)
+        except UnexpectedError as error:
+            raise not_immich_error("it sent no version") from error
+
+    def fetch_permissions(self) -> frozenset[str] | None:
+        """Return the key's permissions; None if this version of Immich does not tell them.
+
+        Raises:
+            ImmichError: the key is rejected, or there is no valid response.
         """
         try:
             body = _send(self._transport, "GET", "/api/api-keys/me")
@@ -151,81 +178,87 @@ class ImmichClient:
         return parse_permissions(body)
 
     def fetch_queues(self) -> Snapshot:
-        """Return every queue as it is now, in Immich's order.
+        """Return all queues in Immich's order.
 
         Raises:
-            ImmichError: no answer, or none that makes sense; nothing is known then.
+            ImmichError: there is no valid response.
         """
-        snapshot = self._ask(partial(_look, self._transport), self._known())
-        # What is held is remembered by name: names without an end would fill every memory.
+        snapshot = self._request(partial(_fetch_queues, self._transport), self._current_api())
+        # The daemon keeps state for each name, so an endless supply of names would fill the memory.
         if len(self._names | snapshot.keys()) > MAX_QUEUES:
             raise UnexpectedError(
-                f"Immich has named more than {MAX_QUEUES} different queues since the daemon's "
-                "start, which none has: look what answers at IMMICH_URL, and start the daemon again"
+                f"Immich has named more than {MAX_QUEUES} different queues since the daemon "
+                "started, more than any Immich has: check which server IMMICH_URL points to, then "
+                "restart the daemon"
             )
         self._names |= snapshot.keys()
         return snapshot
 
     def pause(self, name: str) -> Queue:
-        """Pause a queue and return it as Immich's answer shows it: paused.
+        """Pause a queue and return it as the response shows it, paused.
 
         Raises:
-            RefusedError: Immich does not let this queue be paused.
-            UnexpectedError: the answer does not show the queue paused.
-            ImmichError: anything else; whether the queue is paused is not known then.
+            RefusedError: Immich does not allow this queue to be paused.
+            UnexpectedError: the response does not show the queue paused.
+            ImmichError: any other failure; the queue may or may not be paused.
         """
-        change = partial(_change, self._transport, name=name, paused=True)
-        return self._ask(change, self._known())
+        request = partial(_set_paused, self._transport, name=name, paused=True)
+        return self._request(request, self._current_api())
 
     def resume(self, name: str) -> Queue:
-        """Resume a queue and return it as Immich's answer shows it: open.
+        """Resume a queue and return it as the response shows it, not paused.
 
         Raises:
-            UnexpectedError: the answer does not show the queue open.
-            ImmichError: anything else; whether the queue is open is not known then.
+            UnexpectedError: the response still shows the queue paused.
+            ImmichError: any other failure; the queue may or may not be paused.
         """
-        change = partial(_change, self._transport, name=name, paused=False)
-        return self._ask(change, self._known())
+        request = partial(_set_paused, self._transport, name=name, paused=False)
+        return self._request(request, self._current_api())
 
     def start(self, name: str) -> Queue:
-        """Let a queue look for assets that miss what it makes; return it as it is after that.
+        """Let a queue scan for assets without its result; return its new state.
+
+        This is the only request that does harm when it is repeated: a second scan can queue the
+        same assets again. So it is sent once. The ledger records the scan before the request is
+        sent, and after a failure only the next poll can show whether the scan began.
 
         Raises:
-            AlreadyRunningError: something is active in it.
-            RefusedError: it knows no such run.
-            PermissionMissingError: the key lacks job.create, whichever API is in use.
-            ImmichError: anything else; whether it was started is not known then, and as it must
-                not be done twice, it is not sent again.
+            AlreadyRunningError: the queue has active jobs.
+            RefusedError: this queue has no such scan.
+            PermissionMissingError: the key lacks job.create, which both APIs need here.
+            ImmichError: any other failure; the scan may or may not have begun.
         """
-        # Over a connection of its own: on a kept one it would be sent again when that was closed.
+        # A new connection: on a kept-alive one the transport repeats a request that met a closed
+        # connection.
         with closing(self._transport.new_connection()) as transport:
-            return JOBS_API.parse_one(name, _send(transport, "PUT", JOBS_API.path_of(name), START))
+            body = _send(transport, "PUT", JOBS_API.queue_path(name), START_BODY)
+            return JOBS_API.parse_queue(name, body)
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
-        """Resume queues all at the same time, each over a connection of its own.
+        """Resume several queues in parallel, each over its own connection.
 
-        What fails for a reason that may pass is tried again until the time is over.
+        Errors that may be temporary are retried until the time is over.
 
         Args:
-            names: of the queues.
-            within: seconds after which this returns, whatever Immich does.
+            names: names of the queues.
+            within: seconds after which this returns, even without a response.
 
         Returns:
-            For every name None, if an answer showed the queue open in time, else the error.
+            For each queue None if a response showed it resumed in time, otherwise the error.
         """
         until = time.monotonic() + within
         results: dict[str, ImmichError | None] = {
             name: UnreachableError(
-                f"Immich did not say within {within:g} s that {name} is resumed: look at it in "
-                "Immich under Administration, and resume it there if it is still paused"
+                f"Immich did not confirm within {within:g} s that {name} is resumed: check the "
+                "queue in Immich under Administration, and resume it there if it is still paused"
             )
             for name in names
         }
         done: SimpleQueue[tuple[str, ImmichError | None]] = SimpleQueue()
         for name in results:
-            # Daemonic, so that a server that hangs cannot keep the process alive.
+            # Daemon threads, so that a server that hangs cannot keep the process alive.
             Thread(
-                target=self._resume,
+                target=self._resume_until,
                 args=(self._transport.new_connection(), name, until, done),
                 name=f"resume {name}",
                 daemon=True,
@@ -238,131 +271,112 @@ class ImmichClient:
             results[name] = error
         return results
 
-    def _resume(
+    def _resume_until(
         self,
         transport: Transport,
         name: str,
         until: float,
         done: SimpleQueue[tuple[str, ImmichError | None]],
     ) -> None:
-        def request(dialect: QueueApi) -> Queue:
+        def request(api: QueueApi) -> Queue:
             left = until - time.monotonic()
-            return _change(transport, dialect, name=name, paused=False, timeout=left)
+            return _set_paused(transport, api, name=name, paused=False, timeout=left)
 
         with closing(transport):
             while True:
                 try:
-                    self._ask(request, self._dialect or APIS[0])
+                    self._request(request, self._api or APIS[0])
                 except ImmichError as error:
-                    # It is the last chance: what may pass is tried again as long as there is time.
-                    may_pass = isinstance(error, UnreachableError | UnexpectedError)
-                    if may_pass and time.monotonic() + RETRY_AFTER < until:
-                        time.sleep(RETRY_AFTER)
+                    may_be_temporary = isinstance(error, UnreachableError | UnexpectedError)
+                    if may_be_temporary and time.monotonic() + RETRY_DELAY < until:
+                        time.sleep(RETRY_DELAY)
                         continue
                     done.put((name, error))
                 else:
                     done.put((name, None))
                 return
 
-    def _ask(self, request: Callable[[QueueApi], _T], dialect: QueueApi) -> _T:
-        """Make a request in this dialect, or in the other one when its API is lost."""
+    def _request(self, request: Callable[[QueueApi], _T], api: QueueApi) -> _T:
+        """Make a request over an API; if that API is gone or forbidden, try the other one."""
         try:
-            return request(dialect)
+            return request(api)
         except (PermissionMissingError, NoSuchApiError) as error:
-            lost = error
+            failure = error
         for other in APIS:
-            if other is dialect:
+            if other is api:
                 continue
             try:
                 result = request(other)
             except ImmichError:
                 continue
-            was_in_use = self._dialect is dialect
-            self._dialect = other
+            was_in_use = self._api is api
+            self._api = other
             if was_in_use:
-                self._tell(other, lost)
+                self._warn_once(other, failure)
             return result
-        raise lost
+        raise failure
 
-    def _tell(self, chosen: QueueApi, reason: ImmichError) -> None:
-        # Once each: a key that reads in one dialect and writes in the other goes to and fro.
-        with self._telling:
-            is_told = chosen.name in self._told
-            self._told.add(chosen.name)
-        if not is_told:
-            self._log.warning("Using Immich's %s, the other one fails: %s", chosen.name, reason)
+    def _warn_once(self, api: QueueApi, reason: ImmichError) -> None:
+        # Once for each API: a key that may read over one and write over the other keeps switching.
+        with self._warned_lock:
+            is_warned = api.name in self._warned
+            self._warned.add(api.name)
+        if not is_warned:
+            self._log.warning("Using Immich's %s because the other one fails: %s", api.name, reason)
 
-    def _known(self) -> QueueApi:
-        if self._dialect is None:
-            self._dialect = self._choose(None)
-        return self._dialect
+    def _current_api(self) -> QueueApi:
+        if self._api is None:
+            self._api = self._choose_api(None)
+        return self._api
 
-    def _choose(self, permissions: frozenset[str] | None) -> QueueApi:
-        """Return the first dialect that answers and that a key with these permissions may use."""
+    def _choose_api(self, permissions: frozenset[str] | None) -> QueueApi:
+        """Return the first API that works and that a key with these permissions may use."""
         failures: list[ImmichError] = []
-        for dialect in APIS:
-            missing = dialect.missing(permissions)
+        for api in APIS:
+            missing = api.missing_permissions(permissions)
             try:
-                _look(self._transport, dialect)
+                _fetch_queues(self._transport, api)
             except PermissionMissingError as error:
-                # Without a permission named it is the key's owner who may not, whatever the key.
-                more = missing or error.missing
-                failures.append(lacking(more, dialect) if error.missing else error)
+                # If the error names no permission, the key's owner is not an administrator, and no
+                # permission of the key would help.
+                named = missing or error.missing
+                failures.append(missing_permission_error(named, api) if error.missing else error)
             except UnexpectedError as error:
                 failures.append(error)
             else:
                 if not missing:
                     for failure in failures:
                         if type(failure) is UnexpectedError:
-                            self._tell(dialect, failure)
-                    return dialect
-                failures.append(lacking(missing, dialect))
-        there = [error for error in failures if not isinstance(error, NoSuchApiError)]
-        if there:
-            raise there[0]
+                            self._warn_once(api, failure)
+                    return api
+                failures.append(missing_permission_error(missing, api))
+        of_existing_apis = [error for error in failures if not isinstance(error, NoSuchApiError)]
+        if of_existing_apis:
+            raise of_existing_apis[0]
         raise UnexpectedError(
-            "this Immich has none of the known APIs for queues: look for a newer version of the "
-            "daemon"
+            "this version of Immich has no API for queues that the daemon knows: update the daemon"
         )
 
-    def fetch_version(self) -> str:
-        """Return Immich's version, such as 3.1.0.
 
-        Raises:
-            NotImmichError: asking needs no key, so whoever refuses is not Immich.
-            ImmichError: no answer.
-        """
-        path = "/api/server/version"
-        answer = self._transport.send("GET", path)
-        try:
-            body = body_of(answer, "GET", path)
-        except (KeyRejectedError, PermissionMissingError, RefusedError, NoSuchApiError) as error:
-            raise not_immich(f"{answer.status} instead of its version") from error
-        try:
-            return parse_version(body)
-        except UnexpectedError as error:
-            raise not_immich("it tells no version") from error
+def _fetch_queues(transport: Transport, api: QueueApi) -> Snapshot:
+    return api.parse_queues(_send(transport, "GET", api.path))
 
 
-def _look(transport: Transport, dialect: QueueApi) -> Snapshot:
-    return dialect.parse_all(_send(transport, "GET", dialect.path))
-
-
-def _change(
+def _set_paused(
     transport: Transport,
-    dialect: QueueApi,
+    api: QueueApi,
     *,
     name: str,
     paused: bool,
     timeout: float | None = None,
 ) -> Queue:
-    path = dialect.path_of(name)
-    body = _send(transport, "PUT", path, dialect.body(paused=paused), timeout=timeout)
-    queue = dialect.parse_one(name, body)
+    path = api.queue_path(name)
+    body = _send(transport, "PUT", path, api.pause_body(paused=paused), timeout=timeout)
+    queue = api.parse_queue(name, body)
     if queue.is_paused is not paused:
         raise UnexpectedError(
-            f"Immich answered the request to {'pause' if paused else 'resume'} {name} but does "
-            "not show it done: if this goes on, read Immich's log"
+            f"Immich's response to the request to {'pause' if paused else 'resume'} {name} does "
+            "not show it done: if this continues, check Immich's log"
         )
     return queue
 
@@ -375,4 +389,4 @@ def _send(
     *,
     timeout: float | None = None,
 ) -> bytes:
-    return body_of(transport.send(method, path, body, timeout=timeout), method, path)
+    return body_or_raise(transport.send(method, path, body, timeout=timeout), method, path)

@@ -1,4 +1,4 @@
-"""How a request reaches Immich: over HTTP, with the requests library, on one kept-alive session."""
+"""Sends requests to Immich over HTTP, with the requests library, on one kept-alive connection."""
 
 import errno
 import http.client
@@ -25,28 +25,28 @@ from immich_job_daemon.base.errors import KeyRejectedError, UnreachableError
 from immich_job_daemon.base.redaction import redactor
 from immich_job_daemon.base.worker import Worker, is_call_awaited
 from immich_job_daemon.immich.connection_errors import (
-    CLOSED,
+    CONNECTION_CLOSED,
     INVALID_URL,
-    TooLongError,
+    ResponseTooLargeError,
     causes_of,
-    explain,
+    explain_failure,
 )
 
-SHORTEST_KEY: Final = 8
-LARGEST_ANSWER: Final = 1024 * 1024
-"""Bytes of the longest answer that is read. All queues take 4 KB (seen on Immich 3.1.0)."""
-LARGEST_ON_THE_WIRE: Final = 2 * LARGEST_ANSWER
-"""Bytes that are read in all for one answer, with its headers and whatever stands around it."""
+MIN_KEY_LENGTH: Final = 8
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""Largest body of a response. A list of all queues has 4 KB (seen on Immich 3.1.0)."""
+MAX_WIRE_BYTES: Final = 2 * MAX_BODY_BYTES
+"""Largest response including headers, interim responses and chunk sizes."""
 
-_CHUNK: Final = 64 * 1024
+_CHUNK_SIZE: Final = 64 * 1024
 
-# What the library lets through: not all of it is its own.
-_FAILURES: Final = (requests.RequestException, HTTPError, OSError, ValueError)
+# Errors that requests raises or lets through.
+_REQUEST_ERRORS: Final = (requests.RequestException, HTTPError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: nothing of it is believed yet."""
+    """A response, not validated yet."""
 
     status: int
     content_type: str
@@ -55,27 +55,27 @@ class Response:
 
 
 class Transport(Protocol):
-    """Something that carries requests to one Immich server."""
+    """Sends requests to one Immich server."""
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
     ) -> Response:
-        """Send one request and return the answer, whatever its status.
+        """Send one request and return the response with any status.
 
         Args:
             method: GET or PUT.
-            path: below the server's address, such as ``/api/queues``.
-            body: JSON, encoded, or None.
-            timeout: seconds for the whole answer; None is the transport's own default.
+            path: path below the server's address, such as ``/api/queues``.
+            body: encoded JSON, or None.
+            timeout: seconds for the whole request; None for the transport's default.
 
         Raises:
-            UnreachableError: no complete answer came.
-            KeyRejectedError: the API key holds a character that no request can carry.
+            UnreachableError: there was no complete response.
+            KeyRejectedError: the API key contains a character that is not valid in a header.
         """
         ...
 
     def new_connection(self) -> "Transport":
-        """Return a transport to the same server with a connection of its own, for a thread."""
+        """Return a transport to the same server with its own connection, for another thread."""
         ...
 
     def close(self) -> None:
@@ -84,40 +84,43 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Carries requests over HTTP(S) on one kept-alive connection, for one thread at a time.
+    """Sends requests over HTTP(S) on one kept-alive connection. Not thread-safe.
 
-    Redirects are not followed, proxies and ``.netrc`` are not used. Certificates are checked
-    against the file that REQUESTS_CA_BUNDLE or SSL_CERT_FILE names, if one does. A request that
-    meets a connection which the server has closed meanwhile is sent again once.
+    Redirects are not followed; proxies and ``.netrc`` are not used. REQUESTS_CA_BUNDLE or
+    SSL_CERT_FILE may name the certificates to trust. A request on a kept-alive connection that the
+    server has closed is repeated once over a new connection.
+
+    The timeout needs two mechanisms, since the libraries offer neither: getaddrinfo has no timeout,
+    so name lookups run in a worker thread, and responses are read through `_BoundedStream`. A third
+    one is the caller's: to leave a request before its timeout, run it in a `Worker` and abandon it.
 
     Args:
         url: the server's address, such as ``http://127.0.0.1:2283``.
-        key: the API key; it goes into the requests and nowhere else.
-        connect_timeout: seconds within which the server's name must be found, and one of its
-            addresses must accept.
-        read_timeout: seconds for everything up to the last byte of the answer.
+        key: the API key; it is sent to the server and shown nowhere.
+        connect_timeout: seconds for the name lookup, and again for each address of the server.
+        read_timeout: seconds for the whole request, up to the last byte of the response.
     """
 
     def __init__(
         self, url: str, key: str, *, connect_timeout: float = 5.0, read_timeout: float = 10.0
     ) -> None:
         self._url = url.rstrip("/")
-        self._shown = _without_password(self._url)
+        self._display_url = _without_password(self._url)
         self._key = key
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        # What an answer quotes of the key ends here: errors tell what Immich said. A key so short
-        # that it may stand in any answer is none of Immich's, which have 43 characters.
-        self._redact = redactor(key if len(key) >= SHORTEST_KEY else "")
-        self._session = _session(key)
-        # The connection has carried an answer, so the server may have closed it since.
-        self._is_kept = False
+        # Error messages quote responses, so the key is removed from every response. A very short
+        # key could occur in any text; keys of Immich have 43 characters.
+        self._redact = redactor(key if len(key) >= MIN_KEY_LENGTH else "")
+        self._session = _new_session(key)
+        # Set after a response: the server may close a kept-alive connection at any time.
+        self._is_kept_alive = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown!r})"
+        return f"{type(self).__name__}({self._display_url!r})"
 
     def new_connection(self) -> "HttpTransport":
-        """Return a transport to the same server with a connection of its own, for a thread."""
+        """Return a transport to the same server with its own connection, for another thread."""
         return HttpTransport(
             self._url,
             self._key,
@@ -128,52 +131,58 @@ class HttpTransport:
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""
         self._session.close()
-        self._is_kept = False
+        self._is_kept_alive = False
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
     ) -> Response:
-        """Send one request and return the answer, whatever its status; see `Transport.send`."""
-        self._refuse_nonsense()
+        """Send one request and return the response; see `Transport.send`."""
+        self._check_request()
         seconds = self._read_timeout if timeout is None else timeout
         until = time.monotonic() + seconds
         try:
             return self._exchange(method, path, body, until)
-        except _FAILURES as error:
+        except _REQUEST_ERRORS as error:
             failure: Exception = error
-        if self._is_kept and any(isinstance(cause, CLOSED) for cause in causes_of(failure)):
+        if self._is_kept_alive and any(
+            isinstance(cause, CONNECTION_CLOSED) for cause in causes_of(failure)
+        ):
             try:
                 return self._exchange(method, path, body, until)
-            except _FAILURES as error:
+            except _REQUEST_ERRORS as error:
                 failure = error
-        self._is_kept = False
+        self._is_kept_alive = False
         connect = min(self._connect_timeout, seconds)
-        # Outside of the except clauses: as a context, the library's exceptions would bring the
-        # request and its headers along.
-        raise UnreachableError(explain(failure, url=self._shown, connect=connect, timeout=seconds))
+        # Raised outside of the except clauses: the library's exceptions hold the request with its
+        # headers, and would be the context of this one.
+        raise UnreachableError(
+            explain_failure(failure, url=self._display_url, connect=connect, timeout=seconds)
+        )
 
     def _exchange(self, method: str, path: str, body: bytes | None, until: float) -> Response:
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        # requests takes urllib3's Timeout, the only one that knows a total; its types do not.
-        limits = cast("Any", urllib3.Timeout(connect=min(self._connect_timeout, left), total=left))
+        # requests accepts urllib3's Timeout, the only one with a total, but its types do not.
+        timeouts = cast(
+            "Any", urllib3.Timeout(connect=min(self._connect_timeout, left), total=left)
+        )
         with self._session.request(
             method,
             self._url + path,
             data=body,
             headers={"Content-Type": "application/json"} if body else None,
-            timeout=limits,
+            timeout=timeouts,
             stream=True,
         ) as response:
-            # An answer has begun: if the connection breaks now, it was not closed meanwhile.
-            self._is_kept = False
+            # The response has begun. A connection that breaks from here on was not closed before.
+            self._is_kept_alive = False
             content = bytearray()
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.iter_content(_CHUNK_SIZE):
                 content += chunk
-                if len(content) > LARGEST_ANSWER:
-                    raise TooLongError
-            self._is_kept = True
+                if len(content) > MAX_BODY_BYTES:
+                    raise ResponseTooLargeError
+            self._is_kept_alive = True
             location = response.headers.get("location")
             return Response(
                 status=response.status_code,
@@ -182,12 +191,12 @@ class HttpTransport:
                 location=None if location is None else self._redact(location),
             )
 
-    def _refuse_nonsense(self) -> None:
-        """Refuse beforehand what the library would refuse in words that quote the key."""
+    def _check_request(self) -> None:
+        """Reject invalid keys and addresses: the library's own errors would quote them."""
         if not (self._key.isascii() and self._key.isprintable()) or self._key != self._key.strip():
             raise KeyRejectedError(
-                "API_KEY holds a space, a line break or another character that no key has: copy "
-                "the key from Immich once more"
+                "API_KEY contains a space, a line break or another character that no key has: copy "
+                "the key from Immich again"
             )
         try:
             parts = urlsplit(self._url)
@@ -195,96 +204,96 @@ class HttpTransport:
         except ValueError:
             is_valid = False
         if not is_valid:
-            raise UnreachableError(INVALID_URL.format(url=repr(self._shown)))
+            raise UnreachableError(INVALID_URL.format(url=repr(self._display_url)))
         bundle = self._session.verify
         if parts.scheme == "https" and isinstance(bundle, str) and not Path(bundle).exists():
             raise UnreachableError(
-                f"the certificates to check {self._shown} with are missing: {bundle} does not "
-                "exist, correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
+                f"the certificates for {self._display_url} are missing: {bundle} does not exist, "
+                "correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
             )
 
 
-class _TimedStream(io.RawIOBase):
-    """What a server sends, until the time for its whole answer is over, or there is too much of it.
+class _BoundedStream(io.RawIOBase):
+    """The stream of a response, with a deadline and a limit on its size.
 
-    A socket's own timeout starts anew with every byte: a trickle would never end. And what stands
-    around a body (headers, interim answers, the ends of chunks) has no length of its own.
+    A socket's own timeout starts again with every byte, so a response that trickles in would never
+    end. And http.client limits neither the number of interim responses nor the trailers of a body.
     """
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         super().__init__()
         self._sock = sock
-        self._raw = raw
-        self._until = time.monotonic() + (sock.gettimeout() or 0)
-        self._left = LARGEST_ON_THE_WIRE
+        self._stream = raw
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0)
+        self._bytes_left = MAX_WIRE_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        left = self._until - time.monotonic()
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        count = self._raw.readinto(buffer)
-        self._left -= count or 0
-        if self._left < 0:
-            raise TooLongError
+        count = self._stream.readinto(buffer)
+        self._bytes_left -= count or 0
+        if self._bytes_left < 0:
+            raise ResponseTooLargeError
         return count
 
     def close(self) -> None:
-        self._raw.close()
+        self._stream.close()
         super().close()
 
 
-class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (as http.client passes them)
+class _BoundedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (as in http.client)
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedStream(sock, self.fp.detach()))
+        self.fp = io.BufferedReader(_BoundedStream(sock, self.fp.detach()))
 
 
-class _PlainConnection(HTTPConnection):
-    response_class = _TimedResponse
+class _HttpConnection(HTTPConnection):
+    response_class = _BoundedResponse
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 (as http.client passes it)
-        """Send a part of a request, unless nobody waits for it: it must not happen any more."""
+    def send(self, data: Any) -> None:  # noqa: ANN401 (as in http.client)
+        """Send part of a request. An abandoned request must not go out."""
         if not is_call_awaited():
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
         super().send(data)
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first of the host's addresses that accepts; the library knows no names."""
-        name = self._dns_host
+        """Connect to the first address of the host that accepts."""
+        host = self._dns_host
         failure: Exception | None = None
-        for address in addresses(name, within=self.timeout or 0.0):
+        for address in resolve(host, within=self.timeout or 0.0):
             self._dns_host = address
             try:
                 return super()._new_conn()
             except HTTPError as error:
                 failure = error
             finally:
-                self._dns_host = name
+                self._dns_host = host
         raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-class _SecureConnection(_PlainConnection, HTTPSConnection):
+class _HttpsConnection(_HttpConnection, HTTPSConnection):
     pass
 
 
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
 
 
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Show the library no redirect: the key would go along, and a PUT become a GET."""
+        """Follow no redirect: the key would be sent along, and a PUT would become a GET."""
 
 
-def _session(key: str) -> requests.Session:
+def _new_session(key: str) -> requests.Session:
     session = _Session()
     session.trust_env = False
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
@@ -293,7 +302,7 @@ def _session(key: str) -> requests.Session:
     session.headers["x-api-key"] = key
     for scheme in ("http://", "https://"):
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
-        adapter.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        adapter.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         session.mount(scheme, adapter)
     return session
 
@@ -311,36 +320,36 @@ def _without_password(url: str) -> str:
     return scheme + slashes + host if slashes else host
 
 
-def addresses(host: str, *, within: float) -> list[str]:
-    """Return the addresses of a host, the best first; one that is an address is its own.
+def resolve(host: str, *, within: float) -> list[str]:
+    """Return the IP addresses of a host, the preferred one first.
 
     Args:
-        host: a name or an address.
-        within: seconds.
+        host: a host name, or an IP address, which is returned.
+        within: the timeout in seconds. The system's own is several times longer.
 
     Raises:
-        socket.gaierror: there is none, or (EAI_AGAIN) nobody told in time.
-        UnicodeError: no host can be called so.
+        socket.gaierror: the name is unknown, or (EAI_AGAIN) no name server responded in time.
+        UnicodeError: the name is not a valid host name.
 
-    >>> addresses("[::1]", within=1.0)
+    >>> resolve("[::1]", within=1.0)
     ['::1']
     """
     bare = host.strip("[]")
     try:
         ipaddress.ip_address(bare)
     except ValueError:
-        return _looked_up(bare, within)
+        return _look_up(bare, within)
     return [bare]
 
 
-def _looked_up(name: str, within: float) -> list[str]:
-    asked = Worker()
-    asked.start()
-    answer = asked.submit(
+def _look_up(name: str, within: float) -> list[str]:
+    worker = Worker()
+    worker.start()
+    future = worker.submit(
         lambda: socket.getaddrinfo(name, None, allowed_gai_family(), socket.SOCK_STREAM)
     )
-    asked.shut_down()
-    wait([answer], within)
-    if not answer.done():
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer in time")
-    return [str(address[0]) for *_, address in answer.result()]
+    worker.shut_down()
+    wait([future], within)
+    if not future.done():
+        raise socket.gaierror(socket.EAI_AGAIN, "no response in time")
+    return [str(address[0]) for *_, address in future.result()]

@@ -13,18 +13,18 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a queue is in its state. The values appear in JSON and MQTT, so they are stable."""
+    """Why a queue is in its state; the values are the words for it in JSON and MQTT."""
 
     RUNNING = "running"
     DRAINING = "draining"
     WAITING = "waiting for a slot"
     IDLE = "idle"
-    LENT = "open in its turn"
+    LENT = "open to look for jobs"
     UNRESTRICTED = "unrestricted"
-    HELD_BY_USER = "held by a person"
-    OUTSIDE_WINDOW = "outside its hours"
-    HIGH_LOAD = "the machine is busy"
-    PAUSED_BY_OTHERS = "paused by someone else"
+    HELD_BY_USER = "held by the user"
+    OUTSIDE_WINDOW = "outside its window"
+    HIGH_LOAD = "the load is too high"
+    PAUSED_BY_OTHERS = "paused by a user or another tool"
     UNPAUSABLE = "cannot be paused"
     PROTECTED = "protected"
 

@@ -1,10 +1,10 @@
-"""The daemon in Home Assistant: one device with entities, through MQTT discovery.
+"""The daemon as a device in Home Assistant, through an MQTT broker and MQTT discovery.
 
-- ``broker``: where the broker is, as a person writes it; ``supervisor``: as the add-on is told.
-- ``topics``: what is said where. ``discovery``: what there is to be seen and done, as data.
-- ``state``: the published picture as the entities show it.
-- ``commands``: what is asked for over MQTT; ``refusals``: how often it is told that it is nothing.
-- ``conversation``: one connection to the broker, from its begin to its end.
-- ``link``: the thread that keeps one; ``failures``: why there is none, in words.
-- ``serving``: where it begins.
+- ``service``: a thread that keeps a connection to the broker.
+- ``connection``: one connection, from CONNECT to DISCONNECT.
+- ``publisher``: the messages within one connection.
+- ``topics``, ``discovery``, ``state``, ``commands``: the content of the messages. Pure.
+- ``log_limit``: limits the log lines about rejected commands. Pure.
+- ``errors``: connection errors as text for users. Pure.
+- ``supervisor``: the broker that Home Assistant's Supervisor knows.
 """

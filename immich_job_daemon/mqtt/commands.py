@@ -1,4 +1,4 @@
-"""What is asked for over MQTT: a topic and bytes in, a change out. Pure.
+"""Commands over MQTT: parse a message into a change. Pure.
 
 >>> read_command(Topics("1a2b3c4d"), "immich_job_daemon/1a2b3c4d/queue/ocr/set", b"run next")
 SetQueue(queue='ocr', override=<Override.NEXT: 'next'>)
@@ -21,83 +21,89 @@ from immich_job_daemon.model.controls import (
 )
 from immich_job_daemon.mqtt.topics import Topics
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Rejection, rejection
+from immich_job_daemon.status.validation import Rejection, validate
 
-WISHES: Final = {Override.AUTOMATIC: "automatic", Override.NEXT: "run next", Override.HELD: "held"}
-"""What a select of Home Assistant offers for a queue."""
+QUEUE_OPTIONS: Final = {
+    Override.AUTOMATIC: "automatic",
+    Override.NEXT: "run next",
+    Override.HELD: "held",
+}
+"""The options of the select entity that each queue has."""
 
 PRESS: Final = "PRESS"
-"""What a button of Home Assistant says."""
+"""The payload of a button entity."""
 
-LONGEST: Final = 64
-"""Bytes of the longest command that can mean something."""
+MAX_COMMAND_BYTES: Final = 64
+"""Longest payload of a command; no valid one needs more."""
 
 
-class RefusedCommandError(ValueError):
-    """A command means nothing, or cannot be carried out; says why, to a person."""
+class RejectedCommandError(ValueError):
+    """A command is invalid or not possible now; the message says why, for a user."""
 
 
 def read_command(topics: Topics, topic: str, payload: bytes) -> Change:
-    """Return the change that a message on a command topic stands for.
+    """Return the change that a message on a command topic requests.
 
     Raises:
-        RefusedCommandError: it stands for none.
+        RejectedCommandError: the topic or the payload is invalid.
     """
-    text = _text(payload)
-    if topic == topics.resume_all:
+    text = _decode(payload)
+    if topic == topics.resume_all_command:
         if text != PRESS:
-            raise RefusedCommandError(f"expected {PRESS}")
+            raise RejectedCommandError(f"expected {PRESS}")
         return SetMode(Mode.OPEN)
-    if topic == topics.mode:
-        return _change({"mode": text}, f"expected {_choices(map(str, Mode))}")
-    if topic == topics.limit:
-        return _limit(text)
-    name = topics.queue_in(topic)
+    if topic == topics.mode_command:
+        return _read_change({"mode": text}, f"expected {_join(map(str, Mode))}")
+    if topic == topics.limit_command:
+        return _read_limit(text)
+    name = topics.queue_of(topic)
     if name is None:
-        raise RefusedCommandError("nothing can be asked for there")
-    wishes = {words: str(override) for override, words in WISHES.items()}
-    change = {"queue": name, "override": wishes.get(text)}
-    return _change(change, f"expected {_choices(wishes)}")
+        raise RejectedCommandError("this is not a command topic")
+    overrides = {option: str(override) for override, option in QUEUE_OPTIONS.items()}
+    change = {"queue": name, "override": overrides.get(text)}
+    return _read_change(change, f"expected {_join(overrides)}")
 
 
-def refusal(change: Change, status: Status) -> str | None:
-    """Return why a change cannot be made as things stand; None if it can."""
-    match rejection(change, status), change:
+def rejection_text(change: Change, status: Status) -> str | None:
+    """Return why a change is not possible now, for a user; None if it is possible."""
+    match validate(change, status), change:
         case Rejection.ABOVE_MAXIMUM, _:
-            return f"there are only {len(status.managed)} queues"
+            return f"the daemon manages only {len(status.managed)} queues"
         case Rejection.UNKNOWN_QUEUE, SetQueue(name):
             return f"Immich has no queue {name}"
         case Rejection.UNMANAGED_QUEUE, SetQueue(name):
-            return f"{name} is left alone: it is protected, or Immich lets nobody pause it"
+            return f"{name} is not managed: it is protected, or Immich does not allow pausing it"
     return None
 
 
-def _text(payload: bytes) -> str:
-    if len(payload) > LONGEST:
-        raise RefusedCommandError(f"{len(payload)} bytes are too many")
+def _decode(payload: bytes) -> str:
+    if len(payload) > MAX_COMMAND_BYTES:
+        raise RejectedCommandError(
+            f"the payload has {len(payload)} bytes, more than {MAX_COMMAND_BYTES}"
+        )
     try:
         return payload.decode()
     except UnicodeDecodeError:
-        raise RefusedCommandError("it is no text in UTF-8") from None
+        raise RejectedCommandError("the payload is not valid UTF-8") from None
 
 
-def _limit(text: str) -> Change:
+def _read_limit(text: str) -> Change:
     expected = "expected a whole number from 1"
     try:
         # Home Assistant writes some whole numbers as 2.0.
         number = whole_number(text)
     except vol.Invalid:
-        raise RefusedCommandError(expected) from None
-    return _change({"limit": number}, expected)
+        raise RejectedCommandError(expected) from None
+    return _read_change({"limit": number}, expected)
 
 
-def _change(found: object, expected: str) -> Change:
+def _read_change(value: object, expected: str) -> Change:
     try:
-        return read_change(found)
+        return read_change(value)
     except ChangeError:
-        raise RefusedCommandError(expected) from None
+        raise RejectedCommandError(expected) from None
 
 
-def _choices(words: Iterable[str]) -> str:
-    *others, last = words
+def _join(options: Iterable[str]) -> str:
+    *others, last = options
     return f"{', '.join(others)} or {last}"

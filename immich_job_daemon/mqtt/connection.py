@@ -1,4 +1,4 @@
-"""One connection to the broker as paho-mqtt makes it: from the greeting to the goodbye."""
+"""One connection to the broker, through paho-mqtt: from CONNECT to DISCONNECT."""
 
 import logging
 import ssl
@@ -15,38 +15,41 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import errors
-from immich_job_daemon.mqtt.discovery import MOST_BYTES
-from immich_job_daemon.mqtt.publisher import Conversation
+from immich_job_daemon.mqtt.discovery import MAX_MESSAGE_BYTES
+from immich_job_daemon.mqtt.publisher import Publisher
 from immich_job_daemon.mqtt.topics import OFFLINE, Topics
 from immich_job_daemon.status.hub import StatusHub
 
 KEEPALIVE: Final = 30
-"""Seconds of silence, one and a half times that, after which the broker speaks our last will."""
+"""Seconds. After one and a half times that in silence the broker publishes the last will."""
 
 TICK: Final = 0.2
-"""Seconds in which a new picture is noticed, and a stop."""
+"""Seconds between two checks for a new status or a stop."""
 
-LET_IN_WITHIN: Final = 15.0
-"""Seconds from a connection to the broker's word that we are let in."""
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for the TCP connection."""
 
-CONNECT_WITHIN: Final = 10.0
-"""Seconds for the connection itself."""
+CONNACK_TIMEOUT: Final = 15.0
+"""Seconds from the TCP connection to the broker's CONNACK."""
 
-LEAVE_WITHIN: Final = 1.0
-"""Seconds for the last words at the end."""
+DISCONNECT_TIMEOUT: Final = 1.0
+"""Seconds to deliver the offline messages at the end."""
 
 log = logging.getLogger(__name__)
 
 
-class Session:
-    """One connection; it is used once.
+class Connection:
+    """A connection with a client of its own; it is used once.
+
+    A new client for each connection keeps no messages while the broker is away: an outage of hours
+    costs no memory, and afterwards only the current state is published.
 
     Args:
-        broker: where to, and as whom.
-        protocol: the version of MQTT that is spoken.
-        hub: where the loop leaves its pictures and finds what is wished for.
-        topics: where this daemon speaks and listens.
-        hide: takes secrets out of a text.
+        broker: the broker and the credentials for it.
+        protocol: the version of MQTT.
+        hub: the source of the status and the receiver of changes.
+        topics: the topics of the daemon.
+        redact: removes secrets from a text.
     """
 
     def __init__(
@@ -55,20 +58,20 @@ class Session:
         protocol: MQTTProtocolVersion,
         hub: StatusHub,
         topics: Topics,
-        hide: Callable[[str], str] = str,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._broker = broker
-        self._is_new = protocol is MQTTProtocolVersion.MQTTv5
-        self._is_in = False
-        self._ended: str | None = None
-        self._was_forbidden = False
+        self._is_mqtt_5 = protocol is MQTTProtocolVersion.MQTTv5
+        self._is_connected = False
+        self._end_reason: str | None = None
+        self._has_warned = False
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"immich-job-{topics.instance}",
             protocol=protocol,
             reconnect_on_failure=False,
         )
-        client.connect_timeout = CONNECT_WITHIN
+        client.connect_timeout = CONNECT_TIMEOUT
         if broker.username:
             client.username_pw_set(broker.username, broker.password.reveal())
         if broker.is_encrypted:
@@ -79,38 +82,38 @@ class Session:
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        self._conversation = Conversation(client, hub, topics, hide=hide)
+        self._publisher = Publisher(client, hub, topics, redact=redact)
 
-    def talk(self, stopping: Event, let_in: Callable[[Broker], None]) -> str:
-        """Connect, and talk until the connection ends or the daemon stops.
+    def run(self, stopping: Event, on_connected: Callable[[Broker], None]) -> str:
+        """Connect, and run until the connection ends or the daemon stops.
 
         Args:
-            stopping: set when it is time to take leave.
-            let_in: called once the broker has let us in.
+            stopping: set when the daemon stops.
+            on_connected: called once the broker has accepted the connection.
 
         Returns:
-            Why it ended, by MQTT's name for it.
+            The name of the MQTT reason code with which the connection ended.
 
         Raises:
             OSError: the broker cannot be reached.
         """
         try:
             self._connect()
-            deadline = time.monotonic() + LET_IN_WITHIN
-            while not stopping.is_set() and not self._is_in:
-                if not self._work():
-                    return self._ended or errors.NO_ANSWER
+            deadline = time.monotonic() + CONNACK_TIMEOUT
+            while not stopping.is_set() and not self._is_connected:
+                if not self._loop():
+                    return self._end_reason or errors.CLOSED_WITHOUT_REPLY
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            if self._is_in:
-                let_in(self._broker)
+            if self._is_connected:
+                on_connected(self._broker)
             while not stopping.is_set():
-                self._conversation.tick()
-                if not self._work():
-                    return self._ended or errors.LOST
-            self._leave()
+                self._publisher.publish_changes()
+                if not self._loop():
+                    return self._end_reason or errors.CONNECTION_LOST
+            self._disconnect()
         finally:
-            # Where no goodbye was said, the broker speaks the last will.
+            # Without a DISCONNECT before this, the broker publishes the last will.
             self._client.on_disconnect = None
             if (sock := self._client.socket()) is not None:
                 sock.close()
@@ -118,25 +121,28 @@ class Session:
 
     def _connect(self) -> None:
         properties = None
-        if self._is_new:
+        if self._is_mqtt_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            # Whatever is longer, the broker keeps to itself.
-            properties.MaximumPacketSize = MOST_BYTES
+            # The broker does not forward longer messages to this client.
+            properties.MaximumPacketSize = MAX_MESSAGE_BYTES
         broker = self._broker
         self._client.connect(broker.host, broker.port, KEEPALIVE, properties=properties)
 
-    def _work(self) -> bool:
-        """Let the client work for a moment; return whether the connection goes on."""
+    def _loop(self) -> bool:
+        """Run the client's network loop for one tick; return whether the connection is alive."""
         code = self._client.loop(TICK)
-        return code is MQTTErrorCode.MQTT_ERR_SUCCESS and self._ended is None
+        return code is MQTTErrorCode.MQTT_ERR_SUCCESS and self._end_reason is None
 
-    def _leave(self) -> None:
-        if not self._is_in:
+    def _disconnect(self) -> None:
+        if not self._is_connected:
             return
-        last = self._conversation.farewell()
-        until = time.monotonic() + LEAVE_WITHIN
-        while not all(one.is_published() for one in last) and time.monotonic() < until:
-            if not self._work():
+        deliveries = self._publisher.go_offline()
+        deadline = time.monotonic() + DISCONNECT_TIMEOUT
+        while (
+            not all(delivery.is_published() for delivery in deliveries)
+            and time.monotonic() < deadline
+        ):
+            if not self._loop():
                 return
         self._client.disconnect()
         self._client.loop(0.0)
@@ -145,43 +151,43 @@ class Session:
         self, _: Client, __: object, ___: ConnectFlags, code: ReasonCode, ____: Properties | None
     ) -> None:
         if code.is_failure:
-            self._ended = code.getName()
+            self._end_reason = code.getName()
         else:
-            self._is_in = True
-            self._conversation.begin()
+            self._is_connected = True
+            self._publisher.subscribe()
 
     def _on_disconnect(
         self, _: Client, __: object, ___: DisconnectFlags, code: ReasonCode, ____: Properties | None
     ) -> None:
-        if self._ended is None and self._is_in:
-            self._ended = code.getName()
+        if self._end_reason is None and self._is_connected:
+            self._end_reason = code.getName()
 
     def _on_subscribe(
         self, _: Client, __: object, ___: int, codes: list[ReasonCode], ____: Properties | None
     ) -> None:
-        self._check(codes)
-        self._conversation.subscribed()
+        self._warn_if_not_permitted(codes)
+        self._publisher.on_subscribed()
 
     def _on_publish(
         self, _: Client, __: object, ___: int, code: ReasonCode, ____: Properties | None
     ) -> None:
-        self._check([code])
+        self._warn_if_not_permitted([code])
 
     def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        self._conversation.hear(topic, bytes(message.payload), retained=message.retain)
+        self._publisher.on_message(topic, bytes(message.payload), retained=message.retain)
 
-    def _check(self, codes: list[ReasonCode]) -> None:
-        """Say once that the broker forbids something that is needed."""
-        if self._was_forbidden or not any(code.is_failure for code in codes):
+    def _warn_if_not_permitted(self, codes: list[ReasonCode]) -> None:
+        """Log, once, that the broker has denied a subscription or a message."""
+        if self._has_warned or not any(code.is_failure for code in codes):
             return
-        self._was_forbidden = True
+        self._has_warned = True
         log.warning(
-            "The MQTT broker at %s does not let its user %s do all that is needed: let it read and "
-            "write immich_job_daemon/# and homeassistant/#.",
+            "The MQTT broker at %s does not give its user %s all permissions that the daemon "
+            "needs. Allow the user to read and write immich_job_daemon/# and homeassistant/#.",
             self._broker,
             self._broker.username or "(none)",
         )

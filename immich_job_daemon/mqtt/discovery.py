@@ -1,7 +1,7 @@
-"""What Home Assistant is told that there is: one device, and its components as data. Pure.
+"""The MQTT discovery message: one device and its components. Pure.
 
-The keys are Home Assistant's abbreviations; what it takes was seen on its Core 2026.11.0. A
-component's key, which its unique id ends in, never changes: entities are known by it for ever.
+The keys are Home Assistant's abbreviations. The accepted values were tested with Home Assistant
+Core 2026.11.0. Component keys must never change: the unique IDs of the entities end in them.
 """
 
 import json
@@ -12,22 +12,22 @@ from typing import Any, Final
 from immich_job_daemon import __version__
 from immich_job_daemon.model.controls import Mode
 from immich_job_daemon.model.queue import MAX_QUEUES, is_queue_name, label
-from immich_job_daemon.mqtt.commands import PRESS, WISHES
+from immich_job_daemon.mqtt.commands import PRESS, QUEUE_OPTIONS
 from immich_job_daemon.mqtt.topics import OFFLINE, ONLINE, Topics
 from immich_job_daemon.status.status import OverallState
 
 NAME: Final = "Immich Job Daemon"
-ADDRESS: Final = "https://github.com/immich-job-daemon/immich-job-daemon"
-MOST_BYTES: Final = 1 << 20
-"""The longest message of our own that is read back, or taken from the broker at all."""
+PROJECT_URL: Final = "https://github.com/immich-job-daemon/immich-job-daemon"
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Longest discovery message that is read back, and longest message accepted from the broker."""
 
 Component = dict[str, Any]
 
 _COUNT: Final[Component] = {"p": "sensor", "unit_of_meas": "jobs", "stat_cla": "measurement"}
 _TIME: Final[Component] = {"p": "sensor", "dev_cla": "timestamp", "ic": "mdi:clock-check-outline"}
 
-# Without a name Home Assistant calls an entity by its device class, in the user's language.
-_OF_DAEMON: Final[Mapping[str, Component]] = {
+# Home Assistant names an entity without a name after its device class, in the user's language.
+_DAEMON_COMPONENTS: Final[Mapping[str, Component]] = {
     "state": {
         "p": "sensor",
         "name": "State",
@@ -51,7 +51,9 @@ _OF_DAEMON: Final[Mapping[str, Component]] = {
     },
     "rehearsal": {
         "p": "binary_sensor",
-        "name": "Rehearsal",
+        "name": "Dry run",
+        # Existing dashboards and automations use this ID.
+        "def_ent_id": "binary_sensor.immich_job_daemon_rehearsal",
         "val_tpl": "{{ 'ON' if value_json.rehearsal else 'OFF' }}",
         "ent_cat": "diagnostic",
         "ic": "mdi:drama-masks",
@@ -80,9 +82,9 @@ _OF_DAEMON: Final[Mapping[str, Component]] = {
         "ic": "mdi:play-box-multiple-outline",
     },
 }
-"""What is there whether or not Immich answers."""
+"""Components that are available whenever the daemon is."""
 
-_OF_IMMICH: Final[Mapping[str, Component]] = {
+_IMMICH_COMPONENTS: Final[Mapping[str, Component]] = {
     "running": {
         "p": "sensor",
         "name": "Running queues",
@@ -110,60 +112,64 @@ _OF_IMMICH: Final[Mapping[str, Component]] = {
     },
     "done_at": {**_TIME, "name": "Done at", "val_tpl": "{{ value_json.done_at }}"},
 }
-"""What depends on what Immich tells."""
+"""Components that are unavailable while Immich is."""
 
-_OF_QUEUE: Final[Mapping[str, Component]] = {
+_QUEUE_COMPONENTS: Final[Mapping[str, Component]] = {
     "pending": {**_COUNT, "name": "pending", "ic": "mdi:tray-full"},
     "failed": {**_COUNT, "name": "failed", "ic": "mdi:alert-circle-outline", "en": False},
     "done_at": {**_TIME, "name": "done at", "en": False},
     "mode": {
         "p": "select",
         "name": "mode",
-        "ops": list(WISHES.values()),
+        "ops": list(QUEUE_OPTIONS.values()),
         "ent_cat": "config",
         "ic": "mdi:tune",
         "en": False,
     },
 }
-"""What there is for each queue; its label comes before the name."""
+"""Components of each queue; their names follow the label of the queue."""
 
 
-def components(topics: Topics, queues: Iterable[str], most: int) -> dict[str, Component]:
-    """Return every component of the device by its key.
+def build_components(topics: Topics, queues: Iterable[str], max_limit: int) -> dict[str, Component]:
+    """Return all components of the device by key.
 
     Args:
-        topics: where the daemon speaks and listens.
-        queues: the names of those that have entities of their own.
-        most: how many queues may run at once at most.
+        topics: the topics of the daemon.
+        queues: names of the queues that get entities.
+        max_limit: the highest value of the limit of concurrent queues.
     """
-    found: dict[str, Component] = {}
-    for key, component in _OF_DAEMON.items():
-        found[key] = _whole(topics, key, component)
-    found["mode"]["cmd_t"] = topics.mode
-    found["limit"] |= {"cmd_t": topics.limit, "max": max(1, most)}
-    # A button shows nothing.
-    del found["resume_all"]["stat_t"]
-    found["resume_all"]["cmd_t"] = topics.resume_all
-    for key, component in _OF_IMMICH.items():
-        found[key] = _whole(topics, key, component) | _while_both(topics)
+    components: dict[str, Component] = {}
+    for key, component in _DAEMON_COMPONENTS.items():
+        components[key] = _complete(topics, key, component)
+    components["mode"]["cmd_t"] = topics.mode_command
+    components["limit"] |= {"cmd_t": topics.limit_command, "max": max(1, max_limit)}
+    # A button has no state.
+    del components["resume_all"]["stat_t"]
+    components["resume_all"]["cmd_t"] = topics.resume_all_command
+    for key, component in _IMMICH_COMPONENTS.items():
+        components[key] = _complete(topics, key, component) | _immich_availability(topics)
     for name in queues:
-        for kind, component in _OF_QUEUE.items():
+        for kind, component in _QUEUE_COMPONENTS.items():
             key = f"queue_{name}_{kind}"
-            found[key] = _whole(topics, key, component) | _named(name, kind)
-            found[key] |= (
-                {"cmd_t": topics.of_queue(name)} if kind == "mode" else _while_both(topics)
+            components[key] = _complete(topics, key, component) | _queue_fields(name, kind)
+            components[key] |= (
+                {"cmd_t": topics.queue_command(name)}
+                if kind == "mode"
+                else _immich_availability(topics)
             )
-    return found
+    return components
 
 
-def message(topics: Topics, found: Mapping[str, Component], gone: Mapping[str, str]) -> str:
-    """Return the text of the discovery message.
+def discovery_message(
+    topics: Topics, components: Mapping[str, Component], removed: Mapping[str, str]
+) -> str:
+    """Return the payload of the discovery message.
 
     Args:
-        topics: where the daemon speaks and listens.
-        found: every component there is, by its key.
-        gone: what Home Assistant is to remove: its platform, by its key. Once that is sent, a
-            message that leaves it out has to follow, or it would come back as nothing.
+        topics: the topics of the daemon.
+        components: the components of the device by key.
+        removed: the platforms, by key, of components that Home Assistant is to remove. Publish
+            the message without them afterwards, as the broker retains the last one.
     """
     return json.dumps(
         {
@@ -171,83 +177,88 @@ def message(topics: Topics, found: Mapping[str, Component], gone: Mapping[str, s
                 "ids": [f"immich_job_daemon_{topics.instance}"],
                 "name": NAME,
                 "mf": NAME,
-                "mdl": "Queues of Immich",
+                "mdl": "Immich queues",
                 "sw": __version__,
             },
-            "o": {"name": NAME, "sw": __version__, "url": ADDRESS},
-            "avty": [_available(topics.availability)],
-            "cmps": {**found, **{key: {"p": platform} for key, platform in gone.items()}},
+            "o": {"name": NAME, "sw": __version__, "url": PROJECT_URL},
+            "avty": [_availability(topics.availability)],
+            "cmps": {**components, **{key: {"p": platform} for key, platform in removed.items()}},
         },
         separators=(",", ":"),
     )
 
 
-def announced(text: bytes) -> dict[str, str]:
-    r"""Return what a discovery message of ours announces: the platforms, by the components' keys.
+def read_platforms(payload: bytes) -> dict[str, str]:
+    r"""Return the platforms, by component key, in a discovery message; empty if it is invalid.
 
-    One that cannot be understood announces nothing.
-
-    >>> announced(b'{"cmps": {"state": {"p": "sensor"}}}'), announced(b"[]"), announced(b"\xff")
-    ({'state': 'sensor'}, {}, {})
+    >>> read_platforms(b'{"cmps": {"state": {"p": "sensor"}}}')
+    {'state': 'sensor'}
+    >>> read_platforms(b"[]"), read_platforms(b"\xff")
+    ({}, {})
     """
-    if len(text) > MOST_BYTES:
+    if len(payload) > MAX_MESSAGE_BYTES:
         return {}
     try:
-        found = json.loads(text)
-        every = found["cmps"].items()
+        message = json.loads(payload)
+        components = message["cmps"].items()
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return {}
     return {
-        key: one["p"]
-        for key, one in every
-        if isinstance(one, dict) and isinstance(one.get("p"), str) and one["p"].isidentifier()
+        key: component["p"]
+        for key, component in components
+        if isinstance(component, dict)
+        and isinstance(component.get("p"), str)
+        and component["p"].isidentifier()
     }
 
 
-def is_of(instance: str, text: bytes) -> bool:
-    """Whether a discovery message announces this daemon's device."""
-    return len(text) <= MOST_BYTES and f'"immich_job_daemon_{instance}"'.encode() in text
+def announces_instance(instance: str, payload: bytes) -> bool:
+    """Whether a discovery message announces the device of this instance."""
+    return (
+        len(payload) <= MAX_MESSAGE_BYTES and f'"immich_job_daemon_{instance}"'.encode() in payload
+    )
 
 
-def queues_in(found: Iterable[str]) -> list[str]:
+def queues_with_components(keys: Iterable[str]) -> list[str]:
     """Return the names of the queues that have components among these keys.
 
-    >>> queues_in(["state", "queue_ocr_pending", "queue_ocr_mode", "queue_x_y_done_at"])
+    >>> queues_with_components(["state", "queue_ocr_pending", "queue_ocr_mode", "queue_x_y_mode"])
     ['ocr', 'x_y']
     """
-    kinds = "|".join(_OF_QUEUE)
-    matches = (re.fullmatch(rf"queue_(.+)_(?:{kinds})", key) for key in found)
+    kinds = "|".join(_QUEUE_COMPONENTS)
+    matches = (re.fullmatch(rf"queue_(.+)_(?:{kinds})", key) for key in keys)
     names = dict.fromkeys(match[1] for match in matches if match)
     return [name for name in names if is_queue_name(name)][:MAX_QUEUES]
 
 
-def _whole(topics: Topics, key: str, component: Component) -> Component:
-    """Return a component with what every one has."""
-    whole = {
+def _complete(topics: Topics, key: str, component: Component) -> Component:
+    """Return a component with the fields that all components have."""
+    name = component.get("name") or component["dev_cla"]
+    complete = {
         **component,
         "uniq_id": f"{topics.instance}_{key}",
-        # What versions that do not know this key make of the names by themselves.
-        "def_ent_id": _entity_id(component["p"], component.get("name") or component["dev_cla"]),
+        # Home Assistant before 2025.10 ignores this field and derives the ID from the name.
+        "def_ent_id": component.get("def_ent_id") or _entity_id(component["p"], name),
         "stat_t": topics.state,
     }
     if "json_attr_tpl" in component:
-        whole["json_attr_t"] = topics.state
-    return whole
+        complete["json_attr_t"] = topics.state
+    return complete
 
 
-def _named(name: str, kind: str) -> Component:
-    """Return what a component of a queue has of its name."""
-    words = f"{label(name)} {_OF_QUEUE[kind]['name']}"
+def _queue_fields(name: str, kind: str) -> Component:
+    """Return the fields of a queue's component that depend on the name of the queue."""
+    component_name = f"{label(name)} {_QUEUE_COMPONENTS[kind]['name']}"
     return {
-        "name": words,
-        "def_ent_id": _entity_id(_OF_QUEUE[kind]["p"], words),
-        # One of which nothing is told is unknown, not an error in Home Assistant's log.
+        "name": component_name,
+        "def_ent_id": _entity_id(_QUEUE_COMPONENTS[kind]["p"], component_name),
+        # get(): a queue that is missing in the state is unknown, not an error in the log.
         "val_tpl": f"{{{{ value_json.queues.get('{name}', {{}}).get('{kind}') }}}}",
     }
 
 
 def _entity_id(platform: str, name: str) -> str:
-    """Return the id that an entity has unless the user gives it another.
+    """Return the default entity ID.
 
     >>> _entity_id("sensor", "X-ray done at")
     'sensor.immich_job_daemon_x_ray_done_at'
@@ -255,11 +266,11 @@ def _entity_id(platform: str, name: str) -> str:
     return f"{platform}.immich_job_daemon_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
-def _while_both(topics: Topics) -> Component:
-    """Return what keeps a component available only while Immich is, too."""
-    both = [_available(topics.availability), _available(topics.immich)]
+def _immich_availability(topics: Topics) -> Component:
+    """Return the fields that make a component available only while Immich is, too."""
+    both = [_availability(topics.availability), _availability(topics.immich_availability)]
     return {"avty": both, "avty_mode": "all"}
 
 
-def _available(topic: str) -> Component:
+def _availability(topic: str) -> Component:
     return {"t": topic, "pl_avail": ONLINE, "pl_not_avail": OFFLINE}

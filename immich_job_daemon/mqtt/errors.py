@@ -1,71 +1,88 @@
-"""Why there is no connection to the broker, in words for a person. Pure.
+"""Connection errors as text for users. Pure.
 
->>> reason(ConnectionRefusedError(111, "Connection refused"))
-'refuses the connection: see whether it runs, and whether that is its port'
+Each text completes a sentence that begins with "The MQTT broker at ...".
+
+>>> describe_error(ConnectionRefusedError(111, "Connection refused"))
+'refused the connection: check that it is running and that the port is correct'
 """
 
 import socket
 import ssl
 from typing import Final
 
-_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+# The first row that matches the error describes it, so subclasses come before their base classes.
+_ERRORS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         ssl.SSLCertVerificationError,
         (
-            "shows a certificate that is not trusted: name the file of your own certificate "
-            "authority in SSL_CERT_FILE, or use mqtt:// within your own network"
+            "uses a certificate that is not trusted: set SSL_CERT_FILE to the file of your "
+            "certificate authority, or use mqtt:// within your own network"
         ),
     ),
-    (ssl.SSLError, "does not speak TLS as expected: use mqtts:// only at its port for TLS"),
-    (socket.gaierror, "is not found: correct its name, or use the IP address"),
+    (
+        ssl.SSLError,
+        "did not complete the TLS handshake: use mqtts:// only with the broker's TLS port",
+    ),
+    (socket.gaierror, "was not found: correct the host name, or use the IP address"),
     (
         ConnectionRefusedError,
-        "refuses the connection: see whether it runs, and whether that is its port",
+        "refused the connection: check that it is running and that the port is correct",
     ),
-    (TimeoutError, "does not answer: see whether it runs, and whether a firewall is in between"),
+    (
+        TimeoutError,
+        "did not respond: check that it is running and that no firewall blocks the connection",
+    ),
 )
-# The first row of which the error is an instance explains it.
 
-NO_ANSWER: Final = "no answer"
-"""The broker ended the connection before it had said anything."""
+CLOSED_WITHOUT_REPLY: Final = "closed without a reply"
+"""The broker closed the connection before it sent a CONNACK. A name of our own, not MQTT's."""
 
-LOST: Final = "Unspecified error"
-"""The connection was lost, nobody knows why."""
+CONNECTION_LOST: Final = "Unspecified error"
+"""paho's reason when the connection is lost without a DISCONNECT."""
 
-_CODES: Final = {
-    NO_ANSWER: "ends the connection without a word: see whether that is its port",
-    LOST: "has cut the connection",
-    "Bad user name or password": "does not know the user or the password",
-    "Not authorized": "does not let the user in, or does not know the password",
-    "Client identifier not valid": "does not take the name that the daemon has there",
+UNSUPPORTED_VERSION: Final = "Unsupported protocol version"
+
+_CHECK_CREDENTIALS: Final = "check the user name and the password"
+
+_REASON_CODES: Final = {
+    CLOSED_WITHOUT_REPLY: "closed the connection without a reply: check the port",
+    CONNECTION_LOST: "dropped the connection",
+    "Bad user name or password": f"rejected the user name or the password: {_CHECK_CREDENTIALS}",
+    "Not authorized": (
+        f"did not authorize the user, or the password is wrong: {_CHECK_CREDENTIALS}"
+    ),
+    "Banned": f"has banned the user: {_CHECK_CREDENTIALS}",
+    "Client identifier not valid": "rejected the daemon's client ID",
     "Server unavailable": "is not ready yet",
     "Server busy": "is too busy",
-    "Banned": "has banned the user",
     "Session taken over": (
-        "was asked for the same place by another daemon: two of them work with a copy of the same "
-        "DATA_DIR, of which one must be emptied"
+        "closed the connection because another daemon uses the same client ID: two daemons run "
+        "with copies of the same DATA_DIR; empty one of the two"
     ),
-    "Keep alive timeout": "has not heard from the daemon for too long",
-    "Server shutting down": "shuts down",
+    "Keep alive timeout": (
+        "closed the connection because it received nothing from the daemon for too long"
+    ),
+    "Server shutting down": "is shutting down",
 }
-"""What a broker says, by MQTT's own names for it."""
+"""Texts by the MQTT names of reason codes."""
 
-TOO_NEW: Final = "Unsupported protocol version"
-"""What a broker says that does not know the version of MQTT."""
-
-REFUSED: Final = frozenset({"Bad user name or password", "Not authorized", "Banned"})
-"""What does not go away by itself."""
+BAD_CREDENTIALS: Final = frozenset({"Bad user name or password", "Not authorized", "Banned"})
+"""Reasons that persist until a user fixes the credentials."""
 
 
-def reason(error: Exception) -> str:
-    """Return what an error in reaching the broker means, as the rest of a sentence about it."""
-    for kind, words in _REASONS:
+def describe_error(error: Exception) -> str:
+    """Return why the broker could not be reached.
+
+    The message of the exception is left out, except for the operating system's: it may quote what
+    was sent.
+    """
+    for kind, text in _ERRORS:
         if isinstance(error, kind):
-            return words
-    said = error.strerror if isinstance(error, OSError) else None
-    return f"cannot be reached ({said or type(error).__name__})"
+            return text
+    cause = error.strerror if isinstance(error, OSError) else None
+    return f"cannot be reached ({cause or type(error).__name__})"
 
 
-def said(code: str) -> str:
-    """Return what a broker said, by MQTT's name for it, as the rest of a sentence about it."""
-    return _CODES.get(code, f"ends the connection ({code})")
+def describe_reason_code(name: str) -> str:
+    """Return why the broker ended the connection; ``name`` is MQTT's name of the reason code."""
+    return _REASON_CODES.get(name, f"closed the connection ({name})")

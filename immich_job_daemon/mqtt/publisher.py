@@ -1,8 +1,7 @@
-"""One connection to the broker, from the moment the daemon is let in to the end.
+"""The messages within one connection: announce the device, publish changes, receive commands.
 
-It announces the device, shows the picture as it changes, and hears what is asked for. All of it
-happens in the one thread that lets the client work; nothing is kept for the next connection, which
-begins anew with what is so then.
+All methods run in the thread that drives the MQTT client. A publisher lives as long as its
+connection; the next one publishes everything again.
 """
 
 import json
@@ -12,52 +11,53 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from immich_job_daemon.mqtt import commands, discovery, state
-from immich_job_daemon.mqtt.refusals import SPAN, Refusals
+from immich_job_daemon.mqtt.commands import RejectedCommandError
+from immich_job_daemon.mqtt.log_limit import PERIOD, LogLimit
 from immich_job_daemon.mqtt.topics import OFFLINE, ONLINE, Topics
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 
-READ_WITHIN: Final = 5
-"""Ticks after the broker's answer in which it has sent what it kept of ours, if anything.
+RETAINED_WAIT: Final = 5
+"""Calls of ``publish_changes`` after the SUBACK by which retained messages have arrived, if any.
 
-Not seconds: on a machine that is too busy they pass while the message lies there unread.
+Not seconds: on an overloaded machine these pass while a received message is still unprocessed.
 """
 
-BETWEEN: Final = 1.0
-"""Seconds between two states at least."""
+MIN_STATE_INTERVAL: Final = 1.0
+"""Shortest time in seconds between two states."""
 
 log = logging.getLogger(__name__)
 
 
-class Sent(Protocol):
-    """A message on its way."""
+class Delivery(Protocol):
+    """A message that is being delivered to the broker."""
 
     def is_published(self) -> bool:
-        """Whether the broker has it."""
+        """Whether the broker has acknowledged the message."""
         ...
 
 
 class Client(Protocol):
-    """What is needed of the client that speaks MQTT."""
+    """The part of paho's MQTT client that is used here."""
 
-    def publish(self, topic: str, payload: str, qos: int, retain: bool) -> Sent:  # noqa: FBT001 - as paho has it
-        """Send a message, some time soon."""
+    def publish(self, topic: str, payload: str, qos: int, retain: bool) -> Delivery:  # noqa: FBT001 - paho's signature
+        """Queue a message for delivery."""
         ...
 
     def subscribe(self, topic: list[tuple[str, int]]) -> object:
-        """Ask for all messages on these topics."""
+        """Subscribe to pairs of a topic filter and a QoS."""
         ...
 
 
-class Conversation:
-    """What is said and heard in one connection.
+class Publisher:
+    """Publishes the status to the broker and submits received commands to the hub.
 
     Args:
-        client: speaks MQTT; it is connected.
-        hub: where the loop leaves its pictures and finds what is wished for.
-        topics: where this daemon speaks and listens.
-        hide: takes secrets out of a text.
-        clock: the daemon's.
+        client: a connected MQTT client.
+        hub: the source of the status and the receiver of changes.
+        topics: the topics of the daemon.
+        redact: removes secrets from a text.
+        clock: returns the daemon's monotonic time.
     """
 
     def __init__(
@@ -66,134 +66,146 @@ class Conversation:
         hub: StatusHub,
         topics: Topics,
         *,
-        hide: Callable[[str], str] = str,
+        redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._hub = hub
         self._topics = topics
-        self._hide = hide
+        self._redact = redact
         self._clock = clock
-        self._refusals = Refusals()
-        # What Home Assistant may still know of earlier messages, and what it is told now.
-        self._known: Mapping[str, str] = {}
-        self._unread: int | None = None
-        self._said: dict[str, str] = {}
-        # Of what the last messages were made: while that is the same, so are they.
-        self._announced: tuple[list[str], int] | None = None
-        self._shown: Status | None = None
-        self._was_there = False
-        self._shown_at = float("-inf")
-        self._done: Mapping[str, float] = {}
+        self._log_limit = LogLimit()
+        # Calls left until retained messages have arrived; None before the SUBACK.
+        self._wait: int | None = None
+        # The last payload by topic.
+        self._published: dict[str, str] = {}
+        # The platforms, by key, of the components that Home Assistant may know.
+        self._announced: Mapping[str, str] = {}
+        # The inputs of the last messages: these are rebuilt only when their inputs change.
+        self._device_inputs: tuple[list[str], int] | None = None
+        self._state_inputs: tuple[Status | None, bool] = (None, False)
+        self._state_published_at = float("-inf")
+        self._completion: Mapping[str, float] = {}
 
-    def begin(self) -> None:
-        """Ask for what is to be heard."""
+    def subscribe(self) -> None:
+        """Subscribe to commands, to Home Assistant's status and to retained discovery messages."""
         topics = self._topics
-        every = (*topics.commands, topics.home_assistant, topics.discovery, topics.shared_discovery)
-        self._client.subscribe([(topic, 0) for topic in every])
+        filters = (
+            *topics.command_filters,
+            topics.home_assistant_status,
+            topics.discovery,
+            topics.shared_discovery,
+        )
+        self._client.subscribe([(topic, 0) for topic in filters])
 
-    def subscribed(self) -> None:
-        """Take note that the broker will send what it keeps of ours, if it has anything."""
-        self._unread = READ_WITHIN
+    def on_subscribed(self) -> None:
+        """Handle the SUBACK: retained messages arrive now, if there are any."""
+        self._wait = RETAINED_WAIT
 
-    def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """Do what a message says. It may be anything.
+    def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        """Handle a message, which may be anything.
 
         Args:
-            topic: where it was said.
-            payload: what was said.
-            retained: whether it is an old one that the broker has kept.
+            topic: its topic.
+            payload: its payload.
+            retained: whether the broker had stored it before the subscription.
         """
         topics = self._topics
-        if topic == topics.home_assistant:
+        if topic == topics.home_assistant_status:
             if payload == ONLINE.encode():
-                # It has forgotten everything: say it all again.
-                self._said.clear()
+                # Home Assistant has restarted and knows no states: publish everything again.
+                self._published.clear()
         elif topic == topics.discovery:
             if retained:
-                self._known = {**discovery.announced(payload), **self._known}
-                self._said.pop(topic, None)
-                self._unread = 0
+                self._announced = {**discovery.read_platforms(payload), **self._announced}
+                self._published.pop(topic, None)
+                self._wait = 0
         elif topic == topics.shared_discovery:
-            if discovery.is_of(topics.instance, payload):
+            if discovery.announces_instance(topics.instance, payload):
                 self._client.publish(topic, "", qos=1, retain=True)
         else:
-            self._obey(topic, payload, retained=retained)
+            self._handle_command(topic, payload, retained=retained)
 
-    def tick(self) -> None:
-        """Say what has changed since the last time."""
+    def publish_changes(self) -> None:
+        """Publish what has changed since the last call. Call this several times a second."""
         now = self._clock()
-        self._refusals, untold = self._refusals.due(now)
-        if untold:
-            log.warning("%d more commands over MQTT were refused in %.0f s.", untold, SPAN)
-        if self._unread is None:
+        self._log_limit, suppressed = self._log_limit.flush(now)
+        if suppressed:
+            log.warning("Rejected %d more MQTT commands within %.0f s.", suppressed, PERIOD)
+        if self._wait is None:
             return
-        if self._unread:
-            self._unread -= 1
+        if self._wait:
+            self._wait -= 1
             return
         status = self._hub.status
         queues = status.managed if status.queues else None
         if queues is None:
-            # Immich has not answered yet: whatever it had before is still there, for all we know.
-            queues = discovery.queues_in(self._known)
-        self._announce(status, queues)
-        self._say(self._topics.availability, ONLINE)
-        is_there = state.is_immich_there(status, now)
-        self._say(self._topics.immich, ONLINE if is_there else OFFLINE)
-        self._show(status, queues, now)
+            # Immich has not responded yet: keep the entities of the queues known so far.
+            queues = discovery.queues_with_components(self._announced)
+        self._publish_device(status, queues)
+        self._publish(self._topics.availability, ONLINE)
+        is_available = state.is_immich_available(status, now)
+        self._publish(self._topics.immich_availability, ONLINE if is_available else OFFLINE)
+        self._publish_state(status, queues, now)
 
-    def farewell(self) -> list[Sent]:
-        """Say that the daemon is not there any more; return the messages on their way."""
-        topics = (self._topics.availability, self._topics.immich)
+    def go_offline(self) -> list[Delivery]:
+        """Publish that the daemon and Immich are offline; return the deliveries to wait for."""
+        topics = (self._topics.availability, self._topics.immich_availability)
         return [self._client.publish(topic, OFFLINE, qos=1, retain=True) for topic in topics]
 
-    def _announce(self, status: Status, queues: list[str]) -> None:
+    def _publish_device(self, status: Status, queues: list[str]) -> None:
         topics = self._topics
-        most = len(status.managed) or len(queues) or status.limit
-        if topics.discovery in self._said and self._announced == (queues, most):
+        max_limit = len(status.managed) or len(queues) or status.limit
+        if topics.discovery in self._published and self._device_inputs == (queues, max_limit):
             return
-        self._announced = (queues, most)
-        found = discovery.components(topics, queues, most)
-        gone = {key: platform for key, platform in self._known.items() if key not in found}
-        if gone:
-            self._say(topics.discovery, discovery.message(topics, found, gone))
-        self._say(topics.discovery, discovery.message(topics, found, {}))
-        self._known = {key: component["p"] for key, component in found.items()}
+        self._device_inputs = (queues, max_limit)
+        components = discovery.build_components(topics, queues, max_limit)
+        # Includes what an earlier run announced: the retained message was read back. So entities
+        # that an option or a new version has taken away do not stay in Home Assistant for ever.
+        removed = {key: p for key, p in self._announced.items() if key not in components}
+        if removed:
+            message = discovery.discovery_message(topics, components, removed)
+            self._publish(topics.discovery, message)
+        self._publish(topics.discovery, discovery.discovery_message(topics, components, {}))
+        self._announced = {key: component["p"] for key, component in components.items()}
 
-    def _show(self, status: Status, queues: list[str], now: float) -> None:
-        is_said = self._topics.state in self._said
-        is_there = state.is_immich_there(status, now)
-        is_same = status is self._shown and is_there is self._was_there
-        if is_said and (is_same or now - self._shown_at < BETWEEN):
+    def _publish_state(self, status: Status, queues: list[str], now: float) -> None:
+        is_available = state.is_immich_available(status, now)
+        # Compare the identity: every new status is a new object.
+        is_same = status is self._state_inputs[0] and is_available is self._state_inputs[1]
+        is_too_early = now - self._state_published_at < MIN_STATE_INTERVAL
+        if self._topics.state in self._published and (is_same or is_too_early):
             return
-        self._shown, self._was_there = status, is_there
-        self._done = state.estimates(status, self._done)
-        found = state.shown(status, queues=queues, done=self._done, now=now, hide=self._hide)
-        if self._say(self._topics.state, json.dumps(found, separators=(",", ":"))):
-            self._shown_at = now
+        self._state_inputs = (status, is_available)
+        self._completion = state.completion_times(status, self._completion)
+        states = state.build_state(
+            status, queues=queues, completion=self._completion, now=now, redact=self._redact
+        )
+        if self._publish(self._topics.state, json.dumps(states, separators=(",", ":"))):
+            self._state_published_at = now
 
-    def _say(self, topic: str, text: str) -> bool:
-        """Publish a text unless that is what was said there last; return whether it was."""
-        if self._said.get(topic) == text:
+    def _publish(self, topic: str, payload: str) -> bool:
+        """Publish a payload, unless it is the last one of the topic; return whether it was sent."""
+        if self._published.get(topic) == payload:
             return False
-        self._said[topic] = text
-        self._client.publish(topic, text, qos=1, retain=True)
+        self._published[topic] = payload
+        self._client.publish(topic, payload, qos=1, retain=True)
         return True
 
-    def _obey(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def _handle_command(self, topic: str, payload: bytes, *, retained: bool) -> None:
         try:
-            self._carry_out(topic, payload, retained=retained)
-        except commands.RefusedCommandError as error:
-            self._refusals, is_told = self._refusals.more(self._clock())
-            if is_told:
-                log.warning("A command over MQTT, %.100s, is refused: %s.", topic, error)
+            self._submit(topic, payload, retained=retained)
+        except RejectedCommandError as error:
+            self._log_limit, should_log = self._log_limit.record(self._clock())
+            if should_log:
+                log.warning("Rejected an MQTT command on %.100s: %s.", topic, error)
 
-    def _carry_out(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def _submit(self, topic: str, payload: bytes, *, retained: bool) -> None:
         if retained:
-            # The broker repeats it at each connection, long after anybody meant it.
-            raise commands.RefusedCommandError("it was sent to be retained, which none may be")
+            # The broker repeats it at each connection, long after the user sent it.
+            raise RejectedCommandError("it was retained; publish commands without the retain flag")
         change = commands.read_command(self._topics, topic, payload)
-        if why := commands.refusal(change, self._hub.status):
-            raise commands.RefusedCommandError(why)
+        if text := commands.rejection_text(change, self._hub.status):
+            raise RejectedCommandError(text)
         if not self._hub.submit(change):
-            raise commands.RefusedCommandError("too much is asked for at once")
+            raise RejectedCommandError("too many changes are waiting; try again later")

@@ -1,13 +1,13 @@
-"""The thread that keeps a connection to the broker. Whatever happens here, the loop goes on.
+"""A thread that keeps a connection to the MQTT broker. Nothing that happens here stops the loop.
 
-Each connection is made by a client of its own, so that nothing waits for a broker that is away:
-neither a message nor a byte. It speaks MQTT 5, in which a broker can be told to keep messages from
-us that are too long, and MQTT 3.1.1 with a broker that knows no other.
+It tries MQTT 5 first, in which a client can limit the size of the messages it receives, and falls
+back to MQTT 3.1.1 for older brokers.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Final
 
@@ -15,32 +15,33 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tempora.timing import BackoffDelay
 
 from immich_job_daemon.base.logging import NOTICE
-from immich_job_daemon.model.settings import Broker
-from immich_job_daemon.mqtt import errors
-from immich_job_daemon.mqtt.connection import Session
+from immich_job_daemon.base.redaction import redactor
+from immich_job_daemon.model.settings import Broker, Settings
+from immich_job_daemon.mqtt import errors, supervisor
+from immich_job_daemon.mqtt.connection import Connection
 from immich_job_daemon.mqtt.supervisor import NoBrokerError
 from immich_job_daemon.mqtt.topics import Topics
 from immich_job_daemon.status.hub import StatusHub
 
-TICK: Final = 0.2
-"""Seconds in which it is noticed that the daemon has a name."""
+INSTANCE_POLL_INTERVAL: Final = 0.2
+"""Seconds between two checks whether the daemon knows its instance ID."""
 
-LASTING: Final = 30.0
-"""Seconds after which a connection was a good one: the next is tried at once after it."""
+STABLE_AFTER: Final = 30.0
+"""Seconds after which a connection counts as stable: the delay before the next try is reset."""
 
 LONGEST_RETRY: Final = 60
-"""Seconds between two tries, at most."""
+"""Longest delay in seconds between two tries."""
 
-REFUSED_RETRY: Final = 120.0
-"""Seconds between two tries with a user or a password that the broker has refused."""
+CREDENTIALS_RETRY: Final = 120.0
+"""Seconds between two tries after the broker has rejected the credentials."""
 
-ASK_AGAIN: Final = 300.0
-"""Seconds until the Supervisor is asked again whether there is a broker by now."""
+SUPERVISOR_RETRY: Final = 300.0
+"""Seconds until the Supervisor is asked again for a broker."""
 
-LEAVE_WITHIN: Final = 2.0
-"""Seconds for the last words at the end, with what was under way."""
+STOP_TIMEOUT: Final = 2.0
+"""Seconds that ``close`` waits for the thread."""
 
-_OTHER: Final = {
+_OTHER_PROTOCOL: Final = {
     MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
     MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
 }
@@ -48,88 +49,123 @@ _OTHER: Final = {
 log = logging.getLogger(__name__)
 
 
-class Link:
+@contextmanager
+def mqtt_service(
+    hub: StatusHub,
+    settings: Settings,
+    token: str,
+    supervisor_url: str = supervisor.SUPERVISOR_URL,
+) -> Iterator["MqttService"]:
+    """Run an MQTT service as long as the context lasts.
+
+    Args:
+        hub: the source of the status and the receiver of changes.
+        settings: ``mqtt_url`` is the broker; None: the one that the Supervisor knows.
+        token: the value of SUPERVISOR_TOKEN.
+        supervisor_url: the base URL of the Supervisor.
+    """
+    broker = settings.mqtt_url
+
+    def find_broker() -> Broker:
+        return supervisor.find_broker(token, supervisor_url) if broker is None else broker
+
+    service = MqttService(find_broker, hub, redact=redactor(*settings.secrets))
+    service.start()
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+class MqttService:
     """Keeps a connection to the broker from ``start`` to ``close``.
 
     Args:
-        find: returns the broker; called before each connection, as it may be another by then.
-        hub: where the loop leaves its pictures and finds what is wished for.
-        hide: takes secrets out of a text.
+        find_broker: returns the broker or raises NoBrokerError; called before each connection.
+        hub: the source of the status and the receiver of changes.
+        redact: removes secrets from a text.
     """
 
     def __init__(
-        self, find: Callable[[], Broker], hub: StatusHub, *, hide: Callable[[str], str] = str
+        self,
+        find_broker: Callable[[], Broker],
+        hub: StatusHub,
+        *,
+        redact: Callable[[str], str] = str,
     ) -> None:
-        self._find = find
+        self._find_broker = find_broker
         self._hub = hub
-        self._hide = hide
+        self._redact = redact
         self._stopping = Event()
         self._protocol = MQTTProtocolVersion.MQTTv5
-        self._complaint: str | None = None
+        self._problem: str | None = None
         self._was_connected = False
         self._thread = Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Take leave, or leave without where that takes too long."""
+        """Publish that the daemon is offline and end the thread; give up after STOP_TIMEOUT."""
         self._stopping.set()
-        self._thread.join(LEAVE_WITHIN)
+        self._thread.join(STOP_TIMEOUT)
 
     def _run(self) -> None:
-        # The name that the daemon has for ever is known once the ledger was read.
+        # The instance ID is in the ledger, which the loop may not have read yet.
         while not self._hub.status.instance:
-            if self._stopping.wait(TICK):
+            if self._stopping.wait(INSTANCE_POLL_INTERVAL):
                 return
         topics = Topics(self._hub.status.instance)
         delays = BackoffDelay(1, factor=2, limit=LONGEST_RETRY)
         while not self._stopping.is_set():
             began = time.monotonic()
-            delay = self._once(topics)
-            if time.monotonic() - began > LASTING:
+            delay = self._run_connection(topics)
+            if time.monotonic() - began > STABLE_AFTER:
                 delays.reset()
             self._stopping.wait(next(delays) if delay is None else delay)
 
-    def _once(self, topics: Topics) -> float | None:
-        """Connect and talk until the connection ends; return the delay, None for the usual one."""
+    def _run_connection(self, topics: Topics) -> float | None:
+        """Connect and run until the connection ends.
+
+        Returns:
+            the delay in seconds before the next try; None: the next one of the backoff.
+        """
         try:
-            broker = self._find()
+            broker = self._find_broker()
         except NoBrokerError as error:
-            self._complain(
-                f"No MQTT broker, so no entities in Home Assistant ({error}): to have them, "
-                "install the Mosquitto broker there, or set MQTT_URL",
+            self._log_problem(
+                f"There are no entities in Home Assistant because no MQTT broker is known: {error}."
+                " Install the Mosquitto broker add-on, or set MQTT_URL",
                 level=logging.INFO,
             )
-            return ASK_AGAIN
+            return SUPERVISOR_RETRY
         try:
-            session = Session(broker, self._protocol, self._hub, topics, self._hide)
-            why = session.talk(self._stopping, self._connected)
-        except Exception as error:  # whatever a broker sends, the thread goes on
+            connection = Connection(broker, self._protocol, self._hub, topics, self._redact)
+            end_reason = connection.run(self._stopping, self._on_connected)
+        except Exception as error:  # the broker may send anything; the thread must survive that
             log.debug("The connection to the MQTT broker failed.", exc_info=error)
-            self._complain(f"The MQTT broker at {broker} {errors.reason(error)}")
+            self._log_problem(f"The MQTT broker at {broker} {errors.describe_error(error)}")
             return None
         if self._stopping.is_set():
             return 0.0
-        if why in {errors.NO_ANSWER, errors.TOO_NEW}:
-            # One of the oldest may not even say that it knows no MQTT 5.
-            self._protocol = _OTHER[self._protocol]
+        if end_reason in {errors.CLOSED_WITHOUT_REPLY, errors.UNSUPPORTED_VERSION}:
+            # Some old brokers close the connection without saying that they do not know MQTT 5.
+            self._protocol = _OTHER_PROTOCOL[self._protocol]
             if self._protocol is MQTTProtocolVersion.MQTTv311:
                 return 0.0
-        refused = ": correct the user and the password" if why in errors.REFUSED else ""
-        self._complain(f"The MQTT broker at {broker} {errors.said(why)}{refused}")
-        return REFUSED_RETRY if refused else None
+        self._log_problem(f"The MQTT broker at {broker} {errors.describe_reason_code(end_reason)}")
+        return CREDENTIALS_RETRY if end_reason in errors.BAD_CREDENTIALS else None
 
-    def _connected(self, broker: Broker) -> None:
-        level = NOTICE if self._complaint and self._was_connected else logging.INFO
-        again = " again" if self._was_connected else ""
-        log.log(level, "Connected%s to the MQTT broker at %s, for Home Assistant.", again, broker)
-        self._complaint = None
+    def _on_connected(self, broker: Broker) -> None:
+        level = NOTICE if self._problem and self._was_connected else logging.INFO
+        verb = "Reconnected" if self._was_connected else "Connected"
+        log.log(level, "%s to the MQTT broker at %s.", verb, broker)
+        self._problem = None
         self._was_connected = True
 
-    def _complain(self, complaint: str, level: int = logging.WARNING) -> None:
-        """Say what is wrong, once as long as it stays so."""
-        is_new = complaint != self._complaint
-        log.log(level if is_new else logging.DEBUG, "%s. The daemon runs on without.", complaint)
-        self._complaint = complaint
+    def _log_problem(self, problem: str, level: int = logging.WARNING) -> None:
+        """Log a problem; while it stays the same, repeat it at the debug level only."""
+        is_new = problem != self._problem
+        log.log(level if is_new else logging.DEBUG, "%s. The daemon runs without MQTT.", problem)
+        self._problem = problem

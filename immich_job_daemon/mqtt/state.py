@@ -1,7 +1,7 @@
-"""The published picture as the entities show it. Pure: no I/O, no clock.
+"""The status as the JSON object that the entities show. Pure: no I/O, no clock.
 
->>> found = shown(Status(2), queues=["ocr"], done={}, now=0.0)
->>> found["state"], found["pending"], found["limit"], found["queues"]["ocr"]["mode"]
+>>> state = build_state(Status(2), queues=["ocr"], completion={}, now=0.0)
+>>> state["state"], state["pending"], state["limit"], state["queues"]["ocr"]["mode"]
 ('waiting for Immich', None, 2, 'automatic')
 """
 
@@ -12,155 +12,152 @@ from itertools import islice
 from typing import Any, Final
 
 from immich_job_daemon.model.queue import label
-from immich_job_daemon.mqtt.commands import WISHES
+from immich_job_daemon.mqtt.commands import QUEUE_OPTIONS
 from immich_job_daemon.status.status import UNREACHABLE, Status
 
-WHOLE: Final = ""
-"""Under which name the estimate for everything is found among those for the queues."""
+TOTAL: Final = ""
+"""The key of the completion time of all queues together; other keys are queue names."""
 
-LONGEST_STATE: Final = 255
-"""Characters of a state that Home Assistant takes."""
+MAX_STATE_LENGTH: Final = 255
+"""Longest state in characters that Home Assistant accepts."""
 
-LONGEST_TEXT: Final = 1000
-"""Characters of a problem's text."""
+MAX_PROBLEM_LENGTH: Final = 1000
+"""Characters of a problem's text that are published."""
 
-MOST_REASONS: Final = 100
+MAX_ATTRIBUTE_QUEUES: Final = 100
 
-# An estimate is told anew only if it is off by more than this, in seconds or as a share of what
-# is left; and it is told to the minute, or nearer the end to ten seconds.
-_SLACK: Final = 20.0
-_SHARE: Final = 0.1
+# A published completion time changes only if the new estimate differs by more than _TOLERANCE
+# seconds and by more than this share of the remaining time. It is rounded up to _MINUTE, or to a
+# sixth of that if less than _NEAR seconds remain.
+_TOLERANCE: Final = 20.0
+_TOLERANCE_SHARE: Final = 0.1
 _MINUTE: Final = 60.0
 _NEAR: Final = 600.0
 
 
-def is_immich_there(status: Status, now: float) -> bool:
-    """Whether what is known of Immich's queues still holds; ``now`` is the daemon's clock."""
+def is_immich_available(status: Status, now: float) -> bool:
+    """Whether the job counts are current; ``now`` is the daemon's monotonic time."""
     return not status.is_stale(now)
 
 
-def estimates(status: Status, before: Mapping[str, float]) -> dict[str, float]:
-    """Return when everything and each queue will be done, in seconds since 1970.
+def completion_times(status: Status, previous: Mapping[str, float]) -> dict[str, float]:
+    """Return when each queue and all queues (``TOTAL``) will be done, in seconds since 1970.
 
-    They stay as they were told before while they are about right: a time that differs by a second
-    at each look would fill Home Assistant's history, and nobody could read it.
+    A time stays the same while it is about right: one that changed by a second with each poll
+    would flood Home Assistant's history.
 
     Args:
-        status: the picture.
-        before: what this returned last.
+        status: contains the forecast.
+        previous: the return value of the last call.
     """
-    if status.updated_at is None:
+    if status.polled_at_unix is None:
         return {}
-    left = {**status.forecast.queues, WHOLE: status.forecast.total if status.pending else None}
+    remaining = {**status.forecast.queues, TOTAL: status.forecast.total if status.pending else None}
     return {
-        name: _steady(status.updated_at, seconds, before.get(name))
-        for name, seconds in left.items()
+        name: _stabilize(status.polled_at_unix, seconds, previous.get(name))
+        for name, seconds in remaining.items()
         if seconds is not None and math.isfinite(seconds)
     }
 
 
-def shown(
+def build_state(
     status: Status,
     *,
     queues: Iterable[str],
-    done: Mapping[str, float],
+    completion: Mapping[str, float],
     now: float,
-    hide: Callable[[str], str] = str,
+    redact: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """Return what all entities together show; what nobody knows is None.
+    """Return the states of all entities as one JSON object; unknown values are None.
 
     Args:
-        status: the picture.
-        queues: those that have entities of their own.
-        done: what ``estimates`` says.
-        now: the daemon's clock.
-        hide: takes secrets out of a text.
+        status: the status to publish.
+        queues: names of the queues that have entities.
+        completion: the return value of ``completion_times``.
+        now: the daemon's monotonic time.
+        redact: removes secrets from a text.
     """
-    found = status.queues.values()
-    is_known = status.updated is not None
-    most = len(status.managed)
+    all_queues = status.queues.values()
+    is_known = status.polled_at is not None
+    max_limit = len(status.managed)
     return {
         "state": str(status.state),
-        "connected": _answers(status),
-        "problem": _problem(status, hide),
+        "connected": _is_connected(status),
+        "problem": _problem(status, redact),
         "rehearsal": status.is_dry_run,
         "mode": str(status.controls.mode),
-        "limit": min(status.limit, most) if most else status.limit,
-        "running": _names(status) if is_known else None,
-        "running_attributes": {
-            "queues": [queue.name for queue in status.running],
-            "reasons": dict([*map(_pair, status.reasons.items())][:MOST_REASONS]),
-            "may_run_again": {
-                name: opens.isoformat(timespec="seconds")
-                for name, opens in islice(status.opens_at.items(), MOST_REASONS)
-            },
-        },
+        "limit": min(status.limit, max_limit) if max_limit else status.limit,
+        "running": _join([label(queue.name) for queue in status.running]) if is_known else None,
+        "running_attributes": _running_attributes(status),
         "pending": status.pending if is_known else None,
-        "active": sum(queue.active for queue in found) if is_known else None,
-        "failed": sum(queue.failed for queue in found) if is_known else None,
-        "done_at": None if status.is_stale(now) else _time(done.get(WHOLE)),
-        "queues": {name: _queue(name, status, done) for name in queues},
+        "active": sum(queue.active for queue in all_queues) if is_known else None,
+        "failed": sum(queue.failed for queue in all_queues) if is_known else None,
+        "done_at": None if status.is_stale(now) else _iso_time(completion.get(TOTAL)),
+        "queues": {name: _queue(name, status, completion) for name in queues},
     }
 
 
-def _answers(status: Status) -> bool:
+def _is_connected(status: Status) -> bool:
     if status.problem is None:
-        return status.updated is not None
+        return status.polled_at is not None
     return status.problem.kind not in UNREACHABLE
 
 
-def _problem(status: Status, hide: Callable[[str], str]) -> dict[str, str] | None:
+def _problem(status: Status, redact: Callable[[str], str]) -> dict[str, str] | None:
     problem = status.problem
     if problem is None:
         return None
     return {
         "kind": str(problem.kind),
-        "text": hide(problem.text)[:LONGEST_TEXT],
+        "text": redact(problem.text)[:MAX_PROBLEM_LENGTH],
         "since": datetime.fromtimestamp(problem.since, UTC).isoformat(timespec="seconds"),
     }
 
 
-def _names(status: Status) -> str:
-    return _listed([label(queue.name) for queue in status.running])
+def _join(names: Sequence[str]) -> str:
+    """Return as many names as fit into one state.
 
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names as one state, as many as fit.
-
-    >>> _listed([]), _listed(["OCR", "Library"])
+    >>> _join([]), _join(["OCR", "Library"])
     ('none', 'OCR, Library')
     """
     for number in range(len(names), 0, -1):
-        left = len(names) - number
-        text = ", ".join(names[:number]) + (f" and {left} more" if left else "")
-        if len(text) <= LONGEST_STATE:
+        omitted = len(names) - number
+        text = ", ".join(names[:number]) + (f" and {omitted} more" if omitted else "")
+        if len(text) <= MAX_STATE_LENGTH:
             return text
     return "many" if names else "none"
 
 
-def _pair(item: tuple[str, Any]) -> tuple[str, str]:
-    name, reason = item
-    return name, str(reason)
+def _running_attributes(status: Status) -> dict[str, Any]:
+    reasons = islice(status.reasons.items(), MAX_ATTRIBUTE_QUEUES)
+    opens_at = islice(status.opens_at.items(), MAX_ATTRIBUTE_QUEUES)
+    return {
+        "queues": [queue.name for queue in status.running],
+        "reasons": {name: str(reason) for name, reason in reasons},
+        "may_run_again": {name: time.isoformat(timespec="seconds") for name, time in opens_at},
+    }
 
 
-def _queue(name: str, status: Status, done: Mapping[str, float]) -> dict[str, Any]:
+def _queue(name: str, status: Status, completion: Mapping[str, float]) -> dict[str, Any]:
     queue = status.queues.get(name)
     return {
         "pending": None if queue is None else queue.pending,
         "failed": None if queue is None else queue.failed,
-        "done_at": _time(done.get(name)),
-        "mode": WISHES[status.override(name)],
+        "done_at": _iso_time(completion.get(name)),
+        "mode": QUEUE_OPTIONS[status.override(name)],
     }
 
 
-def _steady(since: float, seconds: float, before: float | None) -> float:
-    """Return a time to tell; the one told before if it is still about right."""
+def _stabilize(since: float, seconds: float, previous: float | None) -> float:
+    """Return the completion time to publish: the previous one while it is about right."""
     exact = since + seconds
-    if before is not None and abs(exact - before) <= max(_SLACK, _SHARE * seconds):
-        return before
-    grain = _MINUTE if seconds >= _NEAR else _MINUTE / 6
-    return math.ceil(exact / grain) * grain
+    if previous is not None and abs(exact - previous) <= max(
+        _TOLERANCE, _TOLERANCE_SHARE * seconds
+    ):
+        return previous
+    step = _MINUTE if seconds >= _NEAR else _MINUTE / 6
+    return math.ceil(exact / step) * step
 
 
-def _time(seconds: float | None) -> str | None:
+def _iso_time(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

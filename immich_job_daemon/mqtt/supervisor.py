@@ -1,6 +1,6 @@
-"""The broker that Home Assistant's Supervisor knows: what the add-on is told without a setting.
+"""The MQTT broker that Home Assistant's Supervisor knows: an add-on needs no setting for it.
 
-The address, the token and the answers: seen on a Supervisor of August 2026.
+The endpoint, the token and the responses were observed on a Supervisor of August 2026.
 """
 
 from typing import Any, Final
@@ -11,14 +11,14 @@ import voluptuous as vol
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.settings import Broker
 
-ADDRESS: Final = "http://supervisor"
-WITHIN: Final = (5.0, 10.0)
-"""Seconds for the connection, and for each part of the answer."""
+SUPERVISOR_URL: Final = "http://supervisor"
+TIMEOUT: Final = (5.0, 10.0)
+"""Seconds to connect, and to wait for each part of the response."""
 
-_LONGEST_REASON: Final = 100
+_MAX_MESSAGE_LENGTH: Final = 100
 _PORT: Final = vol.All(vol.Coerce(int), vol.Range(min=1, max=65535))
 _TEXT: Final = vol.Any(str, vol.All(None, lambda _: ""))
-_ANSWER: Final = vol.Schema(
+_RESPONSE: Final = vol.Schema(
     {
         vol.Required("data"): vol.Schema(
             {
@@ -36,48 +36,48 @@ _ANSWER: Final = vol.Schema(
 
 
 class NoBrokerError(Exception):
-    """The Supervisor names no broker; says why."""
+    """The Supervisor named no broker; the message says why."""
 
 
-def ask(token: str, address: str = ADDRESS) -> Broker:
+def find_broker(token: str, supervisor_url: str = SUPERVISOR_URL) -> Broker:
     """Return the broker that the Supervisor knows.
 
     Args:
-        token: SUPERVISOR_TOKEN.
-        address: where the Supervisor is.
+        token: the value of SUPERVISOR_TOKEN.
+        supervisor_url: the base URL of the Supervisor.
 
     Raises:
-        NoBrokerError: it knows none, which is normal, or does not tell.
+        NoBrokerError: no broker is installed, which is normal, or the request failed.
     """
     with requests.Session() as session:
-        # A proxy is for the internet, not for what is in this machine.
+        # The Supervisor is on this machine; a proxy from the environment cannot reach it.
         session.trust_env = False
         try:
-            answer = session.get(
-                f"{address}/services/mqtt",
+            response = session.get(
+                f"{supervisor_url}/services/mqtt",
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=WITHIN,
+                timeout=TIMEOUT,
                 allow_redirects=False,
             )
         except (requests.RequestException, ValueError):
-            # Its words quote what was sent.
-            raise NoBrokerError("the Supervisor does not answer") from None
-        return _broker_in(answer)
+            # The error's own message may quote the token.
+            raise NoBrokerError("the Supervisor did not respond") from None
+        return _parse(response)
 
 
-def _broker_in(answer: requests.Response) -> Broker:
+def _parse(response: requests.Response) -> Broker:
     try:
-        found: Any = answer.json()
+        body: Any = response.json()
     except ValueError:
-        found = None
-    if answer.status_code != requests.codes.ok:
-        message = found.get("message") if isinstance(found, dict) else None
-        said = f": {message[:_LONGEST_REASON]}" if isinstance(message, str) else ""
-        raise NoBrokerError(f"the Supervisor says {answer.status_code}{said}")
+        body = None
+    if response.status_code != requests.codes.ok:
+        message = body.get("message") if isinstance(body, dict) else None
+        detail = f": {message[:_MAX_MESSAGE_LENGTH]}" if isinstance(message, str) else ""
+        raise NoBrokerError(f"the Supervisor responded with {response.status_code}{detail}")
     try:
-        data = _ANSWER(found)["data"]
+        data = _RESPONSE(body)["data"]
     except vol.Invalid:
-        raise NoBrokerError("the Supervisor's answer makes no sense") from None
+        raise NoBrokerError("the Supervisor sent an invalid response") from None
     return Broker(
         host=data["host"],
         port=data["port"],

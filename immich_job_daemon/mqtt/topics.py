@@ -1,15 +1,15 @@
-"""What is said where at the broker. Pure.
+"""The MQTT topics of one daemon. Pure.
 
 >>> topics = Topics("1a2b3c4d")
->>> topics.state, topics.of_queue("ocr")
+>>> topics.state, topics.queue_command("ocr")
 ('immich_job_daemon/1a2b3c4d/state', 'immich_job_daemon/1a2b3c4d/queue/ocr/set')
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-PREFIX: Final = "homeassistant"
-"""Home Assistant's own default for where it looks for devices, and tells of itself."""
+DISCOVERY_PREFIX: Final = "homeassistant"
+"""Home Assistant's default prefix for discovery and for its own status."""
 
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
@@ -17,76 +17,80 @@ OFFLINE: Final = "offline"
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """All topics of one daemon.
+    """All topics that one daemon publishes or subscribes to.
 
     Attributes:
-        instance: tells it from any other at the same broker.
-        prefix: where Home Assistant looks for devices.
+        instance: the ID of the daemon, unique among all daemons at a broker.
+        prefix: the discovery prefix of Home Assistant.
     """
 
     instance: str
-    prefix: str = PREFIX
+    prefix: str = DISCOVERY_PREFIX
 
     @property
     def base(self) -> str:
-        """What all topics of this daemon begin with, but for Home Assistant's."""
+        """The prefix of the daemon's own topics."""
         return f"immich_job_daemon/{self.instance}"
 
     @property
     def discovery(self) -> str:
-        """Where Home Assistant finds the device. Two daemons in one place would wipe each other."""
+        """The discovery message of the device.
+
+        The topic contains the instance: under one topic for all, two daemons at one broker would
+        delete each other's device.
+        """
         return f"{self.prefix}/device/immich_job_daemon/{self.instance}/config"
 
     @property
     def shared_discovery(self) -> str:
-        """Where there is room for one daemon only: what this one left there is taken away."""
+        """A discovery topic without the instance; a message of this daemon there is deleted."""
         return f"{self.prefix}/device/immich_job_daemon/config"
 
     @property
-    def home_assistant(self) -> str:
-        """Where Home Assistant says that it has started, or is about to stop."""
+    def home_assistant_status(self) -> str:
+        """Home Assistant's birth and last will message."""
         return f"{self.prefix}/status"
 
     @property
     def availability(self) -> str:
-        """Whether the daemon is there; the broker itself says so when it is not any more."""
+        """Whether the daemon is online; the broker publishes the last will here."""
         return f"{self.base}/availability"
 
     @property
-    def immich(self) -> str:
-        """Whether Immich is there, so that what is known of its queues still holds."""
+    def immich_availability(self) -> str:
+        """Whether Immich is available, so that the job counts are current."""
         return f"{self.base}/immich"
 
     @property
     def state(self) -> str:
-        """What the entities show, as one JSON object."""
+        """The states of all entities, as one JSON object."""
         return f"{self.base}/state"
 
     @property
-    def mode(self) -> str:
-        """Where a mode is asked for."""
+    def mode_command(self) -> str:
+        """Sets the mode."""
         return f"{self.base}/mode/set"
 
     @property
-    def limit(self) -> str:
-        """Where another number of queues at once is asked for."""
+    def limit_command(self) -> str:
+        """Sets how many queues may run at once."""
         return f"{self.base}/limit/set"
 
     @property
-    def resume_all(self) -> str:
-        """Where everything is asked to be open."""
+    def resume_all_command(self) -> str:
+        """Resumes all queues."""
         return f"{self.base}/resume_all/set"
 
-    def of_queue(self, name: str) -> str:
-        """Return where something is asked of one queue."""
+    def queue_command(self, name: str) -> str:
+        """Return the topic that sets the override of a queue."""
         return f"{self.base}/queue/{name}/set"
 
-    def queue_in(self, topic: str) -> str | None:
-        """Return the queue of which something is asked on this topic, None if it is no such."""
+    def queue_of(self, topic: str) -> str | None:
+        """Return the queue that a command topic belongs to; None for any other topic."""
         name = topic.split("/")[-2] if "/" in topic else ""
-        return name if topic == self.of_queue(name) else None
+        return name if topic == self.queue_command(name) else None
 
     @property
-    def commands(self) -> tuple[str, str]:
-        """What to subscribe to, to hear everything that is asked for."""
-        return f"{self.base}/+/set", self.of_queue("+")
+    def command_filters(self) -> tuple[str, str]:
+        """The topic filters that match all command topics."""
+        return f"{self.base}/+/set", self.queue_command("+")

@@ -1,1 +1,1 @@
-"""The published status, what is counted, and the hub that hands the status to its readers."""
+"""The published status, its counters and history, and the hub that shares it between threads."""

@@ -1,4 +1,4 @@
-"""What the daemon has done since its start, as numbers that only grow. Pure, never changed."""
+"""Counts what the daemon has done since its start. Pure and immutable."""
 
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ HANDOVER_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many values lay where.
+    """How many values fell into each range.
 
     Attributes:
-        bounds: the upper end of each range but the last, which has none.
-        counts: how many values lay in each range and in none before it.
+        bounds: the upper bound of each range, inclusive; the last range has none.
+        counts: the number of values in each range, not cumulative.
         total: the sum of all values.
 
-    >>> Histogram.of((1.0, 2.0)).plus(0.5).plus(1.0).plus(9.0).counts
+    >>> Histogram.empty((1.0, 2.0)).plus(0.5).plus(1.0).plus(9.0).counts
     (2, 0, 1)
     """
 
@@ -27,46 +27,46 @@ class Histogram:
     total: float = 0.0
 
     @classmethod
-    def of(cls, bounds: tuple[float, ...]) -> Self:
-        """Return one without values."""
+    def empty(cls, bounds: tuple[float, ...]) -> Self:
+        """Return a histogram without values."""
         return cls(bounds, (0,) * (len(bounds) + 1))
 
     def plus(self, value: float) -> Self:
-        """Return one with one more value."""
-        place = bisect_left(self.bounds, value)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        """Return the histogram with one more value."""
+        index = bisect_left(self.bounds, value)
+        counts = (*self.counts[:index], self.counts[index] + 1, *self.counts[index + 1 :])
         return replace(self, counts=counts, total=self.total + value)
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What was done since the start.
+    """Totals since the start.
 
     Attributes:
-        commands: how many pauses and resumes Immich carried out, by the command's name.
-        failures: how many requests failed, by the name of the error's class.
-        requests: seconds from each request to its answer.
-        handovers: seconds from the last look that saw a queue at work to the answer that opened
-            the next one in its place: a slot stood empty for that long at most.
+        commands: how many commands Immich carried out, by action.
+        failures: how many requests failed, by the kind of problem.
+        requests: the response times in seconds.
+        handovers: for how many seconds a slot stood empty at most, from the last poll that saw its
+            queue running to the response that resumed the next queue.
     """
 
     commands: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
-    requests: Histogram = field(default_factory=lambda: Histogram.of(REQUEST_BOUNDS))
-    handovers: Histogram = field(default_factory=lambda: Histogram.of(HANDOVER_BOUNDS))
+    requests: Histogram = field(default_factory=lambda: Histogram.empty(REQUEST_BOUNDS))
+    handovers: Histogram = field(default_factory=lambda: Histogram.empty(HANDOVER_BOUNDS))
 
     def answered(self, seconds: float) -> Self:
-        """Return the tally after one more answer of Immich."""
+        """Return the counters after one more response."""
         return replace(self, requests=self.requests.plus(seconds))
 
-    def commanded(self, name: str) -> Self:
-        """Return the tally after one more command was carried out."""
-        return replace(self, commands={**self.commands, name: self.commands.get(name, 0) + 1})
+    def commanded(self, action: str) -> Self:
+        """Return the counters after one more command."""
+        return replace(self, commands={**self.commands, action: self.commands.get(action, 0) + 1})
 
-    def failed(self, name: str) -> Self:
-        """Return the tally after one more request failed."""
-        return replace(self, failures={**self.failures, name: self.failures.get(name, 0) + 1})
+    def failed(self, kind: str) -> Self:
+        """Return the counters after one more failed request."""
+        return replace(self, failures={**self.failures, kind: self.failures.get(kind, 0) + 1})
 
     def handed_over(self, seconds: float) -> Self:
-        """Return the tally after one more slot was handed over."""
+        """Return the counters after one more handover."""
         return replace(self, handovers=self.handovers.plus(seconds))

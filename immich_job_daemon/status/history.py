@@ -1,10 +1,11 @@
-"""The last 24 hours, in memory that is bounded: who had a slot when, and what was left to do.
+"""The last 24 hours: when each queue had a slot, and how many jobs were pending.
 
-Pure, and never changed: ``observe`` returns a new history. Times are the caller's seconds.
+Pure and immutable: ``observe`` returns a new history. Its size is bounded. Times are in seconds of
+the caller's clock.
 
->>> seen = observe(History(), running=("ocr",), pending=9, now=1000.0)
->>> seen = observe(seen, running=(), pending=0, now=1030.0)
->>> [(part.start, part.pending, dict(part.busy)) for part in seen.parts]
+>>> history = observe(History(), running=("ocr",), pending=9, now=1000.0)
+>>> history = observe(history, running=(), pending=0, now=1030.0)
+>>> [(bucket.start, bucket.pending, dict(bucket.busy)) for bucket in history.buckets]
 [(900.0, 9, {'ocr': 30.0})]
 """
 
@@ -12,19 +13,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-PART: Final = 300.0
-"""Seconds in one part: a day has 288 of them, on a wide screen each is 4 pixels or more."""
-PARTS: Final = 288
+BUCKET_SECONDS: Final = 300.0
+MAX_BUCKETS: Final = 288
+"""Buckets in 24 hours. On a wide screen the page draws each of them at least 4 pixels wide."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What was seen in so many seconds from ``start`` on.
+class Bucket:
+    """What was observed in BUCKET_SECONDS.
 
     Attributes:
-        start: a multiple of PART.
-        pending: the most jobs that were pending at once, in the queues that the daemon schedules.
-        busy: for how many seconds each queue had a slot, where it had one at all.
+        start: a multiple of BUCKET_SECONDS.
+        pending: the largest number of pending jobs, in the queues that the daemon schedules.
+        busy: for how many seconds each queue had a slot; queues without one are left out.
     """
 
     start: float
@@ -34,58 +35,59 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What was seen.
+    """The observations of the last 24 hours.
 
     Attributes:
-        parts: those in which anything was looked at, the oldest first.
-        seen: when the last look was.
+        buckets: oldest first, without those in which nothing was observed.
+        observed_at: the time of the last observation.
         running: the queues that have had a slot since then.
-        peak: the most jobs that were pending at once since nothing was: what is done of a backlog
-            is measured by that.
+        peak_pending: the largest number of pending jobs since it was last 0. The page measures
+            the progress of a backlog against it.
     """
 
-    parts: tuple[Part, ...] = ()
-    seen: float | None = None
+    buckets: tuple[Bucket, ...] = ()
+    observed_at: float | None = None
     running: tuple[str, ...] = ()
-    peak: int = 0
+    peak_pending: int = 0
 
 
 def observe(
     history: History, *, running: Iterable[str], pending: int | None, now: float
 ) -> History:
-    """Return the history after one more look.
+    """Return the history with one more observation.
 
     Args:
-        history: what was seen before.
-        running: the queues that have a slot from now on; none when that is not known.
-        pending: how many jobs are left to do, None when that is not known.
-        now: the time of the look.
+        history: the history before it.
+        running: the queues that have a slot from now on; empty if unknown.
+        pending: the number of pending jobs, None if unknown.
+        now: the time of the observation.
     """
-    parts = list(history.parts)
-    if history.seen is not None:
-        # A machine that slept for a month has no more than a day to be remembered.
-        _credit(parts, history.running, max(history.seen, now - PARTS * PART), now)
-    start = now // PART * PART
-    peak = history.peak
+    buckets = list(history.buckets)
+    if history.observed_at is not None:
+        # A machine that slept for a month adds one day, not 8,640 buckets.
+        begin = max(history.observed_at, now - MAX_BUCKETS * BUCKET_SECONDS)
+        _add_busy_time(buckets, history.running, begin, now)
+    start = now // BUCKET_SECONDS * BUCKET_SECONDS
+    peak = history.peak_pending
     if pending is not None:
-        if not parts or parts[-1].start < start:
-            parts.append(Part(start))
-        parts[-1] = replace(parts[-1], pending=max(parts[-1].pending, pending))
+        if not buckets or buckets[-1].start < start:
+            buckets.append(Bucket(start))
+        buckets[-1] = replace(buckets[-1], pending=max(buckets[-1].pending, pending))
         peak = max(peak, pending) if pending else 0
-    oldest = start - (PARTS - 1) * PART
-    kept = tuple(part for part in parts if part.start >= oldest)
+    oldest = start - (MAX_BUCKETS - 1) * BUCKET_SECONDS
+    kept = tuple(bucket for bucket in buckets if bucket.start >= oldest)
     return History(kept, now, tuple(running), peak)
 
 
-def _credit(parts: list[Part], running: Iterable[str], begin: float, end: float) -> None:
-    """Add the time from ``begin`` to ``end`` to what the running queues had."""
+def _add_busy_time(buckets: list[Bucket], running: Iterable[str], begin: float, end: float) -> None:
+    """Add the time from ``begin`` to ``end`` to the buckets of the running queues."""
     names = tuple(running)
     while begin < end:
-        start = begin // PART * PART
-        until = min(end, start + PART)
-        if not parts or parts[-1].start < start:
-            parts.append(Part(start))
-        last = parts[-1]
-        more = {name: last.busy.get(name, 0.0) + until - begin for name in names}
-        parts[-1] = replace(last, busy={**last.busy, **more})
+        start = begin // BUCKET_SECONDS * BUCKET_SECONDS
+        until = min(end, start + BUCKET_SECONDS)
+        if not buckets or buckets[-1].start < start:
+            buckets.append(Bucket(start))
+        last = buckets[-1]
+        added = {name: last.busy.get(name, 0.0) + until - begin for name in names}
+        buckets[-1] = replace(last, busy={**last.busy, **added})
         begin = until

@@ -1,4 +1,4 @@
-"""The log lines that tell how one status differs from the one before it."""
+"""Describes the difference between two statuses in log lines."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from immich_job_daemon.status.status import Status
 
 
 class LogLine(NamedTuple):
-    """One thing that differs between two pictures; ``is_detail``: only some want to know."""
+    """A line for the log; ``is_detail`` if only LOG_LEVEL=debug shows it."""
 
     text: str
     is_detail: bool = False
 
 
 def log_lines(before: Status, after: Status) -> Iterator[LogLine]:
-    """Yield what differs, a line each: what ended first, then what began.
+    """Yield a line for each difference: first what ended, then what began.
 
     >>> ocr = Queue("ocr", is_paused=False, active=1, waiting=4)
-    >>> now = Status(1, queues={"ocr": ocr}, reasons={"ocr": Reason.RUNNING})
-    >>> [line.text for line in log_lines(Status(1), now)]
-    ['ocr runs (5 jobs).']
+    >>> status = Status(1, queues={"ocr": ocr}, reasons={"ocr": Reason.RUNNING})
+    >>> [line.text for line in log_lines(Status(1), status)]
+    ['ocr is running (5 jobs).']
     """
     changed = {
         name: reason
@@ -30,51 +30,53 @@ def log_lines(before: Status, after: Status) -> Iterator[LogLine]:
     }
     for name, reason in changed.items():
         if before.reasons.get(name) is Reason.RUNNING and reason in {Reason.IDLE, Reason.LENT}:
-            yield LogLine(f"{name} is drained.", is_detail=True)
+            yield LogLine(f"{name} is finished.", is_detail=True)
     for name, reason in changed.items():
-        yield from _begun(after.queues[name], before.reasons.get(name), reason)
+        yield from _queue_lines(after.queues[name], before.reasons.get(name), reason)
         if reason is Reason.OUTSIDE_WINDOW and name in after.opens_at:
-            again = f"{after.opens_at[name]:%a %H:%M}"
-            yield LogLine(f"{name} is outside its hours until {again}.", is_detail=True)
-    yield from _loaded(before, after)
+            opens = f"{after.opens_at[name]:%a %H:%M}"
+            yield LogLine(f"{name} is outside its SCHEDULE window until {opens}.", is_detail=True)
+    yield from _load_lines(before, after)
     if before.pending and after.queues and not after.pending:
-        yield LogLine("Nothing is left to do.")
+        yield LogLine("All jobs are done.")
 
 
-def jobs(number: int) -> str:
-    """Return a number of jobs in words.
+def count_jobs(number: int) -> str:
+    """Return a number of jobs as text.
 
-    >>> jobs(1), jobs(1234)
+    >>> count_jobs(1), count_jobs(1234)
     ('1 job', '1,234 jobs')
     """
     return f"{number:,} job" if number == 1 else f"{number:,} jobs"
 
 
-def _loaded(before: Status, after: Status) -> Iterator[LogLine]:
+def _load_lines(before: Status, after: Status) -> Iterator[LogLine]:
     was, is_now = (Reason.HIGH_LOAD in status.reasons.values() for status in (before, after))
     if is_now and not was:
-        yield LogLine("The machine has more to do than PAUSE_ABOVE_LOAD says: nothing new starts.")
+        yield LogLine("The machine's load is above PAUSE_ABOVE_LOAD: no new jobs start.")
     elif was and not is_now:
-        yield LogLine("The machine has time again.")
+        yield LogLine("The machine's load is low enough again: new jobs may start.")
 
 
-def _begun(queue: Queue, was: Reason | None, reason: Reason) -> Iterator[LogLine]:
+def _queue_lines(queue: Queue, before: Reason | None, reason: Reason) -> Iterator[LogLine]:
     name = queue.name
-    if was is Reason.PAUSED_BY_OTHERS:
-        yield LogLine(f"{name} was resumed by someone else.")
+    if before is Reason.PAUSED_BY_OTHERS:
+        yield LogLine(f"{name} was resumed by a user or another tool.")
     if reason is Reason.RUNNING:
-        yield LogLine(f"{name} runs ({jobs(queue.pending)}).")
+        yield LogLine(f"{name} is running ({count_jobs(queue.pending)}).")
     elif reason is Reason.WAITING:
-        yield LogLine(f"{name} waits for a slot ({jobs(queue.backlog)}).", is_detail=True)
-    elif reason is Reason.DRAINING:
         yield LogLine(
-            f"{name} finishes what it is at ({jobs(queue.active)}); nothing new starts in it."
+            f"{name} is waiting for a slot ({count_jobs(queue.backlog)}).", is_detail=True
         )
+    elif reason is Reason.DRAINING:
+        yield LogLine(f"{name} is finishing {count_jobs(queue.active)}; no new ones start.")
     elif reason is Reason.PAUSED_BY_OTHERS:
-        yield LogLine(f"{name} was paused by someone else and stays so until someone resumes it.")
+        yield LogLine(
+            f"{name} was paused by a user or another tool and stays paused until they resume it."
+        )
     elif reason is Reason.PROTECTED and queue.is_paused:
         yield LogLine(
-            f"{name} is paused and protected, so it is not touched. It was not paused by this "
-            "daemon: resume it in Immich under Administration > Job Queues, or all paused queues "
-            "with the command `release --all`."
+            f"{name} is paused and protected, so the daemon does not touch it. The daemon did not "
+            "pause it: resume it in Immich under Administration > Job Queues, or resume all paused "
+            "queues with the command `release --all`."
         )

@@ -1,7 +1,4 @@
-"""The published picture of now: one immutable object that readers get and never reach through.
-
-The log is its first reader: ``changes`` tells what differs between two pictures in words.
-"""
+"""The published status: an immutable object that the log, the API, the page and MQTT read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +16,7 @@ from immich_job_daemon.status.history import History
 
 
 class OverallState(StrEnum):
-    """What the daemon is at, in a word."""
+    """What the daemon is doing. The values appear in JSON and MQTT, so they are stable."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -30,7 +27,10 @@ class OverallState(StrEnum):
 
 
 class ProblemKind(StrEnum):
-    """What kind of problem there is: what a person can do about it depends on that."""
+    """The kind of a problem. It decides what the page advises a user to do.
+
+    The values appear in MQTT, and as labels of the metrics.
+    """
 
     SEARCHING = "searching"
     UNREACHABLE = "unreachable"
@@ -45,19 +45,19 @@ class ProblemKind(StrEnum):
 UNREACHABLE: Final = frozenset(
     {ProblemKind.SEARCHING, ProblemKind.UNREACHABLE, ProblemKind.NOT_IMMICH}
 )
-"""Problems in which Immich does not answer at all."""
+"""Problems while Immich does not respond at all."""
 
 WITHOUT_POLL: Final = UNREACHABLE | {ProblemKind.KEY_REJECTED, ProblemKind.PERMISSION_MISSING}
-"""Problems in which no poll succeeds."""
+"""Problems while no poll succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong.
+    """A problem that keeps the daemon from its work.
 
     Attributes:
-        kind: what kind of problem it is.
-        text: what happened, to what, and what to do next, in one English sentence or two.
+        kind: decides what the page advises.
+        text: what happened, to what, and what to do next, in one or two English sentences.
         since: when it began, in seconds since 1970.
     """
 
@@ -72,33 +72,34 @@ class Status:
 
     Attributes:
         limit: how many queues may run at once.
-        updated: when the last look succeeded, seconds of the daemon's clock; None before.
-        updated_at: the same in seconds since 1970.
-        due: until when the next picture must have come, seconds of the daemon's clock: while the
-            loop turns one does, whatever Immich does.
-        instance: tells this daemon from any other, for ever; empty before it has looked it up.
-        server: Immich's version, None before it told.
-        queues: as last reported, in Immich's order.
-        order: their names, the first by priority first.
-        reasons: why each of them is in its state.
-        opens_at: when those outside their hours may run again.
-        is_rehearsal: whether nothing of it is sent to Immich.
-        problem: what is wrong and what to do about it, None if nothing is.
-        controls: what a person asks for.
-        wanted: the queues that a person wants next.
-        undo: what takes the last change of the controls back.
-        rates: how fast each queue is drained.
-        forecast: when everything will be done.
-        history: of the last 24 hours.
-        tally: what was done since the start.
+        polled_at: when the last poll succeeded, in seconds of the daemon's clock; None before the
+            first.
+        polled_at_unix: the same moment in seconds since 1970.
+        next_due: when the next status is due at the latest, in seconds of the daemon's clock. The
+            loop publishes in time whatever Immich does, so a later time means that it is stuck.
+        instance: identifies this daemon, across restarts; empty before it is loaded.
+        immich_version: None before the first connection.
+        queues: every queue as last reported, in Immich's order.
+        order: the names of the queues by priority.
+        reasons: why each queue is in its state.
+        opens_at: when each queue that is outside its window may run again.
+        is_dry_run: whether no command is sent to Immich.
+        problem: the current problem, if there is one.
+        controls: what users have chosen.
+        wanted: the queues that users want to run next.
+        undo: the change that would undo the last one.
+        rates: how many jobs per second each queue completes.
+        forecast: how long the pending jobs will take.
+        history: the last 24 hours.
+        counters: what the daemon has done since its start.
     """
 
     limit: int
-    updated: float | None = None
-    updated_at: float | None = None
-    due: float = 0.0
+    polled_at: float | None = None
+    polled_at_unix: float | None = None
+    next_due: float = 0.0
     instance: str = ""
-    server: str | None = None
+    immich_version: str | None = None
     queues: Snapshot = field(default_factory=dict)
     order: tuple[str, ...] = ()
     reasons: Mapping[str, Reason] = field(default_factory=dict)
@@ -115,12 +116,12 @@ class Status:
 
     @property
     def pending(self) -> int:
-        """Jobs that run or wait in the queues that the daemon schedules."""
+        """Jobs that run or are ready to, in the queues that the daemon schedules."""
         return sum(queue.pending for queue in self.with_reasons(*SCHEDULED))
 
     @property
     def running(self) -> list[Queue]:
-        """The queues in which jobs run by the daemon's leave, the first by priority first."""
+        """The queues that occupy a slot and have jobs, by priority."""
         return [
             self.queues[name]
             for name in self.order
@@ -129,16 +130,16 @@ class Status:
 
     @property
     def managed(self) -> list[str]:
-        """The names of the queues that the daemon schedules, the first by priority first."""
+        """The names of the queues that the daemon may pause and resume, by priority."""
         return [name for name in self.order if self.reasons.get(name) not in UNMANAGED]
 
     @property
     def state(self) -> OverallState:
-        """What the daemon is at; what needs a person comes first."""
+        """What the daemon is doing; a problem takes precedence."""
         if self.problem is not None:
-            away = self.problem.kind in UNREACHABLE
-            return OverallState.UNREACHABLE if away else OverallState.ATTENTION
-        if self.updated is None:
+            is_unreachable = self.problem.kind in UNREACHABLE
+            return OverallState.UNREACHABLE if is_unreachable else OverallState.ATTENTION
+        if self.polled_at is None:
             return OverallState.UNREACHABLE
         if self.controls.mode is Mode.HELD:
             return OverallState.HELD
@@ -147,23 +148,19 @@ class Status:
         return OverallState.RUNNING if self.running else OverallState.IDLE
 
     def override(self, name: str) -> Override:
-        """Return what a person wants of one queue."""
+        """Return the user's choice for one queue."""
         return override_of(name, self.controls, self.wanted)
 
     def with_reasons(self, *reasons: Reason) -> list[Queue]:
-        """Return the queues that are in their state for one of the reasons."""
+        """Return the queues that have one of these reasons, in Immich's order."""
         return [queue for name, queue in self.queues.items() if self.reasons.get(name) in reasons]
 
     def is_stale(self, now: float) -> bool:
-        """Whether the counts are older than they should be.
-
-        Args:
-            now: seconds of the daemon's clock.
-        """
-        if self.updated is None or now > self.due:
+        """Whether the counts are out of date at ``now``, in seconds of the daemon's clock."""
+        if self.polled_at is None or now > self.next_due:
             return True
         problem = self.problem
-        if problem is None or self.updated_at is None:
+        if problem is None or self.polled_at_unix is None:
             return False
-        # Any other problem may concern one command only: it began after the last good poll, or not.
-        return problem.kind in WITHOUT_POLL or problem.since > self.updated_at
+        # Any other problem may concern a single command. Polls that succeeded since then are valid.
+        return problem.kind in WITHOUT_POLL or problem.since > self.polled_at_unix

@@ -1,7 +1,7 @@
-"""Whether a change can be made now. Pure: one check for the page, MQTT and whatever comes after.
+"""Validates a change against the current status. Pure; the page and MQTT share it.
 
-What is asked of the loop is checked once more by nobody: a queue that vanishes in between has no
-effect, and the scheduler never touches a protected one.
+The loop applies a change without validating it again: a change to a queue that has vanished since
+then has no effect, and the scheduler never touches a protected queue.
 """
 
 from enum import Enum, auto
@@ -12,17 +12,17 @@ from immich_job_daemon.status.status import Status
 
 
 class Rejection(Enum):
-    """Why a change cannot be made."""
+    """Why a change is rejected."""
 
     ABOVE_MAXIMUM = auto()
     UNKNOWN_QUEUE = auto()
     UNMANAGED_QUEUE = auto()
 
 
-def rejection(change: Change, status: Status) -> Rejection | None:
-    """Return why a change cannot be made as things stand; None if it can.
+def validate(change: Change, status: Status) -> Rejection | None:
+    """Return why the change is rejected, or None if it is valid.
 
-    >>> objection(SetLimit(2), Status(1)), objection(SetLimit(None), Status(1))
+    >>> validate(SetLimit(2), Status(1)), validate(SetLimit(None), Status(1))
     (None, None)
     """
     match change:

@@ -1,1 +1,1 @@
-"""One WSGI application with two faces: numbers for machines, a page for people."""
+"""The HTTP server: an API for programs and a page for users."""

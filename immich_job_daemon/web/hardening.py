@@ -1,10 +1,14 @@
-"""What one client's connection may cost, where waitress by itself sets no bound or gives up.
+"""Limits what one connection may cost, where waitress has no limit or fails.
 
-waitress 3.0.2 closes a connection on which nothing comes, but not one on which a byte comes now
-and then; it takes as many requests at once as fit in a packet; a request line or a length that
-Python cannot read ends a connection without an answer; and whoever still sends when it is refused
-may lose the answer with the connection. What is wrong with HTTP itself is answered in JSON here,
-since no face ever sees it.
+waitress 3.0.2
+
+- closes an idle connection, but not one that sends a byte now and then;
+- accepts as many pipelined requests as fit into a packet;
+- closes the connection without a response if Python cannot parse the request line or a length;
+- closes the connection while a rejected client still sends, and the client may lose the response.
+
+Requests that are not valid HTTP never reach an application, so the JSON errors for them are
+written here.
 """
 
 import json
@@ -16,47 +20,51 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
-LONGEST_REQUEST: Final = 30.0
-"""Seconds from a request's first byte to its last."""
+REQUEST_TIMEOUT: Final = 30.0
+"""Seconds from the first byte of a request to the last."""
 
-MOST_AT_ONCE: Final = 8
-"""Requests of one connection that wait for their answers; browsers and scrapers send one."""
+MAX_PIPELINED: Final = 8
+"""Requests of a connection that may wait for a response. Browsers and scrapers send one."""
 
-LONGEST_FAREWELL: Final = 2.0
-"""Seconds for which the rest of a refused request is passed over; silence has its own limit."""
+DRAIN_TIMEOUT: Final = 2.0
+"""Seconds for which the rest of a rejected request is read; the idle timeout still applies."""
 
-_LONGEST_REASON: Final = 200
+_MAX_ERROR_LENGTH: Final = 200
 
 
-class Parser(HTTPRequestParser):
-    """Reads a request; whatever of it cannot be read is the client's mistake."""
+class RequestParser(HTTPRequestParser):
+    """Parses a request; whatever cannot be parsed is a client error."""
 
     path: str
     request_uri: str
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the request line and the headers, or raise ParsingError."""
+        """Parse the request line and the headers.
+
+        Raises:
+            ParsingError: the request is invalid.
+        """
         try:
             super().parse_header(header_plus)
         except ValueError as error:
-            # An address such as http://[ or a length of thousands of digits.
-            raise ParsingError(f"The request cannot be read: {error}") from None
-        # werkzeug 3.1 falls over a query of other bytes, which no address can have; and it
-        # redirects from no path to /, which are the same.
+            # For example the URL http://[ or a length with thousands of digits.
+            raise ParsingError(f"The request cannot be parsed: {error}") from None
+        # werkzeug 3.1 raises on a query that is not ASCII, which no valid URL has.
         if not self.request_uri.isascii():
-            raise ParsingError("The address has to be percent-encoded")
+            raise ParsingError("The URL must be percent-encoded")
+        # An empty path means the root, but werkzeug would redirect to it.
         self.path = self.path or "/"
 
 
-class JsonError(ErrorTask):
-    """Answers what is no request that a face could answer."""
+class JsonErrorTask(ErrorTask):
+    """Responds to a request that is not valid HTTP."""
 
     def execute(self) -> None:
-        """Write the answer and close the connection."""
+        """Write the response; the connection is closed afterwards."""
         parser: Any = self.request
         error = parser.error
-        reason = f"{error.reason}: {error.body}"[:_LONGEST_REASON]
-        body = json.dumps({"error": reason}).encode() + b"\n"
+        text = f"{error.reason}: {error.body}"[:_MAX_ERROR_LENGTH]
+        body = json.dumps({"error": text}).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers = [
             ("Content-Type", "application/json"),
@@ -69,51 +77,56 @@ class JsonError(ErrorTask):
 
 
 class Connection(HTTPChannel):
-    """A connection that ends when it takes too long over one request or sends too many at once."""
+    """A connection that is closed if a request takes too long or too many are pipelined."""
 
-    parser_class = Parser
-    error_task_class = JsonError
-    _begun: tuple[HTTPRequestParser, float] | None = None
-    _is_refused = False
-    _refused_at: float | None = None
+    parser_class = RequestParser
+    error_task_class = JsonErrorTask
+    _current: tuple[HTTPRequestParser, float] | None = None
+    """The request being received, and when it began."""
+    _is_rejected = False
+    _rejected_at: float | None = None
 
     def received(self, data: bytes) -> bool:
-        """Take what came, and say whether it was of use."""
+        """Process received bytes; return whether waitress used them."""
         now = time.monotonic()
-        if self._refused_at is not None:
-            self.will_close = now - self._refused_at > LONGEST_FAREWELL
+        if self._rejected_at is not None:
+            self.will_close = now - self._rejected_at > DRAIN_TIMEOUT
             return False
-        was_of_use = super().received(data)
+        was_used = super().received(data)
         if self.request is None:
-            self._begun = None
-        elif self._begun is None or self._begun[0] is not self.request:
-            self._begun = (self.request, now)
-        elif now - self._begun[1] > LONGEST_REQUEST:
+            self._current = None
+        elif self._current is None or self._current[0] is not self.request:
+            self._current = (self.request, now)
+        elif now - self._current[1] > REQUEST_TIMEOUT:
             self.will_close = True
-        return was_of_use
+        return was_used
 
     def service(self) -> None:
-        """Answer one request, or none any more: here no other thread is in between."""
-        if len(self.requests) <= MOST_AT_ONCE:
-            self._is_refused = self.requests[0].error is not None
+        """Respond to the next request, or close the connection if too many are waiting.
+
+        The check is made here, not in ``received``: there, another thread may be responding.
+        """
+        if len(self.requests) <= MAX_PIPELINED:
+            self._is_rejected = self.requests[0].error is not None
             super().service()
             return
         self.will_close = True
         self.server.pull_trigger()
 
     def handle_close(self) -> None:
-        """Close; to who was refused say so first, and hear the rest out.
+        """Close the connection; first read the rest of a rejected request.
 
-        TCP takes an answer back from who still sends to a connection that is closed.
+        If a client still sends to a closed connection, TCP resets it, and the client may lose the
+        response that it has not read yet.
         """
-        if self._is_refused and self.socket is not None:
-            self._is_refused = False
+        if self._is_rejected and self.socket is not None:
+            self._is_rejected = False
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # The client is gone already.
+                pass  # The client has closed the connection already.
             else:
                 self.will_close = False
-                self._refused_at = time.monotonic()
+                self._rejected_at = time.monotonic()
                 return
         super().handle_close()

@@ -1,7 +1,7 @@
-"""The HTTP face of the simulated Immich: a request in, an answer out, no socket.
+"""The HTTP API of the simulated Immich without a socket: a request in, a response out.
 
-Paths, bodies, permissions, messages and the order of the checks are those recorded from Immich
-3.1.0: a body that is no JSON first, then an unknown path, the key, the queue's name, the body.
+Paths, bodies, permissions, messages and the order of the checks were recorded from Immich 3.1.0.
+It rejects invalid JSON first, then an unknown path, the key, the queue's name and the body.
 """
 
 import json
@@ -17,26 +17,26 @@ from simulator.immich.pipeline import QUEUE_ALL, REINDEX
 from simulator.immich.simulated_queue import SimulatedQueue
 
 UNPAUSABLE: Final = "backgroundTask"
-"""The queue that the queues API refuses to pause; the jobs API does pause it."""
+"""The queue that the queues API refuses to pause. The jobs API pauses it."""
 
 _JSON: Final = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What an API key may do. ``name`` is told to the engine's observers as who did it."""
+    """The permissions of an API key. Observers of the engine receive ``name`` as its client."""
 
     permissions: frozenset[str] = frozenset({"all"})
     is_admin: bool = True
     name: str = "api key"
 
-    def may(self, permission: str) -> bool:
-        """Return whether the key has a permission, or all of them."""
+    def has(self, permission: str) -> bool:
+        """Return whether the key has the permission or all of them."""
         return permission in self.permissions or "all" in self.permissions
 
 
-class Refusal(Exception):  # noqa: N818 - an answer that ends a request early, not a failure
-    """Immich refuses the request with this status and body."""
+class RejectedRequestError(Exception):
+    """Immich rejects the request with this status and body."""
 
     def __init__(
         self, status: HTTPStatus, message: str, errors: list[object] | None = None
@@ -50,7 +50,7 @@ class Refusal(Exception):  # noqa: N818 - an answer that ends a request early, n
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose key was accepted. ``body`` is ``bodies.UNDEFINED`` where none was sent."""
+    """A request with a valid key. ``name`` is the queue, ``body`` is UNDEFINED if none was sent."""
 
     name: str = ""
     body: object = bodies.UNDEFINED
@@ -58,7 +58,10 @@ class Request:
 
 
 class Route(NamedTuple):
-    """What stands behind a path: the permission it asks for ("" is any key) and what it does."""
+    """The action of a path and the permission it requires.
+
+    ``permission`` is None where no key is needed, and empty where any key will do.
+    """
 
     action: Callable[[Request], str]
     permission: str | None = None
@@ -66,13 +69,13 @@ class Route(NamedTuple):
 
 
 class Api:
-    """Both of Immich's APIs for queues, and what a client asks besides.
+    """Immich's queues API, its jobs API, and the server paths that clients use.
 
     Args:
-        engine: the queues behind it.
-        keys: the API keys by the text that is sent.
-        version: of Immich; the last figure of three.
-        serves: "queues" and "jobs": an Immich before 2.4 serves the jobs API only.
+        engine: the queues.
+        keys: the API keys by the secret that clients send.
+        version: version of Immich: major, minor, patch.
+        serves: "queues" and "jobs", the APIs to serve. Immich before 2.4 has the jobs API only.
     """
 
     def __init__(
@@ -92,24 +95,24 @@ class Api:
     def __repr__(self) -> str:
         return f"<Api of Immich {'.'.join(map(str, self.version))}, {len(self.keys)} keys>"
 
-    def answer(
+    def respond(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Response:
-        """Carry out a request at this moment of the engine's clock and return the answer.
+        """Process a request at the engine's current time and return the response.
 
         Args:
-            method: any HTTP method; HEAD is answered as GET, without a body.
-            path: with its leading slash; a query and a trailing slash do not matter.
-            headers: by lower-case name; ``x-api-key`` and ``content-type`` are looked at.
-            body: as sent, or None.
+            method: any HTTP method; the response to HEAD is that to GET without its body.
+            path: path with its leading slash; a query and a trailing slash are ignored.
+            headers: headers by lower-case name; ``x-api-key`` and ``content-type`` are used.
+            body: body as sent, or None.
         """
         try:
-            status, text = HTTPStatus.OK, self._carry_out(method, path, headers, body)
-        except Refusal as refusal:
-            status, text = refusal.status, json.dumps(refusal.body, separators=(",", ":"))
+            status, text = HTTPStatus.OK, self._process(method, path, headers, body)
+        except RejectedRequestError as rejection:
+            status, text = rejection.status, json.dumps(rejection.body, separators=(",", ":"))
         return Response(int(status), _JSON, b"" if method == "HEAD" else text.encode())
 
-    def _carry_out(
+    def _process(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> str:
         document = bodies.UNDEFINED
@@ -117,17 +120,17 @@ class Api:
             try:
                 document = bodies.parse(body)
             except ValueError as error:
-                raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
-        route, name = self._find("GET" if method == "HEAD" else method, path)
+                raise RejectedRequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        route, name = self._match("GET" if method == "HEAD" else method, path)
         if route is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, f"Cannot {method} {path}")
+            raise RejectedRequestError(HTTPStatus.NOT_FOUND, f"Cannot {method} {path}")
         key = Key()
         if route.permission is not None:
-            key = self._admit(route, headers.get("x-api-key"))
+            key = self._authorize(route, headers.get("x-api-key"))
         return route.action(Request(name, document, key))
 
-    def _find(self, method: str, path: str) -> tuple[Route | None, str]:
-        """Return the route of a path and the queue's name in it."""
+    def _match(self, method: str, path: str) -> tuple[Route | None, str]:
+        """Return the route of a path, and the queue name in it."""
         parts = path.partition("?")[0].rstrip("/")
         if (fixed := self._fixed.get((method, parts))) is not None:
             return fixed, ""
@@ -135,18 +138,18 @@ class Api:
         name, _, tail = rest.partition("/")
         return (self._named.get((method, head, tail)) if name else None), name
 
-    def _admit(self, route: Route, secret: str | None) -> Key:
-        """Return the key that was sent, if it may do this."""
+    def _authorize(self, route: Route, secret: str | None) -> Key:
+        """Return the key that was sent, if it has the permission for the route."""
         if not secret:
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "Authentication required")
+            raise RejectedRequestError(HTTPStatus.UNAUTHORIZED, "Authentication required")
         key = self.keys.get(secret)
         if key is None:
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "Invalid API key")
+            raise RejectedRequestError(HTTPStatus.UNAUTHORIZED, "Invalid API key")
         if route.is_for_admins and not key.is_admin:
-            raise Refusal(HTTPStatus.FORBIDDEN, "Forbidden")
-        if route.permission and not key.may(route.permission):
+            raise RejectedRequestError(HTTPStatus.FORBIDDEN, "Forbidden")
+        if route.permission and not key.has(route.permission):
             message = f"Missing required permission: {route.permission}"
-            raise Refusal(HTTPStatus.FORBIDDEN, message)
+            raise RejectedRequestError(HTTPStatus.FORBIDDEN, message)
         return key
 
     def _fixed_routes(self, serves: frozenset[str]) -> dict[tuple[str, str], Route]:
@@ -188,7 +191,7 @@ class Api:
         return bodies.queue(self._queue(request))
 
     def _read_jobs(self, request: Request) -> str:
-        """Answer with no jobs: which ones wait is not simulated, only how many."""
+        """Return no jobs: the engine simulates their number, not the jobs that wait."""
         self._queue(request)
         return "[]"
 
@@ -198,7 +201,7 @@ class Api:
         wanted = document.get("isPaused")
         if wanted and queue.name == UNPAUSABLE:
             message = "The BackgroundTask queue cannot be paused"
-            raise Refusal(HTTPStatus.BAD_REQUEST, message)
+            raise RejectedRequestError(HTTPStatus.BAD_REQUEST, message)
         if wanted:
             self.engine.pause(queue.name, by=request.key.name)
         elif wanted is False:
@@ -224,21 +227,21 @@ class Api:
         return bodies.job(queue)
 
     def _run_on_assets(self, queue: SimulatedQueue, *, is_on_all: bool) -> None:
-        """Start a run on all assets, or on those that lack what the queue makes: none."""
+        """Start a run on all assets, or on those that lack the queue's results, which are none."""
         if queue.active:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "Job is already running")
+            raise RejectedRequestError(HTTPStatus.BAD_REQUEST, "Job is already running")
         if queue.name not in REINDEX:
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"Invalid job name: {queue.name}")
+            raise RejectedRequestError(HTTPStatus.BAD_REQUEST, f"Invalid job name: {queue.name}")
         self.engine.add(queue.name, QUEUE_ALL)
         if is_on_all and self.engine.assets:
             self.engine.reindex(queue.name, len(self.engine.assets))
 
     def _queue(self, request: Request) -> SimulatedQueue:
-        """Return the queue that the path names."""
+        """Return the queue named in the path."""
         queue = self.engine.queues.get(request.name)
         if queue is None:
             error = bodies.invalid_option([*self.engine.queues], "name")
-            raise Refusal(HTTPStatus.BAD_REQUEST, "Validation failed", [error])
+            raise RejectedRequestError(HTTPStatus.BAD_REQUEST, "Validation failed", [error])
         return queue
 
 
@@ -247,7 +250,7 @@ def _for_admins(action: Callable[[Request], str], permission: str) -> Route:
 
 
 def _object(request: Request, checks: Mapping[str, bodies.Check]) -> dict[str, object]:
-    """Return the request's body, an object whose fields pass their checks; others are ignored."""
+    """Return a request's body, an object whose fields pass the checks; others are ignored."""
     document = request.body
     if isinstance(document, dict):
         found = [
@@ -257,5 +260,5 @@ def _object(request: Request, checks: Mapping[str, bodies.Check]) -> dict[str, o
     else:
         errors = [bodies.invalid_type("object", document)]
     if errors or not isinstance(document, dict):
-        raise Refusal(HTTPStatus.BAD_REQUEST, "Validation failed", errors)
+        raise RejectedRequestError(HTTPStatus.BAD_REQUEST, "Validation failed", errors)
     return document

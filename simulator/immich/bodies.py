@@ -1,6 +1,6 @@
-"""The JSON of the simulated Immich: the shapes recorded from Immich 3.1.0.
+"""The JSON bodies of the simulated Immich, as recorded from Immich 3.1.0, and its body checks.
 
-The queues' text is put together by hand: a simulated day asks for it many thousand times.
+The JSON of the queues is formatted by hand, because a simulated day needs it many thousand times.
 """
 
 import json
@@ -11,13 +11,13 @@ from simulator.immich.simulated_queue import SimulatedQueue
 
 
 class Undefined:
-    """What JavaScript calls undefined: no value was sent, not even null."""
+    """JavaScript's undefined: no value was sent, not even null."""
 
 
 UNDEFINED: Final[object] = Undefined()
 
 COMMANDS: Final = ["start", "pause", "resume", "empty", "clear-failed"]
-"""What the jobs API can be told."""
+"""The commands of the jobs API."""
 
 PING: Final = '{"res":"pong"}'
 
@@ -38,10 +38,10 @@ CONFIG: Final = json.dumps(
     }
 )
 
-_MOMENT: Final = "2026-11-01T12:00:00.000Z"
+_TIMESTAMP: Final = "2026-11-01T12:00:00.000Z"
 
 Check = Callable[[object, str], object | None]
-"""Looks at the value of a field and returns Immich's error about it, or None."""
+"""Takes the value and the name of a field; returns Immich's error about it, or None."""
 
 
 def _counts(queue: SimulatedQueue) -> str:
@@ -53,18 +53,18 @@ def _counts(queue: SimulatedQueue) -> str:
 
 
 def queue(queue: SimulatedQueue) -> str:
-    """Return a queue as the queues API shows it."""
+    """Return a queue in the format of the queues API."""
     is_paused = "true" if queue.is_paused else "false"
     return f'{{"name":"{queue.name}","isPaused":{is_paused},"statistics":{_counts(queue)}}}'
 
 
 def all_queues(queues: Iterable[SimulatedQueue]) -> str:
-    """Return all queues as the queues API shows them."""
+    """Return all queues in the format of the queues API."""
     return f"[{','.join(map(queue, queues))}]"
 
 
 def job(queue: SimulatedQueue) -> str:
-    """Return a queue as the jobs API shows it."""
+    """Return a queue in the format of the jobs API."""
     is_paused = "true" if queue.is_paused else "false"
     is_active = "true" if queue.active else "false"
     status = f'{{"isPaused":{is_paused},"isActive":{is_active}}}'
@@ -72,19 +72,19 @@ def job(queue: SimulatedQueue) -> str:
 
 
 def all_jobs(queues: Iterable[SimulatedQueue]) -> str:
-    """Return all queues as the jobs API shows them."""
+    """Return all queues in the format of the jobs API."""
     return "{" + ",".join(f'"{queue.name}":{job(queue)}' for queue in queues) + "}"
 
 
-def version(figures: tuple[int, int, int]) -> str:
-    """Return what ``/api/server/version`` answers."""
-    major, minor, patch = figures
+def version(numbers: tuple[int, int, int]) -> str:
+    """Return the body of ``/api/server/version``."""
+    major, minor, patch = numbers
     return json.dumps({"major": major, "minor": minor, "patch": patch, "prerelease": None})
 
 
-def about(figures: tuple[int, int, int]) -> str:
-    """Return what ``/api/server/about`` answers."""
-    text = "v" + ".".join(map(str, figures))
+def about(numbers: tuple[int, int, int]) -> str:
+    """Return the body of ``/api/server/about``."""
+    text = "v" + ".".join(map(str, numbers))
     return json.dumps(
         {
             "version": text,
@@ -100,23 +100,23 @@ def about(figures: tuple[int, int, int]) -> str:
 
 
 def api_key(name: str, permissions: Iterable[str]) -> str:
-    """Return what ``/api/api-keys/me`` answers."""
+    """Return the body of ``/api/api-keys/me``."""
     return json.dumps(
         {
             "id": "00000000-0000-4000-8000-000000000000",
             "name": name,
-            "createdAt": _MOMENT,
-            "updatedAt": _MOMENT,
+            "createdAt": _TIMESTAMP,
+            "updatedAt": _TIMESTAMP,
             "permissions": sorted(permissions),
         }
     )
 
 
 def parse(body: bytes) -> object:
-    """Return the document in a request's body.
+    """Parse the JSON in the body of a request.
 
     Raises:
-        ValueError: it is none; the text is what Immich answers.
+        ValueError: it is not valid JSON; the text is Immich's error message.
     """
     try:
         text = body.decode()
@@ -139,7 +139,7 @@ def invalid_type(expected: str, value: object, *path: str) -> object:
 
 
 def invalid_option(options: list[str], *path: str) -> object:
-    """Return Immich's error about a value that is none of the options."""
+    """Return Immich's error about a value that is not one of the options."""
     listed = "|".join(f'"{option}"' for option in options)
     return {
         "code": "invalid_value",
@@ -150,19 +150,19 @@ def invalid_option(options: list[str], *path: str) -> object:
 
 
 def is_optional_boolean(value: object, name: str) -> object | None:
-    """Check for true, false or nothing at all."""
+    """Check that the value is a boolean or missing."""
     if value is UNDEFINED or isinstance(value, bool):
         return None
     return invalid_type("boolean", value, name)
 
 
 def is_command(value: object, name: str) -> object | None:
-    """Check for one of the commands of the jobs API."""
+    """Check that the value is a command of the jobs API."""
     return None if value in COMMANDS else invalid_option(COMMANDS, name)
 
 
 def _type_of(value: object) -> str:
-    """Return what JavaScript calls the type of a JSON value.
+    """Return JavaScript's name for the type of a JSON value.
 
     >>> [_type_of(value) for value in (UNDEFINED, None, True, 1.5, "", [], {})]
     ['undefined', 'null', 'boolean', 'number', 'string', 'array', 'object']

@@ -1,6 +1,6 @@
-"""The queues of an Immich that does not exist: jobs, workers, pauses and restarts, event by event.
+"""A discrete-event simulation of Immich's queues: jobs, workers, pauses and restarts.
 
-The engine knows no HTTP and no real time: whoever owns it moves its clock with ``advance``.
+The engine does no HTTP and does not use the real clock: its owner moves time with ``advance``.
 
 >>> engine = Engine()
 >>> photo, = engine.upload(photos=1)
@@ -34,24 +34,26 @@ from simulator.immich.simulated_queue import Job, SimulatedQueue
 
 __all__ = ["Engine", "Event", "EventKind"]
 
-STALLED: Final = (29.0, 60.0)
-"""Seconds after a kill at which BullMQ notices the jobs in flight (seen on Immich 3.1.0)."""
+STALL_DETECTION: Final = (29.0, 60.0)
+"""Seconds after a kill at which BullMQ detects stalled jobs (seen on Immich 3.1.0)."""
 
-KILLS: Final = 1
-"""A job whose worker was killed more often fails when its turn comes (BullMQ's default)."""
+MAX_STALLS: Final = 1
+"""A job that stalls more often than this fails when a worker takes it (BullMQ's default)."""
 
 JITTER: Final = 0.05
-"""The share by which a job's duration varies, up and down."""
+"""Fraction by which the duration of a job varies, up and down."""
 
 
 class Engine:
-    """All queues of one Immich, on a clock of its own. The same seed gives the same life.
+    """All queues of one Immich server, with a clock of their own.
+
+    The simulation is deterministic: the same seed gives the same events at the same times.
 
     Args:
-        bullmq: 5 counts a paused queue's ready jobs as paused, 6 leaves them waiting.
-        seed: of the jitter of durations and of the moment at which stalled jobs are noticed.
-        start: the clock's first time, in seconds.
-        concurrency: jobs at once, by queue, where Immich's defaults are not wanted.
+        bullmq: major version. 5 counts the ready jobs of a paused queue as paused, 6 as waiting.
+        seed: seed of the duration jitter and of the times at which stalled jobs are detected.
+        start: initial time of the clock, in seconds.
+        concurrency: number of workers by queue; replaces Immich's default of that queue.
     """
 
     def __init__(
@@ -73,27 +75,27 @@ class Engine:
         self._seq = 0
         self._random = Random(seed)
         self._load = 0.0
-        self._turns: Counter[Kind] = Counter()
+        self._completed: Counter[Kind] = Counter()
         self._boots_at = start
         self._after_boot: list[Callable[[], None]] = []
         self._stalled: list[tuple[SimulatedQueue, list[Job]]] = []
 
     @property
     def is_idle(self) -> bool:
-        """Whether no queue has anything active, ready, prioritized or delayed."""
+        """Whether every queue is empty; failed jobs do not count."""
         return all(queue.is_empty for queue in self.queues.values())
 
     def next_event(self) -> float | None:
-        """Return when something happens next, in seconds on this clock, or None: nothing will."""
+        """Return the time of the next event on this clock, or None if there is none."""
         return self._events[0][0] if self._events else None
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        """Run ``action`` when the clock reaches ``when``; at the next advance if that is past."""
+        """Run ``action`` when the clock reaches ``when``; if that is past, at the next advance."""
         self._seq += 1
         heappush(self._events, (when, self._seq, None, action))
 
     def advance(self, to: float) -> None:
-        """Run everything due up to and including ``to``, in order, and set the clock to it."""
+        """Run all events up to and including ``to`` in order, then set the clock to it."""
         events = self._events
         while events and events[0][0] <= to:
             when, key, queue, action = heappop(events)
@@ -105,10 +107,10 @@ class Engine:
         self.now = max(self.now, to)
 
     def settle(self, limit: float = 1e6) -> float:
-        """Advance until no job is left or nothing more happens, at most ``limit`` seconds.
+        """Advance until all queues are empty or no event is left, at most ``limit`` seconds.
 
         Returns:
-            the clock's time then.
+            the time of the clock afterwards.
         """
         end = self.now + limit
         while not self.is_idle and (when := self.next_event()) is not None and when <= end:
@@ -116,7 +118,7 @@ class Engine:
         return self.now
 
     def upload(self, photos: int = 0, videos: int = 0) -> list[Asset]:
-        """Let someone upload photos, then videos, all at this moment; return them."""
+        """Upload photos, then videos, all at the current time; return them."""
         first = len(self.assets)
         for number in range(first, first + photos + videos):
             asset = Asset(number, is_video=number >= first + photos, uploaded=self.now)
@@ -125,10 +127,10 @@ class Engine:
         return self.assets[first:]
 
     def reindex(self, queue: str, count: int) -> None:
-        """Add what "run on all assets" of this queue adds for ``count`` assets."""
+        """Add the jobs that "run on all assets" adds to this queue for ``count`` assets."""
         self.add(queue, REINDEX[queue], count=count)
 
-    def add(  # noqa: PLR0913 - everything that BullMQ lets one say of a new job
+    def add(  # noqa: PLR0913 - the options of a BullMQ job
         self,
         queue: str,
         kind: Kind,
@@ -141,86 +143,86 @@ class Engine:
         """Add jobs to a queue.
 
         Args:
-            queue: its name.
-            kind: what each of them does and costs.
-            count: how many.
-            asset: whose jobs they are; it is all done when none of its jobs is left.
+            queue: name of the queue.
+            kind: what each job costs and which jobs follow it.
+            count: number of jobs.
+            asset: the asset they process; it is done when it has no jobs left.
             delay: seconds until they are ready to run.
-            priority: 0 for none; the smallest other number runs first.
+            priority: 0 means none; of the others, smaller numbers run first.
         """
-        place = self.queues[queue]
-        if kind.is_single:
-            if kind in place.single:
+        target = self.queues[queue]
+        if kind.is_unique:
+            if kind in target.unique:
                 return
-            place.single.add(kind)
+            target.unique.add(kind)
         if asset is not None:
             asset.jobs_left += count
-        put = partial(self._put, place, kind, count, asset, priority)
+        put = partial(self._put, target, kind, count, asset, priority)
         if delay > 0:
-            place.delayed += count
-            self.at(self.now + delay, partial(self._due, place, count, put))
+            target.delayed += count
+            self.at(self.now + delay, partial(self._end_delay, target, count, put))
         else:
             put()
 
     def fail(self, queue: str, count: int) -> None:
-        """Put so many jobs among the failed ones of a queue."""
+        """Add ``count`` failed jobs to a queue."""
         self.queues[queue].failed += count
 
     def clear_failed(self, queue: str) -> None:
-        """Forget a queue's failed jobs."""
+        """Remove the failed jobs of a queue."""
         self.queues[queue].failed = 0
 
     def empty(self, queue: str) -> None:
-        """Drop a queue's jobs that wait for their turn; active and delayed ones stay."""
-        place = self.queues[queue]
-        for job in place.drop_waiting():
-            self._forget(place, job)
+        """Remove the waiting jobs of a queue; active and delayed jobs stay."""
+        target = self.queues[queue]
+        for job in target.remove_waiting():
+            self._count_removed(target, job)
 
     def pause(self, queue: str, by: str = "") -> None:
-        """Start no more jobs of this queue; those that run go on. ``by`` is for observers."""
+        """Pause a queue; its active jobs continue. Observers receive ``by``, the client's name."""
         self._set_paused(queue, by, is_paused=True)
 
     def resume(self, queue: str, by: str = "") -> None:
-        """Run this queue's jobs again. ``by`` is for observers."""
+        """Resume a queue. Observers receive ``by``, the client's name."""
         self._set_paused(queue, by, is_paused=False)
         self._start(self.queues[queue])
 
     def restart(self, downtime: float) -> None:
-        """Kill Immich; it is back after ``downtime`` seconds, later if it was away already.
+        """Kill Immich and start it again after ``downtime`` seconds.
 
-        Jobs in flight stay counted as active until BullMQ notices, 29 to 60 seconds later and
-        not while Immich is away; then they wait again, first in the line. A job to which that
-        happens a second time fails as soon as a worker takes it: not while its queue is
-        paused. metadataExtraction comes back open, the other queues as they were (seen on Immich
-        3.1.0).
+        A restart during the downtime of another one extends it. Active jobs stall: they count as
+        active until BullMQ detects that, 29 to 60 seconds later and not while Immich is down.
+        Then they return to the front of the queue. A job that stalls a second time fails when a
+        worker takes it, so not while its queue is paused. After the restart metadataExtraction is
+        open and the other queues are as before (seen on Immich 3.1.0).
         """
         for queue in self.queues.values():
             if queue.running:
                 stalled = queue, [*queue.running.values()]
                 queue.running.clear()
-                queue.ghosts += len(stalled[1])
+                queue.stalled += len(stalled[1])
                 self._stalled.append(stalled)
-                noticed = self.now + self._random.uniform(*STALLED)
-                self.at(noticed, partial(self._notice, stalled))
+                detected = self.now + self._random.uniform(*STALL_DETECTION)
+                self.at(detected, partial(self._return_stalled, stalled))
         self._load = 0.0
         self._boots_at = max(self._boots_at, self.now + downtime)
         self.at(self._boots_at, self._boot)
         if self.is_up:
             self.is_up = False
-            self._tell(EventKind.DOWN)
+            self._notify(EventKind.DOWN)
 
-    def notice(self) -> None:
-        """Let BullMQ notice the jobs in flight at the last kills now, not half a minute later."""
+    def detect_stalled(self) -> None:
+        """Detect all stalled jobs now instead of half a minute after the kill."""
         for stalled in tuple(self._stalled):
-            self._notice(stalled)
+            self._return_stalled(stalled)
 
     def _boot(self) -> None:
-        """Come back, unless a later restart moved that moment."""
+        """Start Immich, unless a later restart has postponed that."""
         if self.is_up or self.now < self._boots_at:
             return
         self.is_up = True
         self.boots += 1
-        self._tell(EventKind.UP)
+        self._notify(EventKind.UP)
         self._set_paused(ENTRY, "immich", is_paused=False)
         postponed, self._after_boot = self._after_boot, []
         for action in postponed:
@@ -231,7 +233,7 @@ class Engine:
     def _put(
         self, queue: SimulatedQueue, kind: Kind, count: int, asset: Asset | None, priority: int
     ) -> None:
-        """Make jobs ready to run."""
+        """Add jobs that are ready to run."""
         if asset is None and not priority and count > 1:
             queue.put_bulk(kind, count)
         else:
@@ -239,31 +241,31 @@ class Engine:
                 queue.put(Job(kind, asset), priority)
         self._start(queue)
 
-    def _due(self, queue: SimulatedQueue, count: int, put: Callable[[], None]) -> None:
-        """Make delayed jobs ready: a running Immich does that, not BullMQ's store."""
+    def _end_delay(self, queue: SimulatedQueue, count: int, put: Callable[[], None]) -> None:
+        """Make delayed jobs ready. Immich does that, not Redis, so it waits until Immich runs."""
         if not self.is_up:
-            self._after_boot.append(partial(self._due, queue, count, put))
+            self._after_boot.append(partial(self._end_delay, queue, count, put))
             return
         queue.delayed -= count
         put()
 
-    def _notice(self, stalled: tuple[SimulatedQueue, list[Job]]) -> None:
-        """Let jobs wait again whose worker was killed, unless that was noticed already."""
+    def _return_stalled(self, stalled: tuple[SimulatedQueue, list[Job]]) -> None:
+        """Return stalled jobs to the front of their queue, unless that has been done."""
         if stalled not in self._stalled:
             return
         if not self.is_up:
-            self._after_boot.append(partial(self._notice, stalled))
+            self._after_boot.append(partial(self._return_stalled, stalled))
             return
         self._stalled.remove(stalled)
         queue, jobs = stalled
-        queue.ghosts -= len(jobs)
+        queue.stalled -= len(jobs)
         for job in reversed(jobs):
-            job.kills += 1
+            job.stalls += 1
             queue.put_back(job)
         self._start(queue)
 
     def _start(self, queue: SimulatedQueue) -> None:
-        """Let free workers of a queue take what is ready."""
+        """Let the free workers of a queue take jobs."""
         while (
             not queue.is_paused
             and len(queue.running) < queue.concurrency
@@ -271,27 +273,27 @@ class Engine:
             and (job := queue.take()) is not None
         ):
             kind = job.kind
-            if job.kills > KILLS:
+            if job.stalls > MAX_STALLS:
                 queue.failed += 1
-                queue.single.discard(kind)
+                queue.unique.discard(kind)
                 continue
             self._load += kind.load
             share = max(1.0, self._load / CORES)
             jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
             self._run(queue, job, (kind.wait + kind.cpu * share) * jitter)
             if self.observers:
-                self._tell(EventKind.STARTED, queue.name)
+                self._notify(EventKind.STARTED, queue.name)
 
     def _run(self, queue: SimulatedQueue, job: Job, seconds: float) -> None:
-        """Let a worker be busy with a job for so long."""
+        """Keep a worker busy with a job for ``seconds``."""
         self._seq += 1
         queue.running[self._seq] = job
-        heappush(self._events, (self.now + seconds, self._seq, queue, _nothing))
+        heappush(self._events, (self.now + seconds, self._seq, queue, _no_action))
 
     def _finish(self, queue: SimulatedQueue, key: int) -> None:
-        """Complete a job: what follows it is added first, as Immich does."""
+        """Complete a job. The jobs that follow it are added first, as in Immich."""
         job = queue.running.get(key)
-        if job is None:  # its worker was killed
+        if job is None:  # Its worker was killed.
             return
         kind = job.kind
         if kind.waits_for and any(self.queues[name].active for name in kind.waits_for):
@@ -304,20 +306,20 @@ class Engine:
         for name, following in kind.then:
             self.add(name, following, asset=asset)
         if kind.sometimes:
-            self._turns[kind] += 1
-            if self._turns[kind] % kind.every == 0:
+            self._completed[kind] += 1
+            if self._completed[kind] % kind.every == 0:
                 for name, following in kind.sometimes:
                     self.add(name, following, asset=asset)
         del queue.running[key]
         self._load -= kind.load
-        self._forget(queue, job)
+        self._count_removed(queue, job)
         if self.observers:
-            self._tell(EventKind.COMPLETED, queue.name)
+            self._notify(EventKind.COMPLETED, queue.name)
         self._start(queue)
 
-    def _forget(self, queue: SimulatedQueue, job: Job) -> None:
-        """Count a job that is no more."""
-        queue.single.discard(job.kind)
+    def _count_removed(self, queue: SimulatedQueue, job: Job) -> None:
+        """Update the counters for a job that is completed or removed."""
+        queue.unique.discard(job.kind)
         asset = job.asset
         if asset is not None:
             asset.jobs_left -= 1
@@ -325,18 +327,18 @@ class Engine:
                 asset.all_done = self.now
 
     def _set_paused(self, name: str, by: str, *, is_paused: bool) -> None:
-        """Pause or resume, and tell of it if that changed anything."""
+        """Pause or resume a queue; notify the observers if that changed its state."""
         queue = self.queues[name]
         if queue.is_paused is not is_paused:
             queue.is_paused = is_paused
-            self._tell(EventKind.PAUSED if is_paused else EventKind.RESUMED, name, by)
+            self._notify(EventKind.PAUSED if is_paused else EventKind.RESUMED, name, by)
 
-    def _tell(self, kind: EventKind, queue: str = "", by: str = "") -> None:
-        """Tell the observers what happened just now."""
+    def _notify(self, kind: EventKind, queue: str = "", by: str = "") -> None:
+        """Notify the observers of an event at the current time."""
         event = Event(self.now, kind, queue, by)
         for observer in self.observers:
             observer(event)
 
 
-def _nothing() -> None:
-    """Stand for the action of an event that is the end of a job."""
+def _no_action() -> None:
+    """Serve as the action of the events that complete a job, which ``advance`` handles itself."""

@@ -1,11 +1,11 @@
-"""What the observers of an engine are told."""
+"""The events that an engine sends to its observers."""
 
 from enum import Enum
 from typing import NamedTuple
 
 
 class EventKind(Enum):
-    """What observers of an engine are told of."""
+    """What happened."""
 
     STARTED = "started"
     COMPLETED = "completed"
@@ -16,7 +16,11 @@ class EventKind(Enum):
 
 
 class Event(NamedTuple):
-    """Something that happened, at ``time`` seconds; ``queue`` and ``by`` are empty where unfit."""
+    """An event at ``time`` seconds on the engine's clock.
+
+    ``queue`` is empty for events of the whole server. ``by`` names the client that paused or
+    resumed the queue.
+    """
 
     time: float
     kind: EventKind

@@ -1,7 +1,7 @@
-"""What an upload makes Immich do: which job goes to which queue, what follows it, what it costs.
+"""Immich's job pipeline as data: which jobs an upload starts, in which queues, and their costs.
 
-All of it is data, measured on Immich 3.1.0 on two cores with a machine learning that answers in
-150 ms. The queues' order and their concurrency are Immich's own (seen on Immich 3.1.0).
+The costs were measured on Immich 3.1.0 on two cores, with a machine-learning service that responds
+in 150 ms. The order of the queues and their concurrency are Immich's defaults (seen on 3.1.0).
 """
 
 from dataclasses import dataclass
@@ -44,29 +44,30 @@ CONCURRENCY: Final = {
     "workflow": 5,
     "editor": 2,
 }
-"""Jobs that a queue runs at once by default; 1 where not named.
+"""Default number of workers of the queues that have more than one.
 
-The first four and the ones that are 1 were seen on Immich 3.1.0, the others do not matter here.
+The first four and the queues with one worker were seen on Immich 3.1.0. The other numbers have no
+effect on the simulated workloads.
 """
 
 CORES: Final = 2
-"""Cores of the machine on which everything in here was measured."""
+"""Cores of the machine on which the costs were measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A kind of job: what it costs and what follows it.
+    """A kind of job: what it costs and which jobs follow it.
 
     Attributes:
-        name: for people.
-        cpu: core-seconds; they take longer when more jobs compute than there are cores.
-        wait: seconds of waiting for something else: machine learning, a disk, a network.
+        name: display name.
+        cpu: core-seconds; they take longer if more jobs compute than there are cores.
+        wait: seconds of waiting for I/O: machine learning, a disk, a network.
         then: jobs added just before one of this kind completes, as (queue, kind).
-        sometimes: one more of these each ``every`` jobs of this kind, as (queue, kind).
-        every: after how many jobs of this kind ``sometimes`` is added; 0 is never.
-        waits_for: it ends only when none of these queues has an active job.
-        is_single: at most one of this kind is in a queue; more are dropped.
-        makes_thumbnail: the asset has its thumbnail when this completes.
+        sometimes: jobs added after every ``every``-th job of this kind, as (queue, kind).
+        every: period of ``sometimes``; 0 means never.
+        waits_for: the job completes only when none of these queues has an active job.
+        is_unique: a queue holds at most one of this kind; duplicates are ignored.
+        makes_thumbnail: the asset has its thumbnail when the job completes.
     """
 
     name: str
@@ -76,12 +77,12 @@ class Kind:
     sometimes: "tuple[tuple[str, Kind], ...]" = ()
     every: int = 0
     waits_for: tuple[str, ...] = ()
-    is_single: bool = False
+    is_unique: bool = False
     makes_thumbnail: bool = False
 
     @property
     def load(self) -> float:
-        """How much of a core it keeps busy while it runs, 0 to 1.
+        """Fraction of a core that a job keeps busy while it runs, 0 to 1.
 
         >>> Kind("half and half", cpu=0.5, wait=0.5).load
         0.5
@@ -90,15 +91,15 @@ class Kind:
 
 
 def lasting(seconds: float, name: str = "generic") -> Kind:
-    """Return a kind of job that takes so many seconds, computes nothing and leads to nothing."""
+    """Return a kind of job that takes ``seconds``, uses no CPU and adds no other jobs."""
     return Kind(name, wait=seconds)
 
 
 RECHECK: Final = 1.0
-"""Seconds between two looks of a job that waits for other queues (source of Immich 3.1.0)."""
+"""Seconds between the checks of a job that waits for other queues (source of Immich 3.1.0)."""
 
 PERSON_EVERY: Final = 10
-"""Every how many recognized photos a new person is found; how often it is depends on the photos."""
+"""Photos with recognized faces per new person; the real number depends on the photos."""
 
 _PERSON = Kind("person thumbnail", cpu=0.05)
 _DUPLICATE = Kind("duplicate detection", cpu=0.01)
@@ -108,13 +109,13 @@ _RECOGNITION = Kind(
     sometimes=(("thumbnailGeneration", _PERSON),),
     every=PERSON_EVERY,
 )
-# It is taken up some milliseconds after it was added: by then the face detection that added it
-# is over, or one photo alone would take a second longer than it does.
-_RECOGNITION_OF_ALL = Kind(
+# A worker takes this job some milliseconds after it was added, when the face detection that added
+# it has completed. Otherwise a single photo would take a second longer than on a real server.
+_QUEUE_ALL_RECOGNITION = Kind(
     "queue all for facial recognition",
     wait=0.01,
     waits_for=("thumbnailGeneration", "faceDetection"),
-    is_single=True,
+    is_unique=True,
 )
 _SMART_SEARCH = Kind(
     "smart search", cpu=0.06, wait=0.14, then=(("duplicateDetection", _DUPLICATE),)
@@ -124,7 +125,7 @@ _FACES = Kind(
     cpu=0.06,
     wait=0.14,
     then=(
-        ("facialRecognition", _RECOGNITION_OF_ALL),
+        ("facialRecognition", _QUEUE_ALL_RECOGNITION),
         ("facialRecognition", _RECOGNITION),
     ),
 )
@@ -134,17 +135,17 @@ _AFTER_THUMBNAIL = (("smartSearch", _SMART_SEARCH), ("faceDetection", _FACES), (
 
 
 def _upload(name: str, thumbnail_cpu: float, after_thumbnail: tuple[tuple[str, Kind], ...]) -> Kind:
-    """Return an upload's first job, with the whole chain behind it."""
+    """Return the first job of an upload, with the jobs that follow it."""
     thumbnail = Kind(
         f"thumbnail of a {name}", cpu=thumbnail_cpu, then=after_thumbnail, makes_thumbnail=True
     )
-    # It is a job of milliseconds also where the storage template is switched off.
+    # The job exists, and takes milliseconds, even if the storage template is switched off.
     template = Kind("storage template", cpu=0.005, then=(("thumbnailGeneration", thumbnail),))
     return Kind(f"metadata of a {name}", cpu=0.1, then=(("storageTemplateMigration", template),))
 
 
 PHOTO: Final = _upload("photo", 0.2, _AFTER_THUMBNAIL)
-"""The job of metadataExtraction with which a photo's way begins."""
+"""The job of metadataExtraction that starts the pipeline of a photo."""
 
 VIDEO: Final = _upload("video", 0.7, (*_AFTER_THUMBNAIL, ("videoConversion", _CONVERSION)))
 """The same for a video of six seconds."""
@@ -164,14 +165,14 @@ REINDEX: Final = {
     "migration": Kind("migration", cpu=0.005),
     "integrityCheck": Kind("integrity check", cpu=0.02, wait=0.03),
 }
-"""What "run on all assets" does for one asset, by queue. The queues not named know no such run."""
+"""The job that "run on all assets" adds per asset, by queue; other queues cannot be run so."""
 
 QUEUE_ALL: Final = Kind("queue all", wait=0.02)
-"""The job that such a run begins with (seen on Immich 3.1.0: active 1 right after the start)."""
+"""The first job of such a run (seen on Immich 3.1.0: active is 1 right after the start)."""
 
 
 class Asset:
-    """One photo or video on its way through the queues. Times are seconds on the engine's clock."""
+    """One photo or video in the pipeline. Times are seconds on the engine's clock."""
 
     __slots__ = ("all_done", "id", "is_video", "jobs_left", "thumbnail_done", "uploaded")
 

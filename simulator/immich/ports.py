@@ -1,19 +1,19 @@
-"""Ports for servers that must be told theirs before they start."""
+"""Free TCP ports for servers whose port must be known before they start."""
 
 import random
 import socket
 from contextlib import suppress
 from typing import Final
 
-BELOW_THE_KERNELS_OWN: Final = range(10_000, 32_000)
-"""No connection that a test makes gets one of these for its own end by chance."""
+NON_EPHEMERAL: Final = range(10_000, 32_000)
+"""Below Linux's ephemeral ports, so no outgoing connection takes one of these by chance."""
 
-_chance = random.SystemRandom()
+_random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Return a port at which nothing listens."""
+    """Return a port on which nothing listens."""
     while True:
-        port = _chance.choice(BELOW_THE_KERNELS_OWN)
+        port = _random.choice(NON_EPHEMERAL)
         with suppress(OSError), socket.create_server(("", port)):
             return port

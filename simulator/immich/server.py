@@ -16,35 +16,35 @@ from typing import Final, Self
 from immich_job_daemon.immich.transport import Response
 from simulator.immich.api import Api
 from simulator.immich.engine import Engine
-from simulator.immich.faults import INSTEAD, LATE_BY, Fault, FaultSource, truncated
+from simulator.immich.faults import FAULT_RESPONSES, LATE_DELAY, Fault, FaultSource, truncated
 
 KEEP_ALIVE: Final = 5.0
 """Seconds after which an idle connection is closed (seen on Immich 3.1.0)."""
 
 COMPRESSED_FROM: Final = 1024
-"""Bytes from which on an answer is compressed for a client that takes gzip (source of Express)."""
+"""Smallest body in bytes that is compressed for a client that accepts gzip (source of Express)."""
 
 _LONGEST_LINE: Final = 65536
-_CUT_AT_CLOSE: Final = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class SimulatedServer:
-    """Serves a simulated Immich on a port of this machine, as a context manager.
+    """Serves a simulated Immich over HTTP in real time; a context manager.
 
-    The engine's clock follows the real one: it is moved before each request, by no thread.
+    The engine's clock follows the real one: it is advanced before each request, not by a thread.
 
     Args:
-        engine: the queues; while it runs here, look at it inside ``present()`` only.
-        api: answers.
-        speed: seconds of the engine in one real second.
-        host: the address to listen at.
-        port: 0 takes a free one.
-        faults: decides what goes wrong with which request.
-        latency: real seconds that each request takes besides.
+        engine: the engine; while the server runs, use it inside ``present()`` only.
+        api: processes the requests.
+        speed: seconds of engine time per real second.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        faults: chooses the fault of each request.
+        latency: real seconds to add to each request.
         keep_alive: real seconds after which an idle connection is closed.
     """
 
-    def __init__(  # noqa: PLR0913 - each of them is a fact about the server
+    def __init__(  # noqa: PLR0913 - each is a property of the server
         self,
         engine: Engine,
         api: Api,
@@ -73,7 +73,7 @@ class SimulatedServer:
 
     @property
     def url(self) -> str:
-        """The address of the server, once it is started."""
+        """The URL of the server; valid once it is started."""
         host, port = self._address
         return f"http://{host}:{port}"
 
@@ -85,7 +85,7 @@ class SimulatedServer:
         self.close()
 
     def start(self) -> None:
-        """Listen and answer from now on."""
+        """Start listening."""
         self.stopping.clear()
         self._started, self._started_at = monotonic(), self._engine.now
         self._listener = _Listener(self._address, self)
@@ -94,11 +94,11 @@ class SimulatedServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Cut every connection and free the port, at once.
+        """Close all connections and the port at once.
 
         Raises:
-            RuntimeError: the simulator.worlds itself failed during a request: that is no fault of
-                the client's, and no test may take it for one.
+            RuntimeError: the simulation failed during a request. A test must not mistake that for
+                an error of the client.
         """
         listener, thread = self._listener, self._thread
         if listener is None or thread is None:
@@ -106,39 +106,39 @@ class SimulatedServer:
         self._listener = self._thread = None
         self.stopping.set()
         with suppress(OSError):
-            # The thread waits for a connection: this one is its last.
+            # The thread waits for a connection; this one ends its wait.
             socket.create_connection(self._address, timeout=1.0).close()
         thread.join()
         listener.hang_up()
         listener.server_close()
         if self.errors:
-            raise RuntimeError("the simulated Immich failed while it answered") from self.errors[0]
+            raise RuntimeError("the simulated Immich failed during a request") from self.errors[0]
 
     @contextmanager
     def present(self) -> Iterator[Engine]:
-        """Give the engine at the present moment, and keep requests away from it meanwhile."""
+        """Advance the engine to the present and yield it; requests wait until the block ends."""
         with self._lock:
             self._engine.advance(self._started_at + (monotonic() - self._started) * self._speed)
             yield self._engine
 
-    def carry_out(
+    def process(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None
     ) -> Response | None:
-        """Return the answer to a request at this moment, or None: Immich is away."""
+        """Return the response to a request at the present time, or None if Immich is down."""
         with self.present() as engine:
-            return self._api.answer(method, path, headers, body) if engine.is_up else None
+            return self._api.respond(method, path, headers, body) if engine.is_up else None
 
-    def carry_out_late(
+    def process_late(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None
     ) -> None:
-        """Carry out a request some real seconds from now, for nobody."""
+        """Process a request some real seconds from now, after its client has given up."""
 
-        def act() -> None:
+        def run() -> None:
             if self._engine.is_up:
-                self._api.answer(method, path, headers, body)
+                self._api.respond(method, path, headers, body)
 
         with self.present() as engine:
-            engine.at(engine.now + LATE_BY * self._speed, act)
+            engine.at(engine.now + LATE_DELAY * self._speed, run)
 
     def _listen(self, listener: "_Listener") -> None:
         while not self.stopping.is_set():
@@ -146,7 +146,10 @@ class SimulatedServer:
 
 
 class _Listener(ThreadingTCPServer):
-    """Takes connections. Not http.server's own class: that one asks a name server at its start."""
+    """Accepts connections.
+
+    This is not http.server's own class, because that one does a DNS lookup when it starts.
+    """
 
     allow_reuse_address = True
     request_queue_size = 64
@@ -158,58 +161,58 @@ class _Listener(ThreadingTCPServer):
         super().__init__(address, _Connection)
 
     def hang_up(self) -> None:
-        """End every connection; whoever reads from one sees its end."""
+        """Shut down every connection; its reader sees the end of the stream."""
         with self._connections_lock:
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accept a connection and remember it."""
+        """Accept a connection and remember it for ``hang_up``."""
         connection, address = super().get_request()
         with self._connections_lock:
             self._connections.add(connection)
         return connection, address
 
     def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002
-        """Take no connection while Immich is away."""
+        """Refuse the connection while Immich is down."""
         with self.simulated.present() as engine:
             is_up = engine.is_up
         if not is_up and isinstance(request, socket.socket):
-            _cut_at_close(request)
+            _reset_on_close(request)
         return is_up and not self.simulated.stopping.is_set()
 
     def shutdown_request(self, request: object) -> None:
-        """Close a connection, without the goodbye that a reset must not have."""
+        """Close a connection without the regular shutdown, which would prevent a reset."""
         if isinstance(request, socket.socket):
             with self._connections_lock:
                 self._connections.discard(request)
                 request.close()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Keep an error for ``SimulatedServer.close``; clients that vanish are none."""
+        """Keep an error for ``SimulatedServer.close``, unless a client has disconnected."""
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             self.simulated.errors.append(error)
 
 
 class _Connection(BaseHTTPRequestHandler):
-    """One connection, with one request after the other."""
+    """One connection, which carries any number of requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Listener
 
     def setup(self) -> None:
-        """Set how long a connection may be idle."""
+        """Set the keep-alive timeout."""
         super().setup()
         self.connection.settimeout(self.server.simulated.keep_alive)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Do not log requests."""
 
     def handle_one_request(self) -> None:
-        """Read one request, of any method, and answer it."""
+        """Read one request with any method and respond to it."""
         self.close_connection = True
         with suppress(ConnectionError, TimeoutError):
             self.raw_requestline = self.rfile.readline(_LONGEST_LINE)
@@ -225,25 +228,25 @@ class _Connection(BaseHTTPRequestHandler):
             fault = simulated.faults(self.command, self.path) if simulated.faults else None
         simulated.stopping.wait(simulated.latency / 2)
         if fault in {Fault.HANG, Fault.LATE}:
-            self._wait_for_the_end()
+            self._wait_for_close()
             if fault is Fault.LATE:
-                simulated.carry_out_late(*request)
+                simulated.process_late(*request)
         elif fault in {Fault.REFUSED, Fault.RESET}:
-            self._cut()
+            self._reset()
         else:
-            answer = INSTEAD.get(fault) if fault else None
-            answer = answer or simulated.carry_out(*request)
+            response = FAULT_RESPONSES.get(fault) if fault else None
+            response = response or simulated.process(*request)
             simulated.stopping.wait(simulated.latency / 2)
-            if answer is None or fault is Fault.LOST_RESPONSE:
-                self._cut()
+            if response is None or fault is Fault.LOST_RESPONSE:
+                self._reset()
             else:
-                self._write(truncated(answer) if fault is Fault.TRUNCATED else answer)
+                self._write(truncated(response) if fault is Fault.TRUNCATED else response)
 
-    def _write(self, answer: Response) -> None:
-        """Write an answer, in one piece."""
-        body = b"" if self.command == "HEAD" else answer.body
-        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-        lines.append(f"content-type: {answer.content_type}")
+    def _write(self, response: Response) -> None:
+        """Send a response in one write."""
+        body = b"" if self.command == "HEAD" else response.body
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        lines.append(f"content-type: {response.content_type}")
         if len(body) >= COMPRESSED_FROM and "gzip" in self.headers.get("accept-encoding", ""):
             body = gzip.compress(body, compresslevel=1, mtime=0)
             lines += ["content-encoding: gzip", "vary: Accept-Encoding"]
@@ -256,19 +259,19 @@ class _Connection(BaseHTTPRequestHandler):
             lines += ["connection: keep-alive", f"keep-alive: timeout={timeout:.0f}"]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
-    def _wait_for_the_end(self) -> None:
-        """Wait until the client hangs up, or the server does."""
+    def _wait_for_close(self) -> None:
+        """Wait until the client or the server closes the connection."""
         self.close_connection = True
         self.connection.settimeout(None)
         with suppress(ConnectionError):
             while self.connection.recv(_LONGEST_LINE):
                 pass
 
-    def _cut(self) -> None:
-        """Let the connection end with a reset."""
+    def _reset(self) -> None:
+        """Reset the connection instead of closing it."""
         self.close_connection = True
-        _cut_at_close(self.connection)
+        _reset_on_close(self.connection)
 
 
-def _cut_at_close(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CUT_AT_CLOSE)
+def _reset_on_close(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

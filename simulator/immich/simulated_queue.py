@@ -8,7 +8,7 @@ from simulator.immich.pipeline import Asset, Kind
 
 
 class Counts(NamedTuple):
-    """The six counts that both APIs report, in their order; all are numbers of jobs."""
+    """The six job counts that both APIs report, in their order."""
 
     active: int
     completed: int
@@ -19,18 +19,18 @@ class Counts(NamedTuple):
 
 
 class Job:
-    """One job: its kind, the asset it is about, and how often its worker was killed."""
+    """One job: its kind, the asset it processes, and how often its worker was killed."""
 
-    __slots__ = ("asset", "kills", "kind")
+    __slots__ = ("asset", "kind", "stalls")
 
     def __init__(self, kind: Kind, asset: Asset | None = None) -> None:
         self.kind = kind
         self.asset = asset
-        self.kills = 0
+        self.stalls = 0
 
 
 class Bulk:
-    """Many ready jobs of one kind about nothing in particular, none of which exists yet."""
+    """Many ready jobs of one kind without an asset, stored as a number to save memory."""
 
     __slots__ = ("kind", "left")
 
@@ -40,11 +40,12 @@ class Bulk:
 
 
 class SimulatedQueue:
-    """A queue as BullMQ keeps it. It knows no time: the engine moves its jobs.
+    """A queue as BullMQ stores it. It has no clock: the engine moves its jobs.
 
-    ``ready``, ``prioritized``, ``delayed`` and ``failed`` are numbers of jobs. ``running`` holds
-    what workers are busy with; ``ghosts`` are jobs whose worker was killed and that BullMQ still
-    counts as active.
+    ``ready``, ``prioritized``, ``delayed``, ``failed`` and ``stalled`` are numbers of jobs.
+    ``running`` holds the jobs that workers process, by a key of the engine. Stalled jobs have
+    lost their worker, but BullMQ still counts them as active. ``unique`` holds the kinds that are
+    in the queue and may be there only once.
     """
 
     __slots__ = (
@@ -55,12 +56,12 @@ class SimulatedQueue:
         "concurrency",
         "delayed",
         "failed",
-        "ghosts",
         "is_paused",
         "name",
         "ready",
         "running",
-        "single",
+        "stalled",
+        "unique",
     )
 
     def __init__(self, name: str, concurrency: int, bullmq: Literal[5, 6]) -> None:
@@ -68,8 +69,8 @@ class SimulatedQueue:
         self.concurrency = concurrency
         self.is_paused = False
         self.running: dict[int, Job] = {}
-        self.single: set[Kind] = set()
-        self.ghosts = 0
+        self.unique: set[Kind] = set()
+        self.stalled = 0
         self.ready = 0
         self.delayed = 0
         self.failed = 0
@@ -80,27 +81,27 @@ class SimulatedQueue:
 
     @property
     def active(self) -> int:
-        """Jobs that are counted as running, the ghosts among them: may exceed the concurrency."""
-        return len(self.running) + self.ghosts
+        """Number of active jobs, stalled ones included; it may exceed the concurrency."""
+        return len(self.running) + self.stalled
 
     @property
     def prioritized(self) -> int:
-        """Jobs with a priority that wait: in none of the six counts."""
+        """Number of waiting jobs with a priority; none of the six counts includes them."""
         return len(self._prioritized)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is active, ready, prioritized or delayed; failed jobs do not matter."""
-        return not (self.running or self.ready or self.ghosts or self.delayed or self._prioritized)
+        """Whether no job is active, ready, prioritized or delayed; failed jobs do not count."""
+        return not (self.running or self.ready or self.stalled or self.delayed or self._prioritized)
 
     def counts(self) -> Counts:
-        """Return the counts as a client of Immich sees them.
+        """Return the counts that Immich reports.
 
-        BullMQ 5 moves a paused queue's ready jobs to a state of its own, BullMQ 6 does not.
+        BullMQ 5 counts the ready jobs of a paused queue as paused, BullMQ 6 as waiting.
         """
         hidden = self.is_paused and self._bullmq == 5
         return Counts(
-            active=len(self.running) + self.ghosts,
+            active=len(self.running) + self.stalled,
             completed=0,
             failed=self.failed,
             delayed=self.delayed,
@@ -109,7 +110,7 @@ class SimulatedQueue:
         )
 
     def put(self, job: Job, priority: int = 0) -> None:
-        """Add a job that is ready to run, behind the others of its priority (0 is none)."""
+        """Add a ready job behind the others of its priority; 0 means no priority."""
         if priority:
             self._seq += 1
             heappush(self._prioritized, (priority, self._seq, job))
@@ -118,19 +119,19 @@ class SimulatedQueue:
             self.ready += 1
 
     def put_bulk(self, kind: Kind, count: int) -> None:
-        """Add many ready jobs of one kind at the cost of one."""
+        """Add ``count`` ready jobs of one kind in constant time and memory."""
         self._ready.append(Bulk(kind, count))
         self.ready += count
 
     def put_back(self, job: Job) -> None:
-        """Add a job that was interrupted, at the front."""
+        """Return an interrupted job to the front of the queue."""
         self._ready.appendleft(job)
         self.ready += 1
 
     def take(self) -> Job | None:
-        """Remove the next job and return it: ready ones first, then those with a priority.
+        """Remove and return the next job: ready jobs first, then those with a priority.
 
-        That order is BullMQ's: only a worker that finds nothing ready looks at the priorities.
+        This is BullMQ's order: a worker takes prioritized jobs only if no ready job is left.
         """
         if not self._ready:
             return heappop(self._prioritized)[2] if self._prioritized else None
@@ -144,9 +145,9 @@ class SimulatedQueue:
             self._ready.popleft()
         return Job(first.kind)
 
-    def drop_waiting(self) -> list[Job]:
-        """Remove and return every job that waits for its turn; active and delayed ones stay."""
-        dropped = []
+    def remove_waiting(self) -> list[Job]:
+        """Remove and return all waiting jobs; active and delayed jobs stay."""
+        removed = []
         while (job := self.take()) is not None:
-            dropped.append(job)
-        return dropped
+            removed.append(job)
+        return removed

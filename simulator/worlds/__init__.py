@@ -1,6 +1,9 @@
-"""The daemon and the simulated Immich together, in virtual time: what tests and figures stand on.
+"""The real daemon and the simulated Immich together, in virtual time.
 
-- ``virtual``: the real daemon, scheduler, pacing and client on a clock that costs nothing.
-- ``world``: one seeded random world, lived through and judged.
-- ``soak``: as many worlds as asked for, in parallel.
+- ``virtual_daemon``: stand-ins for the daemon's clock, its ledger's file and its threads.
+- ``world``: one random world, simulated from a seed.
+- ``crashing``: the daemon's clock, ledger and client, where any use can kill the daemon.
+- ``judge``: checks what the daemon must never do.
+- ``soak``: many random worlds in parallel.
+- ``day``, ``browser``, ``screenshots``: a busy day, and the page that shows it.
 """

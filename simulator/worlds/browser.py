@@ -1,16 +1,14 @@
-"""A page that shows one picture for good, and Chromium to look at it."""
+"""Serves the page with a fixed status, and how to start Chromium for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
-from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
-from immich_job_daemon.web.ui.app import create_people
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
+from immich_job_daemon.web.ui.app import create_ui
+from simulator.worlds.virtual_daemon import settings
 
 CHROMIUM: Final = "/usr/bin/chromium"
 """Debian's; script/packages installs it."""
@@ -25,28 +23,22 @@ ARGUMENTS: Final = (
     "--disable-sync",
 )
 
-_HERE: Final = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    max_concurrent_jobs: int = 1
-    ui_password: Secret = field(default_factory=lambda: Secret(""))
+_LOCALHOST: Final = "127.0.0.1"
 
 
 @contextmanager
-def showing(status: Status, now: float) -> Iterator[str]:
-    """Serve the page as the add-on does, to this machine, and give its address.
+def serving_page(status: Status, now: float) -> Iterator[str]:
+    """Serve the page to this machine as the add-on does, and yield its URL.
 
     Args:
-        status: what it shows.
-        now: the time at which it does, of the daemon's clock.
+        status: what the page shows.
+        now: the fixed time, in seconds of the daemon's clock.
     """
-    app = create_people(
-        StatusHub(status), _Wanted(), behind_ingress=True, gateway=_HERE, clock=lambda: now
+    app = create_ui(
+        StatusHub(status), settings(), behind_ingress=True, gateway=_LOCALHOST, clock=lambda: now
     )
-    listener = Listener(Face.PEOPLE, 0, with_faces({Face.PEOPLE: app}))
+    listener = Listener(App.UI, 0, create_dispatcher({App.UI: app}))
     try:
-        yield f"http://{_HERE}:{listener.port}/"
+        yield f"http://{_LOCALHOST}:{listener.port}/"
     finally:
         listener.close()

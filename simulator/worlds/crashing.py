@@ -1,4 +1,4 @@
-"""The outside of a daemon that may be killed at any request, any write and any wait."""
+"""Clock, ledger and client of a daemon that may be killed at any request, write and wait."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -8,36 +8,36 @@ from immich_job_daemon.daemon.state import DaemonState
 from immich_job_daemon.immich.apis import APIS
 from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.queue import Snapshot
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualDaemonClock, VirtualLedger
 
 if TYPE_CHECKING:
     from simulator.worlds.world import World
 
-_PAUSES: Final = frozenset(api.body(paused=True) for api in APIS)
+_PAUSES: Final = frozenset(api.pause_body(paused=True) for api in APIS)
 
 
-class CrashingServer(VirtualServer):
-    """The client; while all held queues are resumed at the end there is no limit."""
+class CrashingClient(VirtualClient):
+    """The client. The limit does not apply while it resumes all queues at the end."""
 
     def __init__(self, world: "World") -> None:
         super().__init__(CrashingTransport(world))
         self.world = world
 
     def fetch_queues(self) -> Snapshot:
-        """Look; what others opened before that is known from now on, so it counts."""
-        opened = set(self.world.judge.opened_by_others)
+        """Poll; queues that others resumed before that are known now, so they count."""
+        resumed = set(self.world.judge.resumed_by_others)
         snapshot = super().fetch_queues()
-        self.world.judge.opened_by_others -= opened
+        self.world.judge.resumed_by_others -= resumed
         return snapshot
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
-        """Resume the queues; from then on there is no limit."""
+        """Resume the queues; from now on the limit does not apply."""
         self.world.is_releasing = True
         return super().resume_all(names, within=within)
 
 
 class CrashingTransport:
-    """The transport, with the daemon's death at any request."""
+    """The transport; any request may kill the daemon."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -50,45 +50,45 @@ class CrashingTransport:
             name = path.rpartition("/")[2]
             self.world.in_flight = name
             if body in _PAUSES:
-                self.world.judge.excuse(name)
+                self.world.judge.forgive_resume(name)
         try:
-            return self.world.io(
+            return self.world.perform_io(
                 lambda: self.world.transport.send(method, path, body, timeout=timeout)
             )
         finally:
             self.world.in_flight = None
 
     def new_connection(self) -> "CrashingTransport":
-        """Return this line: a connection costs nothing here."""
+        """Return this transport: there are no connections in virtual time."""
         return self
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing: there are no connections in virtual time."""
 
 
 class CrashingLedger(VirtualLedger):
-    """The ledger, with the daemon's death at any write; the text stays the world's."""
+    """The ledger; any write may kill the daemon. The world keeps its text across crashes."""
 
     def __init__(self, world: "World") -> None:
         super().__init__()
         self.world = world
 
     def load(self) -> DaemonState | None:
-        """Return what the world kept."""
+        """Return the state that the world keeps."""
         return self.world.ledger.load()
 
     def save(self, state: DaemonState) -> None:
-        """Keep it, unless the daemon is killed."""
-        self.world.io(lambda: self.world.ledger.save(state))
+        """Save the state, unless the daemon is killed."""
+        self.world.perform_io(lambda: self.world.ledger.save(state))
 
 
 class CrashingClock(VirtualDaemonClock):
-    """The clock, with the daemon's death while it waits."""
+    """The clock; any wait may kill the daemon."""
 
     def __init__(self, world: "World") -> None:
-        super().__init__(world.engine, world.must_stop)
+        super().__init__(world.engine, world.should_stop)
         self.world = world
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, unless the daemon is killed."""
-        self.world.io(lambda: super(CrashingClock, self).sleep(seconds))
+        """Advance the engine, unless the daemon is killed."""
+        self.world.perform_io(lambda: super(CrashingClock, self).sleep(seconds))

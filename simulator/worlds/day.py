@@ -1,7 +1,4 @@
-"""A day of a busy household: the real daemon in virtual time, and the picture it ends with.
-
-For whoever has to show or measure what a page looks like in everyday use.
-"""
+"""Simulates a busy day with the real daemon, for screenshots and benchmarks."""
 
 from functools import partial
 from typing import Final
@@ -11,17 +8,28 @@ from immich_job_daemon.model.controls import Change, Override, SetLimit, SetQueu
 from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualLedger, VirtualServer, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    VirtualClient,
+    VirtualDaemonClock,
+    VirtualLedger,
+    settings,
+)
 
 HOUR: Final = 3600.0
 BEGIN: Final = 7.5 * HOUR
-"""When the daemon is started, on the engine's clock; the day ends 23.3 hours later."""
+"""When the daemon starts, on the engine's clock."""
 END: Final = BEGIN + 23.3 * HOUR
 
 
 class Day:
-    """The picture at the end of it, and the time then: of the daemon's clock, and since 1970."""
+    """The end of the day.
+
+    Attributes:
+        status: the last one published.
+        now: when it was published, in seconds of the daemon's clock.
+        time: the same in seconds since 1970.
+    """
 
     def __init__(self) -> None:
         self.status = Status(1)
@@ -29,26 +37,26 @@ class Day:
         self.time = 0.0
 
 
-def live() -> Day:
-    """Live through the day."""
+def simulate_day() -> Day:
+    """Run the daemon through the whole day in virtual time."""
     engine, api = simulated_immich(seed=7)
     engine.advance(BEGIN)
-    _happen(engine)
-    found, wishes = Day(), _Wishes(engine)
-    alarm = VirtualDaemonClock(engine, lambda: engine.now >= END)
+    _schedule_events(engine)
+    day, changes = Day(), _PlannedChanges(engine)
+    clock = VirtualDaemonClock(engine, lambda: engine.now >= END)
 
     def publish(status: Status) -> None:
-        found.status, found.now, found.time = status, alarm.monotonic(), alarm.time()
+        day.status, day.now, day.time = status, clock.monotonic(), clock.time()
 
-    server = VirtualServer(VirtualTransport(engine, api, KEY))
+    client = VirtualClient(VirtualTransport(engine, api, KEY))
     Daemon(
-        settings(), server, VirtualLedger(), alarm, publish=publish, take_changes=wishes.take
+        settings(), client, VirtualLedger(), clock, publish=publish, take_changes=changes.take
     ).run()
-    return found
+    return day
 
 
-class _Wishes:
-    """What a person asks for, once the time has come."""
+class _PlannedChanges:
+    """The changes that the user makes during the day."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -58,14 +66,14 @@ class _Wishes:
         ]
 
     def take(self) -> list[Change]:
-        """Return what is due."""
+        """Return the changes that are due, and remove them from the plan."""
         due = [change for when, change in self._plan if when <= self._engine.now]
         self._plan = [plan for plan in self._plan if plan[0] > self._engine.now]
         return due
 
 
-def _happen(engine: Engine) -> None:
-    """Let people upload, and pause something."""
+def _schedule_events(engine: Engine) -> None:
+    """Schedule uploads, a reindex, a pause by a user and failures."""
 
     def upload(when: float, photos: int, videos: int) -> None:
         engine.at(BEGIN + when, partial(_upload, engine, photos, videos))

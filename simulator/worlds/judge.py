@@ -1,4 +1,9 @@
-"""Watches a world and says what the daemon must never have done."""
+"""Checks the daemon's behaviour in a random world.
+
+At every resume: the daemon must not exceed the limit by its own commands, resume a queue that a
+user has paused, touch a protected queue, or start jobs that the controls, the schedule or an
+exclusive group forbid. At the end: every queue is drained, and none is still paused by the daemon.
+"""
 
 from collections.abc import Callable, Container
 from typing import Final
@@ -7,128 +12,132 @@ from immich_job_daemon.model.queue import PROTECTED
 from simulator.immich.engine import Engine, Event, EventKind
 
 DAEMON: Final = "daemon"
-PERSON: Final = "person"
+USER: Final = "user"
 
 
 class Judge:
-    """Observes an engine.
+    """Observes an engine and collects the daemon's violations of its rules.
 
     Args:
-        engine: whose queues are watched.
-        limit: how many may run at once at the moment.
-        is_limited: whether the limit holds at the moment.
-        ours: the queues that are written down as held. When a person pauses one of them that is
-            open at the moment, nobody can tell whose pause it is: both is right then.
-        in_flight: the queue that the request under way is about.
-        is_barred: whether nothing may be started in a queue at the moment.
-        rivals: the queues of which none may run while this one does.
+        engine: the engine to observe.
+        limit: returns how many queues may run at once now.
+        is_limited: returns whether the limit applies now.
+        paused_by_daemon: returns the queues that the ledger or the daemon lists as paused by the
+            daemon. If a user pauses one of them while it is open, the daemon cannot know whose
+            pause it is, so it may resume the queue or leave it paused.
+        in_flight: returns the queue of the daemon's current request.
+        may_not_start: returns whether the daemon must not resume a queue now.
+        rivals: returns the queues that must not run together with a queue.
     """
 
-    def __init__(  # noqa: PLR0913 - each is something that the judge has to know of the world
+    def __init__(  # noqa: PLR0913 - each is a fact about the world that a check needs
         self,
         engine: Engine,
         limit: Callable[[], int],
         *,
         is_limited: Callable[[], bool],
-        ours: Callable[[], Container[str]],
+        paused_by_daemon: Callable[[], Container[str]],
         in_flight: Callable[[], str | None],
-        is_barred: Callable[[str], bool],
+        may_not_start: Callable[[str], bool],
         rivals: Callable[[str], set[str]],
     ) -> None:
         self.engine = engine
         self.limit = limit
         self.is_limited = is_limited
-        self.ours = ours
+        self.paused_by_daemon = paused_by_daemon
         self.in_flight = in_flight
-        self.is_barred = is_barred
+        self.may_not_start = may_not_start
         self.rivals = rivals
-        self.complaints: list[str] = []
-        self.paused_by_person: set[str] = set()
-        self.paused_by_anyone: set[str] = set()
-        self.opened_by_others: set[str] = set()
+        self.violations: list[str] = []
+        self.paused_by_user: set[str] = set()
+        self.paused_by_either: set[str] = set()
+        self.resumed_by_others: set[str] = set()
         self.resumes = 0
         engine.observers.append(self.observe)
 
     def observe(self, event: Event) -> None:
-        """Judge one event."""
+        """Check one event."""
         if event.kind is EventKind.PAUSED:
             self._paused(event)
         elif event.kind is EventKind.RESUMED:
             self._resumed(event)
 
-    def excuse(self, name: str) -> None:
-        """Take note that the daemon asks for a pause of ``name``, which it last saw open.
+    def forgive_resume(self, name: str) -> None:
+        """Allow the daemon to resume a queue even if a user has paused it.
 
-        If a person paused the queue in the milliseconds since, no answer of Immich tells that.
+        It is called when the daemon pauses a queue that was open at the last poll. If a user has
+        paused the queue since then, no response of Immich reveals that.
         """
-        if name in self.paused_by_person:
-            self.paused_by_person.remove(name)
-            self.paused_by_anyone.add(name)
+        if name in self.paused_by_user:
+            self.paused_by_user.remove(name)
+            self.paused_by_either.add(name)
 
     def is_done(self) -> bool:
-        """Return whether every queue is drained but those that a person keeps paused."""
-        excused = self.paused_by_person | self.paused_by_anyone
+        """Return whether every queue is drained, except those that a user keeps paused."""
+        excused = self.paused_by_user | self.paused_by_either
         return all(queue.is_empty or name in excused for name, queue in self.engine.queues.items())
 
-    def finish(self) -> None:
-        """Judge the end: the daemon has stopped, and everything had time to be done."""
+    def check_end(self) -> None:
+        """Check the end: the daemon has stopped, and all jobs have had time to complete."""
         for name, queue in self.engine.queues.items():
-            if name in self.paused_by_person:
+            if name in self.paused_by_user:
                 if not queue.is_paused:
-                    self._complain(f"{name}, paused by a person, is open")
+                    self._report(f"{name} was paused by a user and is open")
                 continue
-            if name in self.paused_by_anyone:
+            if name in self.paused_by_either:
                 continue
             if not queue.is_empty:
-                self._complain(f"{name} is not drained: {queue.counts()}, {queue.prioritized}")
+                self._report(f"{name} is not drained: {queue.counts()}, {queue.prioritized}")
             if queue.is_paused:
-                self._complain(f"{name} is still paused")
+                self._report(f"{name} is still paused")
 
     def _paused(self, event: Event) -> None:
-        self.opened_by_others.discard(event.queue)
-        if event.by == PERSON:
-            is_clear = event.queue not in self.ours()
-            (self.paused_by_person if is_clear else self.paused_by_anyone).add(event.queue)
+        self.resumed_by_others.discard(event.queue)
+        if event.by == USER:
+            is_clear = event.queue not in self.paused_by_daemon()
+            (self.paused_by_user if is_clear else self.paused_by_either).add(event.queue)
         if event.by == DAEMON and event.queue in PROTECTED:
-            self._complain(f"{event.queue} is protected and was paused")
+            self._report(f"{event.queue} is protected and was paused")
 
     def _resumed(self, event: Event) -> None:
         name = event.queue
-        self.paused_by_anyone.discard(name)
+        self.paused_by_either.discard(name)
         if event.by != DAEMON:
-            self.paused_by_person.discard(name)
-            self.opened_by_others.add(name)
+            self.paused_by_user.discard(name)
+            self.resumed_by_others.add(name)
             return
         if self.in_flight() != name:
-            # A request of long ago that took effect only now: nobody could know.
-            self.paused_by_person.discard(name)
-            self.opened_by_others.add(name)
+            # An old request takes effect only now, which the daemon cannot know.
+            self.paused_by_user.discard(name)
+            self.resumed_by_others.add(name)
             return
         self.resumes += 1
-        if name in self.paused_by_person:
-            self._complain(f"{name} was paused by a person, and the daemon resumed it")
+        if name in self.paused_by_user:
+            self._report(f"{name} was paused by a user, and the daemon resumed it")
         if name in PROTECTED:
-            self._complain(f"{name} is protected and was resumed")
-        if self.is_barred(name):
-            self._complain(f"{name} was resumed though nothing may be started in it")
+            self._report(f"{name} is protected and was resumed")
+        if self.may_not_start(name):
+            self._report(f"{name} was resumed although its jobs must not start now")
         against = {rival for rival in self.rivals(name) if self._may_run(rival)}
         if against:
-            self._complain(f"{name} was resumed beside its rivals {sorted(against)}")
+            self._report(f"{name} was resumed while its rivals {sorted(against)} may run")
         if self.is_limited():
-            self._judge_limit(name)
+            self._check_limit(name)
 
     def _may_run(self, name: str) -> bool:
         queue = self.engine.queues[name]
-        is_ours = name not in self.opened_by_others and name not in PROTECTED
-        return is_ours and (queue.active > 0 or not queue.is_paused)
+        counts = name not in self.resumed_by_others and name not in PROTECTED
+        return counts and (queue.active > 0 or not queue.is_paused)
 
-    def _judge_limit(self, name: str) -> None:
+    def _check_limit(self, name: str) -> None:
         occupying = {
             queue.name for queue in self.engine.queues.values() if self._may_run(queue.name)
         }
         limit = self.limit()
         if len(occupying) > limit:
-            self._complain(f"resuming {name} made {sorted(occupying)} of {limit}")
+            self._report(
+                f"resuming {name} exceeded the limit of {limit}: {sorted(occupying)} may run"
+            )
 
-    def _complain(self, text: str) -> None:
-        self.complaints.append(f"{self.engine.now:.3f}: {text}")
+    def _report(self, text: str) -> None:
+        self.violations.append(f"{self.engine.now:.3f}: {text}")

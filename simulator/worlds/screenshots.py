@@ -1,6 +1,6 @@
-"""Photographs the page for the documents, after a day that the real daemon has lived through.
+"""Takes the screenshots in the documentation: the page after a simulated day of the real daemon.
 
-Run by script/screenshots. Each picture is what Chromium shows at once, without scrolling.
+Run by script/screenshots. Each screenshot shows what fits in the window, without scrolling.
 """
 
 from io import BytesIO
@@ -10,21 +10,21 @@ from typing import Final, Literal
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from simulator.worlds.browser import ARGUMENTS, CHROMIUM, showing
-from simulator.worlds.day import Day, live
+from simulator.worlds.browser import ARGUMENTS, CHROMIUM, serving_page
+from simulator.worlds.day import Day, simulate_day
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "images"
 HEIGHTS: Final = {360: 780, 1920: 1280}
-"""How high the window is, by its width: a phone, and what there is to see on a desk."""
+"""The height of the window by its width: a phone and a desktop."""
 COLOURS: Final = 256
-"""Enough for text and flat areas; a picture takes a third of what it would with all colours."""
+"""Enough for text and flat areas; the file has a third of the size that it has with all colours."""
 
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 
 
-def photograph(browser: Browser, url: str, day: Day, width: int, scheme: Scheme) -> Path:
-    """Take one picture and return where it is."""
+def take_screenshot(browser: Browser, url: str, day: Day, width: int, scheme: Scheme) -> Path:
+    """Take one screenshot and return the path of its file."""
     context = browser.new_context(
         viewport={"width": width, "height": HEIGHTS[width]},
         color_scheme=scheme,
@@ -36,22 +36,22 @@ def photograph(browser: Browser, url: str, day: Day, width: int, scheme: Scheme)
     page.clock.set_fixed_time(day.time)
     page.goto(url)
     page.wait_for_load_state("networkidle")
-    shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    screenshot = Image.open(BytesIO(page.screenshot())).convert("RGB")
     context.close()
     path = FOLDER / f"page-{scheme}-{width}.png"
-    few = shot.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    small = screenshot.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
     return path
 
 
 def main() -> None:
-    """Take all of them."""
-    day = live()
-    with showing(day.status, day.now) as url, sync_playwright() as playwright:
+    """Take all screenshots."""
+    day = simulate_day()
+    with serving_page(day.status, day.now) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
         for width in HEIGHTS:
             for scheme in SCHEMES:
-                path = photograph(browser, url, day, width, scheme)
+                path = take_screenshot(browser, url, day, width, scheme)
                 print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
         browser.close()
 

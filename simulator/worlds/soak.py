@@ -1,4 +1,4 @@
-"""As many random worlds as asked, on all processors; a world that fails says its seed."""
+"""Simulate many random worlds in parallel. A world that fails prints its seed."""
 
 import argparse
 import logging
@@ -8,52 +8,54 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count
 
-from simulator.worlds.world import DENSE, Outcome, World
+from simulator.worlds.world import EVENT_SECONDS, Outcome, World
 
 
-def live(seed: int, dense: float) -> Outcome:
-    """Live through one world."""
+def simulate(seed: int, event_seconds: float) -> Outcome:
+    """Simulate one world without logging."""
     logging.getLogger("immich_job_daemon").setLevel(logging.CRITICAL + 1)
-    return World(seed, dense).live()
+    return World(seed, event_seconds).run()
 
 
 def main() -> int:
-    """Live through worlds until the number is reached; return the exit code."""
-    given = _parser().parse_args()
-    if given.verbose:
-        return _tell(given.seed, given.minutes * 60)
-    worlds = looks = crashes = resumes = 0
+    """Simulate the worlds and print a summary; return the exit code."""
+    options = _parser().parse_args()
+    if options.verbose:
+        return _simulate_verbosely(options.seed, options.minutes * 60)
+    worlds = polls = crashes = resumes = 0
     failed = []
     seconds = 0.0
     with ProcessPoolExecutor() as pool:
-        for first in count(given.seed, 10 * (os.cpu_count() or 1)):
-            last = min(first + 10 * (os.cpu_count() or 1), given.seed + given.worlds)
-            for outcome in pool.map(partial(live, dense=given.minutes * 60), range(first, last)):
+        for first in count(options.seed, 10 * (os.cpu_count() or 1)):
+            last = min(first + 10 * (os.cpu_count() or 1), options.seed + options.worlds)
+            for outcome in pool.map(
+                partial(simulate, event_seconds=options.minutes * 60), range(first, last)
+            ):
                 worlds += 1
-                looks += outcome.looks
+                polls += outcome.polls
                 crashes += outcome.crashes
                 resumes += outcome.resumes
                 seconds += outcome.seconds
-                for complaint in outcome.complaints[:3]:
-                    print(f"seed {outcome.seed}: {complaint}", flush=True)
-                if outcome.complaints:
+                for violation in outcome.violations[:3]:
+                    print(f"seed {outcome.seed}: {violation}", flush=True)
+                if outcome.violations:
                     failed.append(outcome.seed)
-            if last == given.seed + given.worlds:
+            if last == options.seed + options.worlds:
                 break
     print(
-        f"{worlds} worlds, {seconds / 3600:.0f} hours of their time: {looks} looks, {resumes} "
-        f"resumes, {crashes} crashes of the daemon, {len(failed)} worlds failed."
+        f"{worlds} worlds, {seconds / 3600:.0f} hours of virtual time: {polls} polls, {resumes} "
+        f"resumes, {crashes} daemon crashes. {len(failed)} worlds failed."
     )
     if failed:
         print(
-            f"See one again: script/soak --seed {failed[0]} --minutes {given.minutes:g} --verbose"
+            f"To replay one: script/soak --seed {failed[0]} --minutes {options.minutes:g} --verbose"
         )
     return 1 if failed else 0
 
 
-def _tell(seed: int, dense: float) -> int:
-    """Live through one world and tell all that happens in it."""
-    world = World(seed, dense)
+def _simulate_verbosely(seed: int, event_seconds: float) -> int:
+    """Simulate one world and print all its events."""
+    world = World(seed, event_seconds)
     world.engine.observers.append(
         lambda event: (
             print(f"{event.time:10.3f} {event.kind.value:>9} {event.queue} by {event.by}")
@@ -62,17 +64,17 @@ def _tell(seed: int, dense: float) -> int:
         )
     )
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Virtual(world))
+    handler.setFormatter(_VirtualTimeFormatter(world))
     logger = logging.getLogger("immich_job_daemon")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
-    outcome = world.live()
+    outcome = world.run()
     print(outcome)
-    return 1 if outcome.complaints else 0
+    return 1 if outcome.violations else 0
 
 
-class _Virtual(logging.Formatter):
-    """Log lines with the world's own time."""
+class _VirtualTimeFormatter(logging.Formatter):
+    """Formats log lines with the virtual time of the world."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -84,12 +86,19 @@ class _Virtual(logging.Formatter):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="script/soak", description=__doc__)
-    parser.add_argument("--worlds", type=int, default=1000, help="how many (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first world (default: 0)")
+    parser.add_argument("--worlds", type=int, default=1000, help="number of worlds (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first world (default: 0)")
     parser.add_argument(
-        "--minutes", type=float, default=DENSE / 60, help="of events in a world (default: 30)"
+        "--minutes",
+        type=float,
+        default=EVENT_SECONDS / 60,
+        help="virtual minutes of events in each world (default: 30)",
     )
-    parser.add_argument("--verbose", action="store_true", help="only that seed, and all of it")
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="simulate only the world with this seed and print all its events",
+    )
     return parser
 
 

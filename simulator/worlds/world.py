@@ -1,6 +1,6 @@
-"""One random world: a server with its users, restarts and faults, a daemon that crashes, a judge.
+"""One random world: a server with users, restarts and faults, a daemon that crashes, and a judge.
 
-Everything follows from the seed, so a world that failed can be lived through again.
+The seed determines everything, so a world that failed can be simulated again.
 """
 
 from collections.abc import Callable
@@ -28,61 +28,66 @@ from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, RandomFaults
 from simulator.immich.pipeline import REINDEX, lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.crashing import CrashingClock, CrashingLedger, CrashingServer
-from simulator.worlds.judge import DAEMON, PERSON, Judge
-from simulator.worlds.virtual import EPOCH, VirtualLedger, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.crashing import CrashingClient, CrashingClock, CrashingLedger
+from simulator.worlds.judge import DAEMON, USER, Judge
+from simulator.worlds.virtual_daemon import EPOCH, VirtualLedger, settings
 
 T = TypeVar("T")
 
-DENSE: Final = 1800.0
-"""Seconds of a world in which things happen, by default."""
-LONGEST_END: Final = 6 * 3600.0
-"""Seconds after that in which everything must be drained."""
+EVENT_SECONDS: Final = 1800.0
+"""Default seconds of virtual time with random events."""
+DRAIN_TIMEOUT: Final = 6 * 3600.0
+"""Seconds after the events within which all queues must be drained."""
 
 
-LEARNING: Final = frozenset({"smartSearch", "faceDetection", "ocr"})
-TWO: Final = frozenset({"thumbnailGeneration", "videoConversion", "smartSearch"})
+MACHINE_LEARNING: Final = frozenset({"smartSearch", "faceDetection", "ocr"})
+CPU_HEAVY: Final = frozenset({"thumbnailGeneration", "videoConversion", "smartSearch"})
 
 
 class Crash(BaseException):
-    """The daemon is killed, here and now."""
+    """The daemon is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a world.
+    """The result of a world.
 
     Attributes:
-        seed: of the world.
-        complaints: what the daemon must never do, and did.
-        seconds: of virtual time until everything was drained.
-        looks, resumes, crashes: how often.
+        seed: seed of the world.
+        violations: what the daemon did although it must not.
+        seconds: virtual time until all queues were drained.
+        polls: number of polls.
+        resumes: number of queues that the daemon resumed.
+        crashes: how often the daemon was killed.
     """
 
     seed: int
-    complaints: tuple[str, ...]
+    violations: tuple[str, ...]
     seconds: float
-    looks: int
+    polls: int
     resumes: int
     crashes: int
 
 
 class World:
-    """A server and a daemon that live through ``dense`` seconds of events and a quiet end."""
+    """A simulated server and a real daemon.
 
-    def __init__(self, seed: int, dense: float = DENSE) -> None:
+    Random events happen for ``event_seconds``; then the queues get the time to drain.
+    """
+
+    def __init__(self, seed: int, event_seconds: float = EVENT_SECONDS) -> None:
         self.random = Random(seed)
         self.seed = seed
-        self.dense = dense
+        self.event_seconds = event_seconds
         self.crashes = 0
         self.io_until_crash: int | None = None
-        self.is_dead = False
+        self.is_killed = False
         self.is_releasing = False
         self.in_flight: str | None = None
         self.stop_at: float | None = None
         self.daemon: Daemon | None = None
-        self.take_changes: list[Change] = []
+        self.changes: list[Change] = []
         version: Literal[5, 6] = self.random.choice((5, 6))
         self.engine = Engine(bullmq=version, seed=seed)
         self.ledger = VirtualLedger()
@@ -90,112 +95,114 @@ class World:
             max_concurrent_jobs=self.random.choice((1, 1, 2, 2, 3, 4)),
             poll_interval=self.random.choice((5.0, 10.0, 10.0, 30.0)),
             unrestricted_below=self.random.choice((0, 0, 0, 0, 50)),
-            schedule=self._hours(),
-            exclusive=self.random.choice(((), (), (LEARNING,), (LEARNING, TWO))),
+            schedule=self._random_schedule(),
+            exclusive=self.random.choice(
+                ((), (), (MACHINE_LEARNING,), (MACHINE_LEARNING, CPU_HEAVY))
+            ),
             yield_after=self.random.choice((None, None, 5.0, 60.0)),
             max_wait=self.random.choice((None, None, 60.0, 600.0)),
             pause_above_load=self.random.choice((None, None, None, 1.0)),
-            scan=Scan(self._hole()) if self.random.random() < 0.2 else None,
+            scan=Scan(self._random_window()) if self.random.random() < 0.2 else None,
         )
         self.transport = self._transport()
         self.judge = Judge(
             self.engine,
-            self._limit,
+            self._current_limit,
             is_limited=self._is_limited,
-            ours=self._ours,
+            paused_by_daemon=self._paused_by_daemon,
             in_flight=lambda: self.in_flight,
-            is_barred=self._is_barred,
+            may_not_start=self._may_not_start,
             rivals=self._rivals,
         )
-        self._plan()
+        self._schedule_events()
 
-    def live(self) -> Outcome:
-        """Live through the world and return what became of it."""
+    def run(self) -> Outcome:
+        """Simulate the world and return the outcome."""
         self.engine.advance(self.random.uniform(0, 5))
         while not self._is_over():
             self._run_daemon()
             self.engine.advance(self.engine.now + self.random.uniform(0, 20))
-        # Whatever its last end was: a start, a round and a stop leave nothing paused behind,
-        # once Immich is well again.
+        # However the last run ended: once Immich works again, a start, a round and a stop leave
+        # no queue paused by the daemon.
         self.engine.advance(self.engine.now + 120)
         self._run_daemon()
-        self.judge.finish()
+        self.judge.check_end()
         return Outcome(
             seed=self.seed,
-            complaints=tuple(self.judge.complaints),
+            violations=tuple(self.judge.violations),
             seconds=self.engine.now,
-            looks=self.transport.requests["GET"],
+            polls=self.transport.requests["GET"],
             resumes=self.judge.resumes,
             crashes=self.crashes,
         )
 
-    # The daemon, from its start to its end or its crash.
+    # The daemon, from its start to its stop or its crash.
 
     def _run_daemon(self) -> None:
-        is_dense = self.engine.now < self.dense
-        self.io_until_crash = self.random.randint(1, 300) if is_dense else None
-        self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if is_dense else None
+        has_events = self.engine.now < self.event_seconds
+        self.io_until_crash = self.random.randint(1, 300) if has_events else None
+        self.stop_at = self.engine.now + self.random.expovariate(1 / 900) if has_events else None
         self.daemon = Daemon(
             self.settings,
-            CrashingServer(self),
+            CrashingClient(self),
             CrashingLedger(self),
             CrashingClock(self),
-            take_changes=self._take_wishes,
-            measure_load=self._load,
+            take_changes=self._take_changes,
+            measure_load=self._measure_load,
         )
         try:
             self.daemon.run()
         except Crash:
             self.crashes += 1
-        self.is_dead = self.is_releasing = False
+        self.is_killed = self.is_releasing = False
         self.in_flight = None
         self.daemon = None
 
-    def must_stop(self) -> bool:
-        """Return whether somebody stops the daemon now."""
+    def should_stop(self) -> bool:
+        """Return whether the daemon must stop now."""
         if self.stop_at is not None and self.engine.now >= self.stop_at:
             return True
         return self._is_over()
 
-    def io(self, act: Callable[[], T]) -> T:
-        """Let the daemon do one thing with the outside, or be killed just before or after it."""
-        if self.is_dead:
-            raise Crash  # Nothing runs in a process that was killed, no clean-up either.
+    def perform_io(self, operation: Callable[[], T]) -> T:
+        """Perform one I/O operation of the daemon, or kill the daemon just before or after it."""
+        if self.is_killed:
+            raise Crash  # A killed process runs no code, not even clean-up.
         if self.io_until_crash is not None:
             self.io_until_crash -= 1
             if self.io_until_crash == 0:
-                self.is_dead = True
+                self.is_killed = True
                 if self.random.random() < 0.5:
-                    self._kill_after(act)
+                    self._perform_and_crash(operation)
                 raise Crash
-        return act()
+        return operation()
 
-    def _kill_after(self, act: Callable[[], object]) -> None:
+    def _perform_and_crash(self, operation: Callable[[], object]) -> None:
         try:
-            act()
+            operation()
         except Exception as error:
             raise Crash from error
 
     def _is_over(self) -> bool:
         now = self.engine.now
-        if now < self.dense:
+        if now < self.event_seconds:
             return False
-        if now > self.dense + LONGEST_END:
+        if now > self.event_seconds + DRAIN_TIMEOUT:
             return True
         return self.judge.is_done()
 
-    def _limit(self) -> int:
+    def _current_limit(self) -> int:
         controls = self.daemon.state.scheduler.controls if self.daemon else Controls()
         return controls.limit or self.settings.max_concurrent_jobs
 
-    def _is_barred(self, name: str) -> bool:
-        """Whether nothing may be started in a queue, by a person's wish or by the hour."""
+    def _may_not_start(self, name: str) -> bool:
+        """Return whether the controls or the schedule forbid resuming a queue."""
         controls = self.daemon.state.scheduler.controls if self.daemon else Controls()
         if self.is_releasing or controls.mode is Mode.OPEN:
             return False
         if controls.mode is Mode.HELD or name in controls.held_by_user:
             return True
-        # Whoever decided some commands ago may not have known that a window has closed.
+        # The daemon may have decided some commands ago, before a window closed.
         times = [self._local(self.engine.now - ago) for ago in (0.0, 3.0)]
         return all(closed_until(self.settings.schedule, name, time) for time in times)
 
@@ -209,16 +216,16 @@ class World:
     def _local(self, now: float) -> datetime:
         return datetime.fromtimestamp(EPOCH + now, UTC)
 
-    def _hole(self) -> Window:
-        """Return a window that is open all day but for some minutes of the dense time."""
+    def _random_window(self) -> Window:
+        """Return a window that is open all day except for some minutes while events happen."""
         closes = self._local(60.0 * self.random.randint(1, 25))
         opens = closes + timedelta(minutes=self.random.randint(1, 20))
         names = self.random.sample(sorted(REINDEX), 3)
         queues = self.random.choice((None, frozenset(names)))
         return Window(queues, _minute(opens), _minute(closes))
 
-    def _hours(self) -> tuple[Window, ...]:
-        return self.random.choice(((), (), (self._hole(),)))
+    def _random_schedule(self) -> tuple[Window, ...]:
+        return self.random.choice(((), (), (self._random_window(),)))
 
     def _is_limited(self) -> bool:
         if self.daemon is not None and self.daemon.state.scheduler.controls.mode is Mode.OPEN:
@@ -231,16 +238,16 @@ class World:
             and self.daemon.state.scheduler.is_limited
         )
 
-    def _ours(self) -> frozenset[str]:
+    def _paused_by_daemon(self) -> frozenset[str]:
         kept = self.ledger.load()
         if kept is None or not kept.scheduler.taken_over:
-            # Nothing is known of what was before the first look.
+            # The daemon cannot know who paused a queue before its first poll.
             return frozenset(self.engine.queues)
         state = (self.daemon.state if self.daemon else DaemonState()).scheduler
         kept_paused = kept.scheduler.paused_by_daemon
         return kept_paused | state.paused_by_daemon | state.unconfirmed_pauses.keys()
 
-    # What happens.
+    # The random events.
 
     def _transport(self) -> VirtualTransport:
         serves = self.random.choice((("queues", "jobs"), ("queues",), ("jobs",)))
@@ -257,27 +264,27 @@ class World:
             latency=lambda: latency * self.random.uniform(0.7, 2.0),
         )
 
-    def _plan(self) -> None:
-        chances = (
+    def _schedule_events(self) -> None:
+        events = (
             (1 / 40, self._upload),
             (1 / 150, self._reindex),
-            (1 / 90, self._odd_jobs),
-            (1 / 200, self._person),
-            (1 / 500, self._restart),
-            (1 / 150, self._bad_line),
-            (1 / 200, self._wish),
+            (1 / 90, self._add_unusual_jobs),
+            (1 / 200, self._pause_or_resume_as_user),
+            (1 / 500, self._restart_immich),
+            (1 / 150, self._start_faults),
+            (1 / 200, self._change_as_user),
         )
-        for rate, action in chances:
+        for rate, action in events:
             when = self.random.expovariate(rate)
-            while when < self.dense:
+            while when < self.event_seconds:
                 self.engine.at(when, action)
                 when += self.random.expovariate(rate)
         if self.random.random() < 0.3:
-            # People come from tools that leave everything paused.
+            # Users switch from tools that leave all queues paused.
             for name in self.engine.queues:
                 self.engine.pause(name, by="shell daemon")
             for name in PROTECTED:
-                self.engine.resume(name, by=PERSON)
+                self.engine.resume(name, by=USER)
         if self.random.random() < 0.5:
             self.engine.upload(photos=self.random.randint(1, 60), videos=1)
 
@@ -289,7 +296,7 @@ class World:
     def _reindex(self) -> None:
         self.engine.reindex(self.random.choice(tuple(REINDEX)), self.random.randint(5, 200))
 
-    def _odd_jobs(self) -> None:
+    def _add_unusual_jobs(self) -> None:
         queue = self.random.choice(tuple(REINDEX))
         kind = lasting(self.random.choice((0.002, 0.5, 3.0, 20.0)))
         how = self.random.randrange(3)
@@ -301,18 +308,18 @@ class World:
             priority=self.random.randint(1, 3) if how == 1 else 0,
         )
 
-    def _person(self) -> None:
+    def _pause_or_resume_as_user(self) -> None:
         name = self.random.choice([name for name in self.engine.queues if name not in PROTECTED])
         if self.engine.queues[name].is_paused:
-            self.engine.resume(name, by=PERSON)
+            self.engine.resume(name, by=USER)
         else:
-            self.engine.pause(name, by=PERSON)
+            self.engine.pause(name, by=USER)
             if self.random.random() < 0.8:
                 later = self.engine.now + self.random.expovariate(1 / 120)
-                self.engine.at(later, lambda: self.engine.resume(name, by=PERSON))
+                self.engine.at(later, lambda: self.engine.resume(name, by=USER))
 
-    def _wish(self) -> None:
-        """Let a person use the page; most of what is asked for there is taken back later."""
+    def _change_as_user(self) -> None:
+        """Make a change as a user on the page; most changes are undone later."""
         name = self.random.choice([name for name in self.engine.queues if name not in PROTECTED])
         change = self.random.choice(
             (
@@ -322,43 +329,43 @@ class World:
                 SetQueue(name, Override.NEXT),
             )
         )
-        self.take_changes.append(change)
+        self.changes.append(change)
         if self.random.random() < 0.8:
             later = self.engine.now + self.random.expovariate(1 / 200)
-            self.engine.at(later, self._take_back)
+            self.engine.at(later, self._undo_as_user)
 
-    def _take_back(self) -> None:
+    def _undo_as_user(self) -> None:
         undo = self.daemon.state.undo if self.daemon else None
         if undo is not None:
-            self.take_changes.append(undo)
+            self.changes.append(undo)
 
-    def _take_wishes(self) -> list[Change]:
-        taken, self.take_changes = self.take_changes, []
-        if self.daemon is not None and self.engine.now >= self.dense:
+    def _take_changes(self) -> list[Change]:
+        taken, self.changes = self.changes, []
+        if self.daemon is not None and self.engine.now >= self.event_seconds:
             controls = self.daemon.state.scheduler.controls
-            # In the quiet end everything must come to its end by itself.
+            # At the end all queues must drain without further changes by users.
             taken = [SetQueue(name, Override.AUTOMATIC) for name in sorted(controls.held_by_user)]
             taken += [SetMode(Mode.AUTOMATIC)] if controls.mode is not Mode.AUTOMATIC else []
         for change in taken:
             if isinstance(change, SetQueue):
-                self.judge.excuse(change.queue)
+                self.judge.forgive_resume(change.queue)
         return taken
 
-    def _load(self) -> float:
-        """Return a load that is too much now and then."""
-        return 2.0 if self.engine.now < self.dense and self.engine.now % 300 > 240 else 0.1
+    def _measure_load(self) -> float:
+        """Return a load average per core that is too high from time to time."""
+        return 2.0 if self.engine.now < self.event_seconds and self.engine.now % 300 > 240 else 0.1
 
-    def _restart(self) -> None:
+    def _restart_immich(self) -> None:
         if self.engine.is_up:
             self.engine.restart(self.random.uniform(7, 10))
 
-    def _bad_line(self) -> None:
+    def _start_faults(self) -> None:
         self.transport.faults = RandomFaults(
             self.random.randrange(1 << 30), self.random.choice((0.05, 0.3, 1.0)), tuple(Fault)
         )
-        self.engine.at(self.engine.now + self.random.uniform(1, 60), self._good_line)
+        self.engine.at(self.engine.now + self.random.uniform(1, 60), self._stop_faults)
 
-    def _good_line(self) -> None:
+    def _stop_faults(self) -> None:
         self.transport.faults = None
 
 

@@ -1,4 +1,4 @@
-"""Waiting that signals cut short, with real signals."""
+"""Waits and blocking calls that real signals interrupt."""
 
 import os
 import queue
@@ -24,28 +24,29 @@ from simulator.immich.server import SimulatedServer
 from tests.support.signals import signal_at
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-FAR = 600.0
-"""Seconds of waiting that no test has the patience for."""
+FOREVER = 600.0
+"""Seconds that no test ever waits."""
 LIMIT = 90.0
+"""Seconds after which a test has failed."""
 
 
 @pytest.fixture
-def alarm() -> Iterator[SystemClock]:
-    with SystemClock() as alarm:
-        yield alarm
+def clock() -> Iterator[SystemClock]:
+    with SystemClock() as clock:
+        yield clock
 
 
 @contextmanager
 def signal_when_in(function: str, number: signal.Signals) -> Iterator[None]:
-    """Send a signal as soon as the main thread is inside the alarm's function of this name."""
+    """Send a signal as soon as the main thread is inside the clock's function of this name."""
     main = threading.main_thread().ident
     assert main is not None
     over = threading.Event()
 
     def is_inside() -> bool:
-        frame = sys._current_frames().get(main)  # noqa: SLF001 - no other way to see it
+        frame = sys._current_frames().get(main)  # noqa: SLF001 - there is no public way
         while frame is not None:
-            if frame.f_code.co_name == function and "alarm" in frame.f_code.co_filename:
+            if frame.f_code.co_name == function and frame.f_code.co_filename.endswith("clock.py"):
                 return True
             frame = frame.f_back
         return False
@@ -66,121 +67,117 @@ def signal_when_in(function: str, number: signal.Signals) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_the_wait_at_once(alarm: SystemClock, number: signal.Signals) -> None:
+def test_a_signal_ends_a_wait_at_once(clock: SystemClock, number: signal.Signals) -> None:
     began = time.monotonic()
     with signal_when_in("wait", number), pytest.raises(StopRequested):
-        alarm.wait(FAR)
+        clock.wait(FOREVER)
     assert time.monotonic() - began < LIMIT
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_at_once_what_is_interruptible(
-    alarm: SystemClock, number: signal.Signals
-) -> None:
+def test_a_signal_ends_a_blocking_call_at_once(clock: SystemClock, number: signal.Signals) -> None:
     over = threading.Event()
 
     def work() -> None:
         os.kill(os.getpid(), number)
-        over.wait(FAR)
+        over.wait(FOREVER)
 
     began = time.monotonic()
     with pytest.raises(StopRequested):
-        alarm.run_interruptibly(work)
+        clock.run_interruptibly(work)
     over.set()
     assert time.monotonic() - began < LIMIT
 
 
-def test_what_the_work_returns_or_raises_comes_back(alarm: SystemClock) -> None:
-    assert alarm.run_interruptibly(lambda: 7) == 7
+def test_a_call_returns_its_result_or_raises_its_exception(clock: SystemClock) -> None:
+    assert clock.run_interruptibly(lambda: 7) == 7
 
     def fail() -> None:
-        raise ValueError("no answer")
+        raise ValueError("no response")
 
-    with pytest.raises(ValueError, match="no answer"):
-        alarm.run_interruptibly(fail)
-    assert alarm.run_interruptibly(lambda: 8) == 8
+    with pytest.raises(ValueError, match="no response"):
+        clock.run_interruptibly(fail)
+    assert clock.run_interruptibly(lambda: 8) == 8
 
 
-def asks_to_stop() -> str:
+def stop_and_return() -> str:
     os.kill(os.getpid(), signal.SIGTERM)
     return "done"
 
 
-def test_an_answer_that_is_there_counts_also_when_a_stop_came_with_it(
-    alarm: SystemClock, monkeypatch: pytest.MonkeyPatch
+def test_the_result_of_a_finished_call_counts_even_if_a_stop_came_with_it(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Worker.submit
+    submit = Worker.submit
 
-    def done_at_once(errands: Worker, errand: Callable[[], str]) -> Future[str]:
-        answer = ask(errands, errand)
-        wait([answer], LIMIT)
-        return answer
+    def done_at_once(worker: Worker, call: Callable[[], str]) -> Future[str]:
+        future = submit(worker, call)
+        wait([future], LIMIT)
+        return future
 
     monkeypatch.setattr(Worker, "submit", done_at_once)
-    assert alarm.run_interruptibly(asks_to_stop) == "done"
+    assert clock.run_interruptibly(stop_and_return) == "done"
     with pytest.raises(StopRequested):
-        alarm.wait(FAR)
+        clock.wait(FOREVER)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_waits_for_the_end_of_everything_else(
-    alarm: SystemClock, number: signal.Signals
-) -> None:
+def test_a_signal_interrupts_no_other_code(clock: SystemClock, number: signal.Signals) -> None:
     steps = ["before"]
     signal.raise_signal(number)
     steps.append("after")
     with pytest.raises(StopRequested):
-        alarm.wait(FAR)
+        clock.wait(FOREVER)
     assert steps == ["before", "after"]
 
 
-def test_a_signal_of_before_keeps_the_next_interruptible_from_beginning(alarm: SystemClock) -> None:
+def test_after_a_signal_no_further_call_begins(clock: SystemClock) -> None:
     signal.raise_signal(signal.SIGTERM)
     steps: list[str] = []
     with pytest.raises(StopRequested):
-        alarm.run_interruptibly(lambda: steps.append("begun"))
+        clock.run_interruptibly(lambda: steps.append("begun"))
     assert steps == []
 
 
-def test_work_with_a_grace_may_end_in_it_and_its_answer_counts() -> None:
-    heard = threading.Event()
+def test_a_call_may_finish_within_its_grace_and_its_result_counts() -> None:
+    handled = threading.Event()
 
-    class Noting(SystemClock):
-        def _ask(self, number: int, frame: FrameType | None) -> None:
-            super()._ask(number, frame)
-            heard.set()
+    class RecordingClock(SystemClock):
+        def _request_stop(self, number: int, frame: FrameType | None) -> None:
+            super()._request_stop(number, frame)
+            handled.set()
 
     def work() -> str:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert heard.wait(LIMIT)
-        return "answer"
+        assert handled.wait(LIMIT)
+        return "response"
 
-    with Noting() as alarm:
-        assert alarm.run_interruptibly(work, grace=FAR) == "answer"
+    with RecordingClock() as clock:
+        assert clock.run_interruptibly(work, grace=FOREVER) == "response"
         with pytest.raises(StopRequested):
-            alarm.run_interruptibly(work, grace=FAR)
+            clock.run_interruptibly(work, grace=FOREVER)
 
 
-def test_work_that_does_not_end_in_its_grace_is_left(alarm: SystemClock) -> None:
+def test_a_call_that_does_not_finish_within_its_grace_is_abandoned(clock: SystemClock) -> None:
     over = threading.Event()
 
     def work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        over.wait(FAR)
+        over.wait(FOREVER)
 
     began = time.monotonic()
     with pytest.raises(StopRequested):
-        alarm.run_interruptibly(work, grace=0.1)
+        clock.run_interruptibly(work, grace=0.1)
     took = time.monotonic() - began
     over.set()
     assert 0.1 <= took < LIMIT
 
 
-def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: SystemClock) -> None:
+def test_a_second_signal_does_not_interrupt_the_stop(clock: SystemClock) -> None:
     signal.raise_signal(signal.SIGTERM)
     steps = []
     try:
-        alarm.wait(FAR)
+        clock.wait(FOREVER)
     except StopRequested:
         for number in (*SIGNALS, *SIGNALS):
             signal.raise_signal(number)
@@ -188,93 +185,93 @@ def test_a_second_signal_does_not_tear_what_the_first_one_began(alarm: SystemClo
     assert len(steps) == 4
 
 
-@pytest.mark.parametrize("is_work", [False, True], ids=["in a wait", "in work"])
-def test_a_signal_is_heard_whichever_moment_it_falls_into(*, is_work: bool) -> None:
+@pytest.mark.parametrize("in_call", [False, True], ids=["in a wait", "in a call"])
+def test_a_signal_is_noticed_at_any_moment(*, in_call: bool) -> None:
     over = threading.Event()
 
     def work() -> None:
-        over.wait(FAR)
+        over.wait(FOREVER)
 
-    def is_wait(event: str, called: object) -> bool:
+    def is_select(event: str, called: object) -> bool:
         return event == "c_call" and called is select.select
 
     moment, sent = 0, [0]
     while sent == [moment]:
         moment += 1
         with (
-            SystemClock() as alarm,
-            signal_at(moment, is_wait) as sent,
+            SystemClock() as clock,
+            signal_at(moment, is_select) as sent,
             pytest.raises(StopRequested),
         ):
-            alarm.run_interruptibly(work) if is_work else alarm.wait(FAR)
+            clock.run_interruptibly(work) if in_call else clock.wait(FOREVER)
     over.set()
     assert moment > 5
 
 
-def test_a_signal_that_falls_into_a_library_leaves_none_of_its_locks_taken(
-    alarm: SystemClock, monkeypatch: pytest.MonkeyPatch
+def test_a_signal_inside_a_library_leaves_no_lock_taken(
+    clock: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception there would leave urllib3's pool locked, and the way out would need it."""
+    """An exception there would leave urllib3's pool locked, and the final resume needs it."""
     engine, api = simulated_immich()
     enter = threading.Condition.__enter__
-    fell: list[str] = []
+    interrupted: list[str] = []
 
-    def locked(condition: threading.Condition) -> bool:
+    def enter_and_signal(condition: threading.Condition) -> bool:
         is_taken = enter(condition)
-        caller = sys._getframe(1).f_code  # noqa: SLF001 - no other way to see it
-        if not fell and caller is queue.Queue.get.__code__:
-            fell.append("into the pool")
+        caller = sys._getframe(1).f_code  # noqa: SLF001 - there is no public way
+        if not interrupted and caller is queue.Queue.get.__code__:
+            interrupted.append("in the pool")
             os.kill(os.getpid(), signal.SIGTERM)
         return is_taken
 
     with SimulatedServer(engine, api) as server:
         transport = HttpTransport(server.url, KEY)
-        monkeypatch.setattr(threading.Condition, "__enter__", locked)
+        monkeypatch.setattr(threading.Condition, "__enter__", enter_and_signal)
         with suppress(StopRequested):
-            alarm.run_interruptibly(lambda: transport.send("GET", "/api/queues"))
-        assert fell
+            clock.run_interruptibly(lambda: transport.send("GET", "/api/queues"))
+        assert interrupted
         with pytest.raises(StopRequested):
-            alarm.wait(FAR)
+            clock.wait(FOREVER)
         assert transport.send("GET", "/api/queues").status == 200
         transport.close()
 
 
-def test_without_a_signal_the_wait_takes_its_time(alarm: SystemClock) -> None:
-    began = alarm.monotonic()
-    alarm.wait(0.05)
-    assert alarm.monotonic() - began >= 0.05
+def test_without_a_signal_a_wait_takes_its_time(clock: SystemClock) -> None:
+    began = clock.monotonic()
+    clock.wait(0.05)
+    assert clock.monotonic() - began >= 0.05
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
-def test_a_wait_for_nothing_ends_at_once(alarm: SystemClock, seconds: float) -> None:
+def test_a_wait_of_no_time_ends_at_once(clock: SystemClock, seconds: float) -> None:
     began = time.monotonic()
-    alarm.wait(seconds)
+    clock.wait(seconds)
     assert time.monotonic() - began < LIMIT
 
 
-def test_its_time_is_the_systems_monotonic_clock(alarm: SystemClock) -> None:
-    assert time.monotonic() <= alarm.monotonic() <= time.monotonic()
+def test_monotonic_is_the_systems_monotonic_clock(clock: SystemClock) -> None:
+    assert time.monotonic() <= clock.monotonic() <= time.monotonic()
 
 
-def test_the_handlers_of_before_are_back_afterwards() -> None:
-    got: list[int] = []
+def test_the_previous_handlers_are_restored() -> None:
+    received: list[int] = []
 
-    def mine(number: int, _frame: object) -> None:
-        got.append(number)
+    def handler_before(number: int, _frame: object) -> None:
+        received.append(number)
 
-    before = [signal.signal(number, mine) for number in SIGNALS]
+    before = [signal.signal(number, handler_before) for number in SIGNALS]
     try:
         with SystemClock():
-            assert all(signal.getsignal(number) is not mine for number in SIGNALS)
+            assert all(signal.getsignal(number) is not handler_before for number in SIGNALS)
         for number in SIGNALS:
             signal.raise_signal(number)
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
-    assert got == [*SIGNALS]
+    assert received == [*SIGNALS]
 
 
-def test_the_handlers_are_back_after_a_failure_too() -> None:
+def test_the_previous_handlers_are_restored_after_an_exception() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(ValueError, match="broken"), SystemClock():
         raise ValueError("broken")
@@ -282,20 +279,20 @@ def test_the_handlers_are_back_after_a_failure_too() -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_process_that_waits_ends_in_its_own_way_when_it_is_asked_to(
+def test_a_waiting_process_handles_the_signal_itself(
     number: signal.Signals,
 ) -> None:
-    waiting = f"""
-from immich_job_daemon.base.clock import Alarm, StopRequested
-with Alarm() as alarm:
+    program = f"""
+from immich_job_daemon.base.clock import StopRequested, SystemClock
+with SystemClock() as clock:
     print("ready", flush=True)
     try:
-        alarm.wait({FAR})
+        clock.wait({FOREVER})
     except StopRequested:
         print("stopped", flush=True)
 """
     with subprocess.Popen(
-        [sys.executable, "-c", waiting],
+        [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -307,34 +304,34 @@ with Alarm() as alarm:
     assert (rest, process.returncode) == ("stopped\n", 0)
 
 
-# Wishes
+# Waking
 
 
-def test_a_wish_ends_the_wait_and_the_next_wait_is_whole_again(alarm: SystemClock) -> None:
-    thread = threading.Timer(0.05, alarm.wake)
+def test_a_wake_ends_one_wait_and_not_the_next(clock: SystemClock) -> None:
+    thread = threading.Timer(0.05, clock.wake)
     thread.start()
     began = time.monotonic()
-    alarm.wait(FAR)
+    clock.wait(FOREVER)
     thread.join()
     assert time.monotonic() - began < LIMIT
     before = time.monotonic()
-    alarm.wait(0.1)
+    clock.wait(0.1)
     assert time.monotonic() - before >= 0.1
 
 
-def test_more_wishes_than_can_be_counted_end_waits_and_nothing_else(alarm: SystemClock) -> None:
+def test_more_wakes_than_the_socket_can_hold_do_no_harm(clock: SystemClock) -> None:
     for _ in range(100_000):
-        alarm.wake()
+        clock.wake()
     began = time.monotonic()
-    alarm.wait(FAR)
+    clock.wait(FOREVER)
     assert time.monotonic() - began < LIMIT
 
 
-def test_a_wish_after_the_end_wakes_nobody_and_does_no_harm() -> None:
-    with SystemClock() as alarm:
+def test_a_wake_after_the_end_does_no_harm() -> None:
+    with SystemClock() as clock:
         pass
-    alarm.wake()
+    clock.wake()
 
 
-def test_the_time_for_people_is_the_systems() -> None:
+def test_time_is_the_systems_time() -> None:
     assert abs(SystemClock().time() - time.time()) < LIMIT

@@ -1,4 +1,4 @@
-"""What the daemon says: bashio's look, one line a record, never the key."""
+"""The log: bashio's format, one line for each record, never the API key."""
 
 import io
 import logging
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from immich_job_daemon.base.logging import LEVELS, NOTICE, TRACE, set_up
+from immich_job_daemon.base.logging import LEVELS, NOTICE, TRACE, configure_logging
 
 KEY: Final = "Xk3+/yZ9qW7vLmN2pR5tB8sD"
 LINE: Final = re.compile(
@@ -20,7 +20,7 @@ LINE: Final = re.compile(
 
 
 @pytest.fixture(autouse=True)
-def _logger_as_it_was() -> Iterator[None]:
+def _restore_logger() -> Iterator[None]:
     logger = logging.getLogger("immich_job_daemon")
     before = logger.handlers[:], logger.level, logger.propagate
     yield
@@ -29,26 +29,26 @@ def _logger_as_it_was() -> Iterator[None]:
 
 
 def written(text: str, *values: object, level: str = "info", secret: str | None = KEY) -> str:
-    """Return the text of the one line that a message becomes."""
+    """Log a message and return the text of its line."""
     stream = io.StringIO()
-    set_up(level, stream, secrets=(secret or "",)).error(text, *values)
+    configure_logging(level, stream, secrets=(secret or "",)).error(text, *values)
     line = LINE.fullmatch(stream.getvalue())
     assert line, stream.getvalue()
     return line[2]
 
 
-def test_a_line_looks_as_bashios_with_the_local_time() -> None:
+def test_a_line_has_bashios_format_and_the_local_time() -> None:
     stream = io.StringIO()
-    logger = set_up("info", stream)
+    logger = configure_logging("info", stream)
     record = logger.makeRecord(logger.name, logging.INFO, "", 0, "ready, %d queues", (19,), None)
     logger.handle(record)
     clock = time.strftime("%H:%M:%S", time.localtime(record.created))
     assert stream.getvalue() == f"[{clock}] INFO: ready, 19 queues\n"
 
 
-def test_every_level_has_bashios_name() -> None:
+def test_every_level_has_its_name_in_bashio() -> None:
     stream = io.StringIO()
-    logger = set_up("trace", stream)
+    logger = configure_logging("trace", stream)
     for number in LEVELS.values():
         logger.log(number, "x")
     names = [line.split(" ")[1] for line in stream.getvalue().splitlines()]
@@ -56,31 +56,31 @@ def test_every_level_has_bashios_name() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_is_below_the_level_is_not_written(level: str) -> None:
+def test_records_below_the_level_are_not_written(level: str) -> None:
     stream = io.StringIO()
-    logger = set_up(level, stream)
+    logger = configure_logging(level, stream)
     for name, number in LEVELS.items():
         logger.log(number, name)
     names = [line.split(": ")[1] for line in stream.getvalue().splitlines()]
     assert names == list(LEVELS)[list(LEVELS).index(level) :]
 
 
-def test_the_levels_are_in_bashios_order() -> None:
+def test_the_levels_have_bashios_order() -> None:
     assert TRACE < logging.DEBUG < logging.INFO < NOTICE < logging.WARNING
     assert sorted(LEVELS.values()) == list(LEVELS.values())
 
 
-def test_a_part_of_the_package_writes_through_the_packages_logger() -> None:
+def test_a_module_logs_through_the_packages_logger() -> None:
     stream = io.StringIO()
-    set_up("info", stream)
-    logging.getLogger("immich_job_daemon.daemon.loop").warning("from a part")
-    assert stream.getvalue().endswith("WARNING: from a part\n")
+    configure_logging("info", stream)
+    logging.getLogger("immich_job_daemon.daemon.loop").warning("from a module")
+    assert stream.getvalue().endswith("WARNING: from a module\n")
 
 
-def test_doing_it_again_replaces_what_was_set_up() -> None:
+def test_a_second_configuration_replaces_the_first() -> None:
     first, second = io.StringIO(), io.StringIO()
-    set_up("info", first)
-    logger = set_up("error", second)
+    configure_logging("info", first)
+    logger = configure_logging("error", second)
     logger.warning("not wanted")
     logger.error("once")
     assert first.getvalue() == ""
@@ -89,24 +89,24 @@ def test_doing_it_again_replaces_what_was_set_up() -> None:
     assert logger.name == "immich_job_daemon"
 
 
-def test_a_handler_of_somebody_else_stays() -> None:
+def test_other_handlers_stay() -> None:
     other = logging.NullHandler()
     logging.getLogger("immich_job_daemon").addHandler(other)
-    assert other in set_up("info", io.StringIO()).handlers
+    assert other in configure_logging("info", io.StringIO()).handlers
 
 
-def test_nothing_is_written_twice_through_the_root_logger() -> None:
+def test_the_root_logger_gets_nothing() -> None:
     root, above = logging.getLogger(), io.StringIO()
     handler = logging.StreamHandler(above)
     root.addHandler(handler)
     try:
-        set_up("info", io.StringIO()).error("once")
+        configure_logging("info", io.StringIO()).error("once")
     finally:
         root.removeHandler(handler)
     assert above.getvalue() == ""
 
 
-# Nobody forges a line
+# Forged lines
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_nothing_is_written_twice_through_the_root_logger() -> None:
         ("Grüße, 写真, 📷", "Grüße, 写真, 📷"),
     ],
 )
-def test_what_cannot_be_seen_on_one_line_is_escaped(hostile: str, seen: str) -> None:
+def test_unprintable_characters_are_escaped(hostile: str, seen: str) -> None:
     assert written("%s", hostile) == seen
     assert written(hostile) == seen
 
 
 @given(text=st.text())
-def test_any_text_is_one_line_that_can_be_seen(text: str) -> None:
+def test_any_text_is_one_printable_line(text: str) -> None:
     assert written("%s", text).isprintable()
 
 
@@ -144,7 +144,7 @@ def test_any_text_is_one_line_that_can_be_seen(text: str) -> None:
         "Xk3%2B/yZ9qW7vLmN2pR5tB8sD",
     ],
 )
-def test_the_key_is_taken_out_in_any_form(form: str) -> None:
+def test_the_key_is_removed_in_any_form(form: str) -> None:
     assert written(f"a {form} b") == "a (hidden) b"
     assert written("a %s b", form) == "a (hidden) b"
     assert written("a %s b", [f"x{form}y"]) == "a ['x(hidden)y'] b"
@@ -152,7 +152,7 @@ def test_the_key_is_taken_out_in_any_form(form: str) -> None:
 
 
 @pytest.mark.parametrize("key", ['quo"te\\back', "it's", "bell-ä-ü", "percent%2Fkey", "a b c d"])
-def test_a_key_with_characters_that_are_escaped_is_taken_out_too(key: str) -> None:
+def test_a_key_that_needs_escaping_is_removed(key: str) -> None:
     for form in (key, repr({"k": key}), repr(key.encode("latin-1")), ascii(key)):
         text = written("%s", form, secret=key)
         assert "(hidden)" in text
@@ -161,9 +161,9 @@ def test_a_key_with_characters_that_are_escaped_is_taken_out_too(key: str) -> No
         assert "bell" not in text
 
 
-@pytest.mark.parametrize("nothing", [None, ""])
-def test_without_a_key_nothing_is_taken_out(nothing: str | None) -> None:
-    assert written("a b", secret=nothing) == "a b"
+@pytest.mark.parametrize("secret", [None, ""])
+def test_without_a_key_nothing_is_removed(secret: str | None) -> None:
+    assert written("a b", secret=secret) == "a b"
 
 
 @given(before=st.text(), after=st.text())
@@ -180,7 +180,7 @@ def fail() -> None:
 
 def logged_failure(level: str) -> str:
     stream = io.StringIO()
-    logger = set_up(level, stream, secrets=(KEY,))
+    logger = configure_logging(level, stream, secrets=(KEY,))
     try:
         fail()
     except RuntimeError:
@@ -189,14 +189,14 @@ def logged_failure(level: str) -> str:
 
 
 @pytest.mark.parametrize("level", ["info", "notice", "warning", "error"])
-def test_a_traceback_is_not_written_where_nobody_debugs(level: str) -> None:
+def test_a_traceback_is_not_written_above_debug(level: str) -> None:
     line = LINE.fullmatch(logged_failure(level))
     assert line
     assert line[2] == "a round failed"
 
 
 @pytest.mark.parametrize("level", ["debug", "trace"])
-def test_a_traceback_is_indented_and_cannot_forge_a_line_or_show_the_key(level: str) -> None:
+def test_a_traceback_is_indented_and_neither_forges_a_line_nor_shows_the_key(level: str) -> None:
     first, *below = logged_failure(level).splitlines()
     assert LINE.fullmatch(f"{first}\n")
     assert below
@@ -209,15 +209,15 @@ def test_a_traceback_is_indented_and_cannot_forge_a_line_or_show_the_key(level: 
 
 def test_exc_info_without_an_exception_adds_nothing() -> None:
     stream = io.StringIO()
-    set_up("debug", stream).error("nothing is wrong", exc_info=True)
+    configure_logging("debug", stream).error("nothing is wrong", exc_info=True)
     assert LINE.fullmatch(stream.getvalue())
 
 
-# Nothing raises
+# Errors while logging
 
 
 class BrokenStream(io.StringIO):
-    """A pipe whose reader is gone."""
+    """A pipe whose reader has exited."""
 
     def write(self, _text: str, /) -> int:
         raise BrokenPipeError
@@ -226,29 +226,29 @@ class BrokenStream(io.StringIO):
         raise BrokenPipeError
 
 
-def test_a_closed_stream_loses_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_stream_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    logger = set_up("info", stream, secrets=(KEY,))
+    logger = configure_logging("info", stream, secrets=(KEY,))
     stream.close()
     logger.error("into the void %s", KEY)
-    set_up("info", io.StringIO())
+    configure_logging("info", io.StringIO())
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_broken_stream_loses_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    logger = set_up("info", BrokenStream(), secrets=(KEY,))
+def test_a_broken_stream_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = configure_logging("info", BrokenStream(), secrets=(KEY,))
     logger.error("into the void %s", KEY)
-    set_up("info", io.StringIO())
+    configure_logging("info", io.StringIO())
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_stream_that_cannot_encode_a_character_gets_it_escaped() -> None:
+def test_a_character_that_the_stream_cannot_encode_is_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    set_up("info", stream).info("Grüße %s", "写")
+    configure_logging("info", stream).info("Grüße %s", "写")
     stream.flush()
     assert raw.getvalue().endswith(rb"INFO: Gr\xfc\xdfe \u5199" + b"\n")
 
 
-def test_values_that_do_not_fit_the_message_are_still_written() -> None:
+def test_values_that_do_not_fit_the_message_are_written_nevertheless() -> None:
     assert written("one %d", KEY) == "one %d ('(hidden)',)"

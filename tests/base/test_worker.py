@@ -1,4 +1,4 @@
-"""Errands: what a thread of its own does, and what becomes of it when nobody waits any more."""
+"""Worker threads, and calls that their caller abandons."""
 
 import threading
 from collections.abc import Iterator
@@ -13,92 +13,93 @@ from simulator.immich.faults import Fault
 from simulator.immich.server import SimulatedServer
 
 LIMIT = 90.0
+"""Seconds after which a test has failed."""
 
 
 @pytest.fixture
-def errands() -> Iterator[Worker]:
-    errands = Worker(lambda: None)
-    errands.start()
-    yield errands
-    errands.shut_down()
-    errands.join(LIMIT)
-    assert not errands.is_alive()
+def worker() -> Iterator[Worker]:
+    worker = Worker(lambda: None)
+    worker.start()
+    yield worker
+    worker.shut_down()
+    worker.join(LIMIT)
+    assert not worker.is_alive()
 
 
-def test_what_an_errand_returns_or_raises_is_where_its_asker_looks(errands: Worker) -> None:
-    one, two = errands.submit(lambda: 1 + 1), errands.submit(lambda: 1 // 0)
-    assert one.result(LIMIT) == 2
+def test_a_future_has_the_result_or_the_exception_of_its_call(worker: Worker) -> None:
+    first, second = worker.submit(lambda: 1 + 1), worker.submit(lambda: 1 // 0)
+    assert first.result(LIMIT) == 2
     with pytest.raises(ZeroDivisionError):
-        two.result(LIMIT)
-    assert errands.submit(lambda: "whatever was before").result(LIMIT)
+        second.result(LIMIT)
+    assert worker.submit(lambda: "after a failure").result(LIMIT)
 
 
-def test_errands_are_done_one_after_the_other_in_a_thread_that_is_not_the_askers(
-    errands: Worker,
+def test_calls_run_one_after_the_other_in_the_same_other_thread(
+    worker: Worker,
 ) -> None:
-    threads = [errands.submit(threading.get_ident) for _ in range(3)]
-    idents = {one.result(LIMIT) for one in threads}
+    threads = [worker.submit(threading.get_ident) for _ in range(3)]
+    idents = {first.result(LIMIT) for first in threads}
     assert len(idents) == 1
     assert threading.get_ident() not in idents
 
 
-def test_after_each_errand_it_says_so() -> None:
+def test_the_callback_runs_after_each_call() -> None:
     done: list[bool] = []
-    errands = Worker(lambda: done.append(one.done()))
-    one = errands.submit(lambda: None)
-    errands.shut_down()
-    errands.start()
-    errands.join(LIMIT)
+    worker = Worker(lambda: done.append(first.done()))
+    first = worker.submit(lambda: None)
+    worker.shut_down()
+    worker.start()
+    worker.join(LIMIT)
     assert done == [True]
 
 
-def test_an_errand_is_awaited_until_its_asker_leaves_and_all_else_always(errands: Worker) -> None:
-    assert errands.submit(is_call_awaited).result(LIMIT)
-    errands.abandon()
-    assert not errands.submit(is_call_awaited).result(LIMIT)
+def test_a_call_is_awaited_until_its_worker_is_abandoned(worker: Worker) -> None:
+    assert worker.submit(is_call_awaited).result(LIMIT)
+    worker.abandon()
+    assert not worker.submit(is_call_awaited).result(LIMIT)
     assert is_call_awaited()
 
 
-@pytest.mark.parametrize("is_kept", [False, True], ids=["on a new connection", "on a kept one"])
-def test_what_nobody_waits_for_is_not_sent_any_more(errands: Worker, *, is_kept: bool) -> None:
-    asked: list[str] = []
+@pytest.mark.parametrize("is_kept", [False, True], ids=["new connection", "kept-alive connection"])
+def test_an_abandoned_request_is_not_sent(worker: Worker, *, is_kept: bool) -> None:
+    requests: list[str] = []
 
-    def note(method: str, _: str) -> Fault | None:
-        asked.append(method)
+    def record(method: str, _: str) -> Fault | None:
+        requests.append(method)
         return None
 
     engine, api = simulated_immich()
-    with SimulatedServer(engine, api, faults=note) as server:
+    with SimulatedServer(engine, api, faults=record) as server:
         transport = HttpTransport(server.url, KEY)
         if is_kept:
             transport.send("GET", "/api/queues")
-        before = [*asked]
-        errands.abandon()
-        answer = errands.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
+        before = [*requests]
+        worker.abandon()
+        future = worker.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
         with pytest.raises(UnreachableError):
-            answer.result(LIMIT)
-        assert asked == before
+            future.result(LIMIT)
+        assert requests == before
         assert transport.send("GET", "/api/queues").status == 200
         transport.close()
 
 
-def test_a_request_that_nobody_waits_for_is_not_sent_again(errands: Worker) -> None:
-    """A kept connection that was closed meanwhile is no reason any more."""
-    asked: list[str] = []
+def test_an_abandoned_request_is_not_repeated(worker: Worker) -> None:
+    """Even if its kept-alive connection was closed."""
+    requests: list[str] = []
 
     def cut(method: str, _: str) -> Fault | None:
-        asked.append(method)
-        if len(asked) == 1:
+        requests.append(method)
+        if len(requests) == 1:
             return None
-        errands.abandon()
+        worker.abandon()
         return Fault.RESET
 
     engine, api = simulated_immich()
     with SimulatedServer(engine, api, faults=cut) as server:
         transport = HttpTransport(server.url, KEY)
         transport.send("GET", "/api/queues")
-        answer = errands.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
+        future = worker.submit(lambda: transport.send("PUT", "/api/queues/ocr", b"{}"))
         with pytest.raises(UnreachableError):
-            answer.result(LIMIT)
-        assert asked == ["GET", "PUT"]
+            future.result(LIMIT)
+        assert requests == ["GET", "PUT"]
         transport.close()

@@ -1,4 +1,4 @@
-"""The zone of this system, from whatever TZ says."""
+"""The local time zone for any value of TZ."""
 
 import time
 from datetime import datetime, timedelta
@@ -9,8 +9,8 @@ from dateutil import tz
 from immich_job_daemon.base.clock import local_zone
 
 
-def hours(name: str, when: str) -> float:
-    """Return how far a zone is ahead of UTC at a time of 2026."""
+def offset_hours(name: str, when: str) -> float:
+    """Return the UTC offset of a zone at a time in 2026, in hours."""
     local = datetime.fromisoformat(f"2026-{when}").replace(tzinfo=local_zone({"TZ": name}))
     offset = local.utcoffset()
     assert offset is not None
@@ -32,12 +32,12 @@ def hours(name: str, when: str) -> float:
         ("/usr/share/zoneinfo/Europe/Berlin", 1, 2),
     ],
 )
-def test_a_zone_has_all_its_changes_of_the_clock(name: str, winter: float, summer: float) -> None:
-    assert (hours(name, "01-15"), hours(name, "07-15")) == (winter, summer)
+def test_a_zone_has_its_dst_changes(name: str, winter: float, summer: float) -> None:
+    assert (offset_hours(name, "01-15"), offset_hours(name, "07-15")) == (winter, summer)
 
 
 @pytest.mark.parametrize("environment", [{}, {"TZ": ""}, {"TZ": ":"}])
-def test_without_tz_it_is_the_systems_own(environment: dict[str, str]) -> None:
+def test_without_tz_the_zone_is_the_systems(environment: dict[str, str]) -> None:
     assert local_zone(environment) == tz.tzlocal()
 
 
@@ -46,11 +46,11 @@ def test_without_tz_it_is_the_systems_own(environment: dict[str, str]) -> None:
     ["No/Where", "nonsense", "Europe", " ", "a\0b", "x" * 5000, "ä", "/etc/passwd", "/etc"],
     ids=lambda name: name[:20],
 )
-def test_a_name_that_is_none_is_the_systems_own(wrong: str) -> None:
+def test_with_an_invalid_tz_the_zone_is_the_systems(wrong: str) -> None:
     assert local_zone({"TZ": wrong}) == tz.tzlocal()
 
 
-def test_the_systems_own_is_what_the_c_library_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_zone_is_that_of_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:

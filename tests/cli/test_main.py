@@ -1,4 +1,4 @@
-"""The commands as a user runs them: real processes, real signals, real HTTP."""
+"""The commands, run as real processes with real signals and real HTTP."""
 
 import json
 import os
@@ -22,35 +22,34 @@ from simulator.immich.faults import Fault
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.support.immich_server import (
-    GRACE,
     KEY,
-    LIMIT,
     MANAGED,
-    immich,
+    STOP_GRACE_PERIOD,
     is_idle,
     is_under_control,
     paused,
-    until,
+    simulated_immich_server,
 )
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return this process's, with no port open unless a test asks for one: others run beside."""
-    mine = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    return {**mine, "STATUS_PORT": "0", "UI_PORT": "0", **settings}
+    """Return this environment with the settings. Ports are closed: other tests run in parallel."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return {**inherited, "STATUS_PORT": "0", "UI_PORT": "0", **settings}
 
 
 def command(
     *arguments: str, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "immich_job_daemon", *arguments],
         input=stdin,
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -58,7 +57,7 @@ def command(
 def daemon(
     server: SimulatedServer, folder: Path, **options: object
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Start the daemon as the add-on does."""
+    """Run the daemon as the add-on does."""
     return daemon_through((), server, folder, options)
 
 
@@ -66,8 +65,8 @@ def daemon(
 def daemon_through(
     command: Sequence[str], server: SimulatedServer, folder: Path, options: Mapping[str, object]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start the daemon with a command that becomes another, elsewhere."""
-    given = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
+    """Run the daemon through a wrapper command that executes another."""
+    settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **options}
     log = (folder / "log.txt").open("a")
     process = subprocess.Popen(
         [*command, sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
@@ -78,7 +77,7 @@ def daemon_through(
     )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(given))
+        process.stdin.write(json.dumps(settings))
         process.stdin.close()
         yield process
     finally:
@@ -93,42 +92,42 @@ def stop(
 ) -> float:
     began = time.monotonic()
     process.send_signal(number)
-    assert process.wait(LIMIT) == 0
+    assert process.wait(TIMEOUT) == 0
     return time.monotonic() - began
 
 
 # run
 
 
-def test_the_queues_run_by_priority_and_all_are_open_after_the_stop(tmp_path: Path) -> None:
-    with immich() as server:
+def test_queues_run_by_priority_and_are_all_open_after_a_stop(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
             engine.upload(photos=3)
         with daemon(server, tmp_path) as process:
-            until(lambda: is_idle(server))
+            wait_until(lambda: is_idle(server))
             stop(process)
         assert paused(server) == set()
     log = (tmp_path / "log.txt").read_text()
-    order = [line.split()[2] for line in log.splitlines() if " runs (" in line]
+    order = [line.split()[2] for line in log.splitlines() if " is running (" in line]
     assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
     assert KEY not in log
     assert all(line.startswith("[") for line in log.splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_both_signals_stop_it(tmp_path: Path, number: signal.Signals) -> None:
-    with immich() as server, daemon(server, tmp_path) as process:
-        until(lambda: is_under_control(server))
+def test_sigterm_and_sigint_stop_the_daemon(tmp_path: Path, number: signal.Signals) -> None:
+    with simulated_immich_server() as server, daemon(server, tmp_path) as process:
+        wait_until(lambda: is_under_control(server))
         stop(process, number)
         assert paused(server) == set()
 
 
-def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_path: Path) -> None:
-    with immich() as server:
+def test_on_exit_keep_leaves_queues_paused_and_release_resumes_them(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert is_under_control(server)
         done = command("release", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
@@ -136,59 +135,59 @@ def test_with_on_exit_keep_the_queues_stay_held_and_release_resumes_them(tmp_pat
         assert "library: resumed" in done.stdout
 
 
-def test_a_slow_server_does_not_keep_the_queues_from_being_resumed_in_time(
+def test_queues_are_resumed_in_time_on_a_slow_server(
     tmp_path: Path,
 ) -> None:
-    """Each answer takes a second: one after the other that would be thirteen."""
-    with immich() as server:
+    """Each response takes a second: sent one after the other, the requests would take 13 s."""
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.latency = 1.0
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
-def test_a_stop_in_the_middle_of_a_request_that_hangs_is_not_kept_waiting(tmp_path: Path) -> None:
-    with immich() as server:
-        asked = []
+def test_a_stop_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
+        requests = []
 
         def hang(method: str, path: str) -> Fault | None:
-            asked.append((method, path))
+            requests.append((method, path))
             return Fault.HANG if method == "GET" else None
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = hang
-            until(lambda: bool(asked))
+            wait_until(lambda: bool(requests))
             took = stop(process)
         assert paused(server) == set()
-        assert took < GRACE
+        assert took < STOP_GRACE_PERIOD
 
 
-def test_what_cannot_be_resumed_stays_in_the_ledger_and_is_named(tmp_path: Path) -> None:
-    with immich() as server:
+def test_a_queue_that_cannot_be_resumed_stays_in_the_ledger_and_is_logged(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.faults = lambda _method, path: Fault.RESET if path.endswith("ocr") else None
             stop(process)
         assert paused(server) == {"ocr"}
-        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == ["ocr"]
-        assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == ["ocr"]
+        assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
-def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    with immich() as server:
+def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server, but="ocr"))
-            until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: is_under_control(server, but="ocr"))
+            wait_until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
         assert is_under_control(server, but="ocr")
@@ -196,35 +195,35 @@ def test_after_a_kill_it_goes_on_where_it_was(tmp_path: Path) -> None:
             engine.add("metadataExtraction", lasting(1))
             engine.pause("library", by="person")
         with daemon(server, tmp_path) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
             assert "ocr" not in paused(server)
             assert "metadataExtraction" in paused(server)
             stop(process)
         assert paused(server) == set()
 
 
-def test_it_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
-    with immich() as server:
+def test_the_daemon_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             with server.present() as engine:
                 engine.advance(engine.now + 3600)
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
 
 
-def test_a_stop_while_it_waits_for_a_server_ends_it(tmp_path: Path) -> None:
-    with immich() as server:
+def test_a_stop_ends_the_wait_for_a_server(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.restart(downtime=3600)
         with daemon(server, tmp_path) as process:
-            until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "Trying again in" in (tmp_path / "log.txt").read_text())
             stop(process)
 
 
-def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
+def test_a_stop_while_reading_options_ends_the_daemon_cleanly() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
         stdin=subprocess.PIPE,
@@ -242,21 +241,21 @@ def test_a_stop_while_it_waits_for_its_options_ends_it_in_peace() -> None:
             ioctl(pipe, FIONREAD, unread)
             return unread[0] == 0
 
-        until(is_read)
+        wait_until(is_read)
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
         (line,) = process.stderr.read().decode().splitlines()
         assert line.endswith("INFO: Stopped.")
 
 
-def test_without_a_standard_input_it_says_so() -> None:
+def test_a_closed_standard_input_is_reported() -> None:
     run = [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"]
     closed = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *run],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=TIMEOUT,
         check=False,
     )
     assert closed.returncode == 2
@@ -264,31 +263,31 @@ def test_without_a_standard_input_it_says_so() -> None:
     assert "--options: standard input is closed, expected a JSON object" in line
 
 
-def test_a_stop_while_it_looks_for_a_server_ends_it(tmp_path: Path) -> None:
+def test_a_stop_ends_the_search_for_a_server(tmp_path: Path) -> None:
     with (tmp_path / "log.txt").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "immich_job_daemon", "run"],
             stderr=log,
             env=environment(API_KEY=KEY, DATA_DIR=str(tmp_path)),
         )
-        until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+        wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
         process.terminate()
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
-def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
+def test_a_stop_during_the_search_resumes_or_lists_queues_left_paused(
     tmp_path: Path,
 ) -> None:
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
-        # The server was found at this place before, but does not answer a ping now.
+        # The server was found at this URL before, but does not answer the ping now.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, IMMICH_URL="") as process:
-            until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "IMMICH_URL is empty" in (tmp_path / "log.txt").read_text())
             stop(process)
         assert paused(server) == set()
     with daemon(server, tmp_path, IMMICH_URL="") as process:
@@ -296,14 +295,17 @@ def test_a_stop_while_it_looks_for_a_server_names_what_an_earlier_run_left_held(
             '{"version": 1, "held": ["ocr"], "paused_by_others": [], "slots": [], '
             '"is_limited": false}'
         )
-        until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
+        wait_until(lambda: (tmp_path / "log.txt").read_text().count("IMMICH_URL is empty") == 2)
         stop(process)
-    assert "Not resumed, so it may stay paused: ocr" in (tmp_path / "log.txt").read_text()
+    assert "Not resumed, so these may stay paused: ocr" in (tmp_path / "log.txt").read_text()
 
 
-def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, LOG_LEVEL="trace") as process:
-        until(lambda: is_under_control(server))
+def test_the_key_is_in_no_command_line_environment_or_log(tmp_path: Path) -> None:
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, LOG_LEVEL="trace") as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         process_folder = Path("/proc") / str(process.pid)
         for name in ("cmdline", "environ"):
             assert KEY.encode() not in (process_folder / name).read_bytes()
@@ -311,7 +313,7 @@ def test_the_key_is_in_no_process_list_and_no_environment(tmp_path: Path) -> Non
     assert KEY not in (tmp_path / "log.txt").read_text()
 
 
-def test_every_wrong_setting_is_named_at_once() -> None:
+def test_all_invalid_settings_are_reported_at_once() -> None:
     done = command(
         "run",
         "--options",
@@ -325,24 +327,24 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert len(done.stderr.splitlines()) == 4
 
 
-def test_options_that_are_no_json_are_an_error_that_does_not_show_them(tmp_path: Path) -> None:
+def test_options_that_are_not_json_are_rejected_without_showing_them(tmp_path: Path) -> None:
     file = tmp_path / "options.json"
     file.write_text('{"API_KEY": "' + KEY)
     done = command("run", "--options", str(file))
     assert done.returncode == 2
-    assert "is not JSON" in done.stderr
+    assert "is not valid JSON" in done.stderr
     assert KEY not in done.stderr
 
 
-def test_an_unknown_option_is_said_once_and_ignored(tmp_path: Path) -> None:
-    with immich() as server, daemon(server, tmp_path, COLOUR="red") as process:
-        until(lambda: is_under_control(server))
+def test_an_unknown_option_is_ignored_with_one_warning(tmp_path: Path) -> None:
+    with simulated_immich_server() as server, daemon(server, tmp_path, COLOUR="red") as process:
+        wait_until(lambda: is_under_control(server))
         stop(process)
     assert (tmp_path / "log.txt").read_text().count("COLOUR") == 1
 
 
-def test_a_rejected_key_ends_it_with_code_2() -> None:
-    with immich() as server:
+def test_a_rejected_key_exits_with_code_2() -> None:
+    with simulated_immich_server() as server:
         done = command("run", IMMICH_URL=server.url, API_KEY="wrong-key", DATA_DIR="/dev/null/x")
     assert done.returncode == 2
     assert "FATAL" in done.stderr
@@ -350,26 +352,26 @@ def test_a_rejected_key_ends_it_with_code_2() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_permission_ends_it_with_code_2_and_its_name(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+def test_a_missing_permission_is_named_and_exits_with_code_2(tmp_path: Path) -> None:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("run", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "queue.update" in done.stderr
     assert "API Keys" in done.stderr
 
 
-# run, as a rehearsal
+# run, as a dry run
 
 
 def commands_to(server: SimulatedServer) -> list[str]:
-    """Return a list that is filled with all that is asked of Immich but to be told something."""
+    """Return a list to which all later requests but GETs are added."""
     sent: list[str] = []
 
-    def note(method: str, path: str) -> None:
+    def record(method: str, path: str) -> None:
         if method != "GET":
             sent.append(f"{method} {path}")
 
-    server.faults = note
+    server.faults = record
     return sent
 
 
@@ -377,51 +379,56 @@ def log_of(folder: Path) -> list[str]:
     return (folder / "log.txt").read_text().splitlines()
 
 
-def test_a_rehearsal_tells_all_and_sends_nothing(tmp_path: Path) -> None:
-    with immich() as server:
+def test_a_dry_run_logs_everything_and_sends_no_command(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.add("thumbnailGeneration", lasting(3600), count=9)
             engine.add("videoConversion", lasting(3600), count=9)
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN=True) as process:
-            until(lambda: any("thumbnailGeneration runs" in line for line in log_of(tmp_path)))
+            wait_until(
+                lambda: any("thumbnailGeneration is running" in line for line in log_of(tmp_path))
+            )
             stop(process)
         assert (sent, paused(server)) == ([], set())
     assert not (tmp_path / "ledger.json").exists()
     lines = log_of(tmp_path)
-    assert all(re.match(r"\[..:..:..\] [A-Z]+: rehearsal: ", line) for line in lines)
-    assert any("NOTICE" in line and "nothing is sent to Immich" in line for line in lines)
-    assert any("videoConversion finishes what it is at" in line for line in lines)
+    assert all(re.match(r"\[..:..:..\] [A-Z]+: dry run: ", line) for line in lines)
+    assert any("NOTICE" in line and "sends no commands to Immich" in line for line in lines)
+    assert any("videoConversion is finishing" in line for line in lines)
 
 
-def test_a_rehearsal_resumes_nothing_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
-    with immich() as server:
+def test_a_dry_run_does_not_resume_queues_of_an_earlier_run_and_says_so(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, ON_EXIT="keep") as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         kept = (tmp_path / "ledger.json").read_bytes()
         sent = commands_to(server)
         with daemon(server, tmp_path, DRY_RUN="true") as process:
-            until(lambda: any("rehearsal: Connected" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("dry run: Connected" in line for line in log_of(tmp_path)))
             stop(process)
-        # Also where Immich is not found at all.
+        # The same if Immich is not found at all.
         (tmp_path / "server.json").write_text(json.dumps({"url": server.url}))
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ping" in path else None
         with daemon(server, tmp_path, DRY_RUN=True, IMMICH_URL="") as process:
-            until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
+            wait_until(lambda: any("IMMICH_URL is empty" in line for line in log_of(tmp_path)))
             stop(process)
         assert sent == []
         assert is_under_control(server)
     assert (tmp_path / "ledger.json").read_bytes() == kept
-    assert any("a rehearsal resumes nothing: duplicateD" in line for line in log_of(tmp_path))
+    assert any("a dry run resumes nothing: duplicateD" in line for line in log_of(tmp_path))
 
 
-def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
+def test_settings_without_effect_are_logged_once(
     tmp_path: Path,
 ) -> None:
     window = {"queues": ["editor", "videos"], "from": "22:00", "to": "06:00", "days": "mon-fri"}
-    with immich() as server, daemon(server, tmp_path, SCHEDULE=[window]) as process:
-        until(lambda: is_under_control(server))
+    with (
+        simulated_immich_server() as server,
+        daemon(server, tmp_path, SCHEDULE=[window]) as process,
+    ):
+        wait_until(lambda: is_under_control(server))
         stop(process)
     warnings = [line[11:] for line in log_of(tmp_path) if "WARNING" in line]
     assert warnings[0] == (
@@ -434,8 +441,8 @@ def test_what_contradicts_itself_or_the_immich_that_answers_is_warned_of_once(
 # check
 
 
-def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read", "queue.update", "job.read"})) as server:
+def test_check_reports_what_the_daemon_would_find_and_changes_nothing(tmp_path: Path) -> None:
+    with simulated_immich_server(frozenset({"queue.read", "queue.update", "job.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
         assert paused(server) == set()
     assert done.returncode == 0, done.stderr
@@ -447,20 +454,20 @@ def test_check_tells_what_the_daemon_would_find_and_changes_nothing(tmp_path: Pa
     assert any("backgroundTask" in line and "open, protected" in line for line in lines)
 
 
-def test_check_tells_whether_a_scan_could_be_asked_for_and_what_time_it_is(tmp_path: Path) -> None:
-    wanted = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
-    with immich(frozenset({"queue.read", "queue.update"})) as server:
-        done = command("check", IMMICH_URL=server.url, **wanted)
+def test_check_reports_the_permission_to_scan_and_the_local_time(tmp_path: Path) -> None:
+    settings = {"API_KEY": KEY, "DATA_DIR": str(tmp_path), "SCAN": "03:00", "TZ": "Asia/Kolkata"}
+    with simulated_immich_server(frozenset({"queue.read", "queue.update"})) as server:
+        done = command("check", IMMICH_URL=server.url, **settings)
     assert done.returncode == 0, done.stderr
-    assert "Scan         the key lacks job.create: without it SCAN has no effect" in done.stdout
-    assert re.search(r"Local time   \w+ \d\d:\d\d, zone Asia/Kolkata\n", done.stdout)
-    with immich() as server:
-        done = command("check", IMMICH_URL=server.url, **wanted)
+    assert "Scan         the key lacks job.create, so SCAN has no effect" in done.stdout
+    assert re.search(r"Local time   \w+ \d\d:\d\d, time zone Asia/Kolkata\n", done.stdout)
+    with simulated_immich_server() as server:
+        done = command("check", IMMICH_URL=server.url, **settings)
     assert "Scan         the key has job.create\n" in done.stdout
 
 
-def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: Path) -> None:
-    with immich() as server:
+def test_check_reports_settings_without_effect(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         done = command(
             "check",
             IMMICH_URL=server.url,
@@ -472,41 +479,41 @@ def test_check_names_what_contradicts_itself_and_what_immich_has_not(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "SCHEDULE: editor is in PROTECTED_QUEUES" in done.stdout
     assert "EXCLUSIVE: Immich has no queue videos" in done.stdout
-    assert "The daemon can do its work." in done.stdout
+    assert "The daemon can run." in done.stdout
     assert "Scan  " not in done.stdout
 
 
-def test_check_ends_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
-    with immich(frozenset({"queue.read"})) as server:
+def test_check_exits_with_code_2_when_a_permission_is_missing(tmp_path: Path) -> None:
+    with simulated_immich_server(frozenset({"queue.read"})) as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "the key lacks queue.update" in done.stdout
 
 
-def test_check_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+def test_check_exits_with_code_1_when_immich_is_unreachable(tmp_path: Path) -> None:
     done = command("check", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
 
 
-def test_check_ends_with_code_1_without_a_folder_for_the_ledger() -> None:
-    with immich() as server:
+def test_check_exits_with_code_1_when_the_data_folder_is_not_writable() -> None:
+    with simulated_immich_server() as server:
         done = command("check", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR="/dev/null/x")
     assert done.returncode == 1
-    assert "/dev/null/x cannot be written" in done.stdout
+    assert "/dev/null/x is not writable" in done.stdout
 
 
-def test_check_with_wrong_settings_ends_with_code_2() -> None:
+def test_check_with_invalid_settings_exits_with_code_2() -> None:
     assert command("check", MAX_CONCURRENT_JOBS="many").returncode == 2
 
 
 # release
 
 
-def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Path) -> None:
-    with immich() as server:
+def test_release_resumes_only_queues_that_a_killed_daemon_left_paused(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             process.kill()
             process.wait()
         with server.present() as engine:
@@ -514,35 +521,38 @@ def test_release_resumes_what_a_killed_daemon_held_and_nothing_else(tmp_path: Pa
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         done = command("release", **settings)
         assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
-        assert "left so: backupDatabase" in done.stdout
-        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == []
+        assert "left paused: backupDatabase" in done.stdout
+        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == []
         done = command("release", **settings)
         assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
         assert "add --all" in done.stdout
         done = command("release", "--all", **settings)
         assert (done.returncode, paused(server)) == (0, set())
         done = command("release", "--all", **settings)
-        assert (done.returncode, done.stdout) == (0, "No queue is paused: nothing to resume.\n")
+        assert (done.returncode, done.stdout) == (
+            0,
+            "No queue is paused, so there is nothing to resume.\n",
+        )
 
 
-def test_release_without_a_ledger_does_not_make_the_first_start_a_later_one(
+def test_release_without_a_ledger_leaves_the_first_start_the_first(
     tmp_path: Path,
 ) -> None:
-    """It would take all that an older tool left paused for somebody's wish."""
-    with immich() as server:
+    """A later start would treat queues that an older tool left paused as paused by a user."""
+    with simulated_immich_server() as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         assert command("release", **settings).returncode == 0
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             stop(process)
         assert paused(server) == set()
 
 
-def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
-    with immich() as server:
+def test_release_lists_queues_that_it_could_not_resume(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         with server.present() as engine:
             engine.pause("ocr", by="person")
             engine.pause("library", by="person")
@@ -553,28 +563,28 @@ def test_release_names_what_it_could_not_resume(tmp_path: Path) -> None:
         assert (done.returncode, paused(server)) == (1, {"ocr"})
         assert "library: resumed" in done.stdout
         assert "ocr: " in done.stdout
-        assert "try again" in done.stdout
+        assert "Try again." in done.stdout
 
 
-def test_release_ends_with_code_1_when_nothing_answers(tmp_path: Path) -> None:
+def test_release_exits_with_code_1_when_immich_is_unreachable(tmp_path: Path) -> None:
     done = command("release", IMMICH_URL="http://127.0.0.1:9", API_KEY=KEY, DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 
 
-def test_release_with_wrong_settings_ends_with_code_2() -> None:
+def test_release_with_invalid_settings_exits_with_code_2() -> None:
     assert command("release").returncode == 2
 
 
-# and around them
+# General
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert command("--version").stdout.strip().count(".") == 2
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    with immich() as server:
+def test_a_closed_output_pipe_causes_no_traceback(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "immich_job_daemon", "check"],
             env=environment(IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)),

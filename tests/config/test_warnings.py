@@ -1,10 +1,10 @@
-"""What makes no sense together, or with the Immich that answers, is said and says which and why."""
+"""Warnings about settings without effect, because of another setting or of this Immich."""
 
 from datetime import time
 
 from immich_job_daemon.config.warnings import conflicting_settings, unknown_queues
 from immich_job_daemon.model.windows import Window
-from simulator.worlds.virtual import settings
+from simulator.worlds.virtual_daemon import settings
 
 NAMES = frozenset({"ocr", "library", "editor"})
 
@@ -13,28 +13,28 @@ def window(*queues: str) -> Window:
     return Window(frozenset(queues) or None, time(22), time(6))
 
 
-def test_the_defaults_contradict_nothing() -> None:
+def test_the_defaults_cause_no_warning() -> None:
     assert list(conflicting_settings(settings())) == []
     assert list(unknown_queues(settings(), NAMES)) == []
 
 
 def test_a_window_for_a_protected_queue_has_no_effect() -> None:
-    wanted = settings(
+    configured = settings(
         schedule=(window("ocr", "editor"), window("backupDatabase", "library", "editor")),
         protected_queues=frozenset({"editor", "backupDatabase"}),
     )
-    assert list(conflicting_settings(wanted)) == [
+    assert list(conflicting_settings(configured)) == [
         "SCHEDULE: backupDatabase is in PROTECTED_QUEUES, so its window has no effect",
         "SCHEDULE: editor is in PROTECTED_QUEUES, so its window has no effect",
     ]
 
 
-def test_a_window_for_all_is_one_for_all_that_are_not_protected() -> None:
+def test_a_window_for_all_causes_no_warning_about_protected_queues() -> None:
     assert list(conflicting_settings(settings(schedule=(window(),)))) == []
 
 
-def test_a_group_of_which_one_is_left_excludes_nothing() -> None:
-    wanted = settings(
+def test_a_group_with_fewer_than_two_managed_queues_has_no_effect() -> None:
+    configured = settings(
         exclusive=(
             frozenset({"ocr", "smartSearch"}),
             frozenset({"editor", "ocr"}),
@@ -43,24 +43,28 @@ def test_a_group_of_which_one_is_left_excludes_nothing() -> None:
         ),
         protected_queues=frozenset({"editor", "search"}),
     )
-    assert list(conflicting_settings(wanted)) == [
-        "EXCLUSIVE: editor in PROTECTED_QUEUES leaves ocr alone in its group, which has no effect",
+    assert list(conflicting_settings(configured)) == [
+        (
+            "EXCLUSIVE: the group of ocr has no effect, because the rest of it is in "
+            "PROTECTED_QUEUES: editor"
+        ),
         "EXCLUSIVE: editor, search are all in PROTECTED_QUEUES, so their group has no effect",
     ]
 
 
-def test_a_queue_that_immich_has_not_is_named_once_for_each_setting_with_those_it_has() -> None:
-    wanted = settings(
+def test_an_unknown_queue_is_reported_once_per_setting_together_with_the_known_ones() -> None:
+    configured = settings(
         schedule=(window("ocr", "ORC"), window("ORC", "videos"), window()),
         exclusive=(frozenset({"ocr", "ORC"}), frozenset({"ORC", "library"})),
     )
-    assert list(unknown_queues(wanted, NAMES)) == [
-        "SCHEDULE: Immich has no queue ORC, so this has no effect. It has: editor, library, ocr",
-        "SCHEDULE: Immich has no queue videos, so this has no effect. It has: editor, library, ocr",
-        "EXCLUSIVE: Immich has no queue ORC, so this has no effect. It has: editor, library, ocr",
+    problem = "so this has no effect. Its queues are: editor, library, ocr"
+    assert list(unknown_queues(configured, NAMES)) == [
+        f"SCHEDULE: Immich has no queue ORC, {problem}",
+        f"SCHEDULE: Immich has no queue videos, {problem}",
+        f"EXCLUSIVE: Immich has no queue ORC, {problem}",
     ]
 
 
-def test_what_immich_has_is_no_warning() -> None:
-    wanted = settings(schedule=(window("ocr"),), exclusive=(frozenset({"ocr", "library"}),))
-    assert list(unknown_queues(wanted, NAMES)) == []
+def test_known_queues_cause_no_warning() -> None:
+    configured = settings(schedule=(window("ocr"),), exclusive=(frozenset({"ocr", "library"}),))
+    assert list(unknown_queues(configured, NAMES)) == []

@@ -1,4 +1,4 @@
-"""DRY_RUN: everything is decided and shown, and nothing reaches Immich or the ledger."""
+"""DRY_RUN: the daemon decides and shows everything; nothing reaches Immich or the ledger."""
 
 import logging
 from collections.abc import Callable
@@ -16,45 +16,53 @@ from immich_job_daemon.model.windows import Window
 from immich_job_daemon.scheduler.state import SchedulerState
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
-from simulator.worlds.virtual import VirtualLedger, VirtualServer
-from tests.support.scenario import MANAGED, PERSON, SEARCH, THUMBNAIL, VIDEO, Scenario, Wire
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualLedger
+from tests.support.scenario import (
+    MANAGED,
+    SEARCH,
+    THUMBNAIL,
+    USER,
+    VIDEO,
+    RecordingTransport,
+    Scenario,
+)
 
-KEPT = DaemonState(
+LEDGER = DaemonState(
     SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr", VIDEO}), slots=(THUMBNAIL,))
 )
-# The world of a scene begins at 11:06:40.
+# The virtual time of a scenario begins at 11:06:40.
 UNTIL_HALF_PAST = Window(frozenset({VIDEO}), time(9), time(11, 30))
 AT_QUARTER_PAST = Scan(Window(None, time(11, 15), time(12, 15)))
 
 
-def pretended(wire: Wire) -> DryRunServer:
-    return DryRunServer(VirtualServer(wire))
+def dry_run_server(transport: RecordingTransport) -> DryRunServer:
+    return DryRunServer(VirtualClient(transport))
 
 
-def rehearsed(disk: VirtualLedger | None = None, **changes: object) -> Scenario:
-    """Return a scene in which the daemon is put together as DRY_RUN does it."""
+def dry_run(disk: VirtualLedger | None = None, **changes: object) -> Scenario:
+    """Return a scenario whose daemon is set up as DRY_RUN does it."""
     scenario = Scenario(ledger=ReadOnlyStore(disk or VirtualLedger()), **changes)  # type: ignore[arg-type] # of Changes
-    scenario.new_daemon(pretended)
+    scenario.new_daemon(dry_run_server)
     return scenario
 
 
-def pauses(scenario: Scenario) -> dict[str, bool]:
+def paused_by_name(scenario: Scenario) -> dict[str, bool]:
     return {name: queue.is_paused for name, queue in scenario.engine.queues.items()}
 
 
-def seen(scenario: Scenario, *those: Reason) -> set[str]:
-    """Return the queues that some picture showed for one of these reasons."""
+def queues_with(scenario: Scenario, *reasons: Reason) -> set[str]:
+    """Return the queues that had one of the reasons in any status."""
     return {
         name
         for status in scenario.published
         for name, reason in status.reasons.items()
-        if reason in those
+        if reason in reasons
     }
 
 
-def test_in_a_whole_life_no_command_reaches_immich() -> None:
-    """A busy server, uploads, a window, a scan, a person's wishes, trouble, and the end of it."""
-    scenario = rehearsed(
+def test_no_command_reaches_immich() -> None:
+    """With a backlog, an upload, a window, a scan, an override, errors and a stop."""
+    scenario = dry_run(
         schedule=(UNTIL_HALF_PAST,),
         exclusive=(frozenset({SEARCH, "faceDetection", "ocr"}),),
         scan=AT_QUARTER_PAST,
@@ -64,64 +72,67 @@ def test_in_a_whole_life_no_command_reaches_immich() -> None:
     )
     scenario.pause_all()
     scenario.engine.resume(THUMBNAIL)
-    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
+    scenario.add_backlog(THUMBNAIL, SEARCH, VIDEO, count=10, seconds=30)
     scenario.upload_at(300.0, 20)
-    scenario.ask(SetQueue("ocr", Override.NEXT))
+    scenario.request_changes(SetQueue("ocr", Override.NEXT))
     scenario.transport.faults = FaultQueue([None] * 20 + [Fault.SERVER_ERROR, Fault.RESET])
-    before = pauses(scenario)
+    before = paused_by_name(scenario)
     scenario.run_for(30 * 60.0)
-    assert {request.split()[0] for request in scenario.wire.sent} == {"GET"}
+    assert {request.split()[0] for request in scenario.recorder.sent} == {"GET"}
     assert scenario.transport.requests.keys() == {"GET"}
-    assert pauses(scenario) == before
+    assert paused_by_name(scenario) == before
     assert len(scenario.published) > 100
 
 
-def test_what_would_be_done_is_shown() -> None:
-    scenario = rehearsed(schedule=(UNTIL_HALF_PAST,))
-    scenario.backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
+def test_the_status_shows_what_a_real_run_would_do() -> None:
+    scenario = dry_run(schedule=(UNTIL_HALF_PAST,))
+    scenario.add_backlog(THUMBNAIL, SEARCH, VIDEO, count=1000, seconds=60)
     scenario.run_for(30 * 60.0)
     last = scenario.published[-1]
     assert last.reasons[THUMBNAIL] is Reason.RUNNING
-    # In truth nobody has paused them, so their jobs never end.
+    # They are not paused in reality, so their jobs never end.
     assert last.reasons[SEARCH] is last.reasons[VIDEO] is Reason.DRAINING
     assert last.opens_at[VIDEO].hour == 9
-    assert last.is_dry_run is False, "that is what the settings say, not what the server is"
+    assert last.is_dry_run is False, "it must follow the setting, which is off here"
     assert last.counters.commands["pause"] >= len(MANAGED) - 1
 
 
-def test_what_was_pretended_is_what_the_next_decision_builds_on() -> None:
-    """Without that every round would pause the same queues again."""
-    scenario = rehearsed()
-    scenario.backlog(THUMBNAIL, count=1000, seconds=5)
+def test_the_next_decision_builds_on_the_simulated_commands() -> None:
+    """Otherwise every round would pause the same queues again."""
+    scenario = dry_run()
+    scenario.add_backlog(THUMBNAIL, count=1000, seconds=5)
     scenario.run_for(15 * 60.0)
     commands = scenario.published[-1].counters.commands
     assert commands["pause"] <= len(MANAGED) + commands.get("resume", 0)
 
 
-def test_all_else_is_real() -> None:
-    scenario = rehearsed()
-    scenario.backlog(SEARCH, count=5, seconds=10)
+def test_counts_are_real() -> None:
+    scenario = dry_run()
+    scenario.add_backlog(SEARCH, count=5, seconds=10)
     scenario.run(lambda: scenario.engine.queues[SEARCH].is_empty)
-    shown = [status.queues[SEARCH] for status in scenario.published if status.queues]
-    assert {queue.active for queue in shown} > {2}
-    assert len({queue.backlog for queue in shown}) > 1
+    polled = [status.queues[SEARCH] for status in scenario.published if status.queues]
+    assert {queue.active for queue in polled} > {2}
+    assert len({queue.backlog for queue in polled}) > 1
 
 
-def test_the_ledger_stays_as_it_was_and_is_where_it_begins() -> None:
+def test_the_ledger_is_read_and_never_written() -> None:
     disk = VirtualLedger()
-    disk.save(KEPT)
+    disk.save(LEDGER)
     before, writes = disk.text, disk.writes
-    scenario = rehearsed(disk)
+    scenario = dry_run(disk)
     scenario.pause_all()
-    scenario.backlog(THUMBNAIL, "ocr", count=100)
-    scenario.ask(SetQueue("library", Override.HELD))
+    scenario.add_backlog(THUMBNAIL, "ocr", count=100)
+    scenario.request_changes(SetQueue("library", Override.HELD))
     scenario.run_for(300.0)
     assert (disk.text, disk.writes) == (before, writes)
-    # What the real daemon holds is not somebody else's pause; all the rest is.
-    assert seen(scenario, Reason.PAUSED_BY_OTHERS) == set(MANAGED) - KEPT.scheduler.paused_by_daemon
+    # Queues paused by the earlier run are not attributed to others; all the rest is.
+    assert (
+        queues_with(scenario, Reason.PAUSED_BY_OTHERS)
+        == set(MANAGED) - LEDGER.scheduler.paused_by_daemon
+    )
 
 
-def test_what_an_earlier_run_left_paused_is_said(
+def test_queues_left_paused_by_an_earlier_run_are_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
@@ -131,68 +142,68 @@ def test_what_an_earlier_run_left_paused_is_said(
     disk.save(known)
     assert ReadOnlyStore(disk).load() == known
     assert caplog.records == []
-    disk.save(KEPT)
-    assert ReadOnlyStore(disk).load() == KEPT
+    disk.save(LEDGER)
+    assert ReadOnlyStore(disk).load() == LEDGER
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert f"a rehearsal resumes nothing: ocr, {VIDEO}." in record.getMessage()
+    assert f"a dry run resumes nothing: ocr, {VIDEO}." in record.getMessage()
 
 
 @pytest.mark.parametrize("on_exit", OnExit)
-def test_its_end_resumes_nothing_either(on_exit: OnExit) -> None:
-    scenario = rehearsed(on_exit=on_exit)
-    scenario.pause_all(by=PERSON)
-    scenario.backlog(THUMBNAIL, count=10)
-    before = pauses(scenario)
+def test_a_stop_resumes_nothing(on_exit: OnExit) -> None:
+    scenario = dry_run(on_exit=on_exit)
+    scenario.pause_all(by=USER)
+    scenario.add_backlog(THUMBNAIL, count=10)
+    before = paused_by_name(scenario)
     scenario.run_for(60.0)
     scenario.daemon.stop()
-    assert pauses(scenario) == before
-    assert scenario.wire.of("pause", "resume", "start") == []
+    assert paused_by_name(scenario) == before
+    assert scenario.recorder.of("pause", "resume", "start") == []
 
 
-def test_a_scan_is_pretended_too() -> None:
-    scenario = rehearsed(scan=AT_QUARTER_PAST)
+def test_scans_are_simulated_too() -> None:
+    scenario = dry_run(scan=AT_QUARTER_PAST)
     scenario.run_for(20 * 60.0)
     assert scenario.published[-1].counters.commands["start"] > 5
-    assert scenario.wire.of("start") == []
+    assert scenario.recorder.of("start") == []
 
 
-def test_trouble_of_the_real_server_is_trouble() -> None:
-    scenario = rehearsed()
+def test_errors_of_the_real_server_are_reported() -> None:
+    scenario = dry_run()
     scenario.daemon.load_state()
     scenario.daemon.connect()
     scenario.engine.restart(downtime=60.0)
     scenario.daemon.round()
     assert scenario.daemon.status.problem is not None
     with pytest.raises(UnreachableError):
-        pretended(scenario.wire).fetch_queues()
+        dry_run_server(scenario.recorder).fetch_queues()
 
 
 @pytest.mark.parametrize(
-    ("act", "is_paused"),
+    ("command", "is_paused"),
     [(DryRunServer.pause, True), (DryRunServer.resume, False), (DryRunServer.start, False)],
 )
-def test_the_answer_to_a_command_is_what_immich_would_say(
-    act: Callable[[DryRunServer, str], object], *, is_paused: bool
+def test_the_response_to_a_command_is_what_the_next_poll_shows(
+    command: Callable[[DryRunServer, str], object], *, is_paused: bool
 ) -> None:
     scenario = Scenario()
     scenario.engine.add("ocr", lasting(60), count=3)
-    server = pretended(scenario.wire)
+    server = dry_run_server(scenario.recorder)
     before = server.fetch_queues()["ocr"]
-    assert act(server, "ocr") == server.fetch_queues()["ocr"]
+    assert command(server, "ocr") == server.fetch_queues()["ocr"]
     after = server.fetch_queues()["ocr"]
     assert after.is_paused is is_paused
     assert after.pending == before.pending == 3
 
 
-def test_all_are_resumed_in_pretence_at_the_end() -> None:
+def test_resume_all_is_simulated() -> None:
     scenario = Scenario()
-    server = pretended(scenario.wire)
+    server = dry_run_server(scenario.recorder)
     server.fetch_queues()
     assert server.resume_all(["ocr", "library"], within=4.0) == {"ocr": None, "library": None}
-    assert scenario.wire.of("resume") == []
+    assert scenario.recorder.of("resume") == []
 
 
-def test_versions_are_asked_for() -> None:
-    server = pretended(Scenario().wire)
+def test_versions_come_from_the_real_server() -> None:
+    server = dry_run_server(Scenario().recorder)
     assert server.connect().version == server.fetch_version() == "3.1.0"

@@ -1,4 +1,4 @@
-"""The ledger on a real disk: written whole or not at all, and never in the daemon's way."""
+"""The ledger on a real disk: written atomically, and its errors never stop the daemon."""
 
 import dataclasses
 import errno
@@ -60,12 +60,12 @@ OLD = DaemonState(
 
 
 def changed(state: DaemonState, **changes: Any) -> DaemonState:  # noqa: ANN401 - any field
-    """Return the state with these fields of the scheduler's changed."""
+    """Return the state with changed fields of the scheduler's state."""
     return dataclasses.replace(state, scheduler=dataclasses.replace(state.scheduler, **changes))
 
 
 NEW = changed(OLD, paused_by_daemon=frozenset({"sidecar"}), slots=("ocr",), is_limited=False)
-WHOLE = {
+COMPLETE = {
     "version": VERSION,
     "paused_by_daemon": ["ocr"],
     "paused_by_others": [],
@@ -116,23 +116,23 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-nearly_ledgers = st.fixed_dictionaries(
-    {key: st.just(value) | values for key, value in WHOLE.items()}, optional={"more": values}
+almost_ledgers = st.fixed_dictionaries(
+    {key: st.just(value) | values for key, value in COMPLETE.items()}, optional={"more": values}
 )
-contents = st.binary(max_size=200) | (values | nearly_ledgers).map(
+contents = st.binary(max_size=200) | (values | almost_ledgers).map(
     lambda value: json.dumps(value).encode()
 )
 
 
 class KilledError(BaseException):
-    """The process ends here: nothing after it runs."""
+    """Stands for a SIGKILL: it is caught nowhere."""
 
 
 @pytest.fixture
-def said(
+def log_lines(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], list[str]]:
-    """Return what was said since the last time, as ``LEVEL text``."""
+    """Return a function that returns the lines logged since its last call, as ``LEVEL text``."""
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
     caplog.set_level(logging.DEBUG, logger="immich_job_daemon")
 
@@ -144,8 +144,8 @@ def said(
     return lines
 
 
-def survivor(state: DaemonState) -> DaemonState:
-    """Return what must come back from the disk."""
+def durable(state: DaemonState) -> DaemonState:
+    """Return the part of the state that must survive a restart."""
     scheduler = state.scheduler
     return DaemonState(
         SchedulerState(
@@ -166,44 +166,44 @@ def survivor(state: DaemonState) -> DaemonState:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """Return what differs once a file is written again or replaced."""
+    """Return a value that changes when the file is written or replaced."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns
 
 
-# What is kept.
+# Contents.
 
 
 @given(states)
-def test_what_survives_comes_back_as_it_was(state: DaemonState) -> None:
-    assert decode(encode(state)) == survivor(state)
+def test_durable_state_survives_a_round_trip(state: DaemonState) -> None:
+    assert decode(encode(state)) == durable(state)
 
 
 @given(states)
-def test_the_same_memory_has_the_same_text(state: DaemonState) -> None:
+def test_the_same_state_has_the_same_text(state: DaemonState) -> None:
     assert encode(decode(encode(state))) == encode(state)
 
 
-def test_a_saved_memory_is_loaded_by_the_next_run(tmp_path: Path) -> None:
+def test_a_saved_state_is_loaded_by_the_next_run(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     assert Ledger(tmp_path).load() == OLD
 
 
-def test_a_name_that_no_immich_of_today_has_is_kept_too(tmp_path: Path) -> None:
+def test_unknown_queue_names_are_kept(tmp_path: Path) -> None:
     state = changed(OLD, paused_by_daemon=frozenset({"face detection (Größe)", "x" * 100}))
     Ledger(tmp_path).save(state)
     assert Ledger(tmp_path).load() == state
 
 
-def test_the_first_run_ever_finds_nothing_and_says_nothing(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_the_first_run_finds_no_ledger_and_logs_nothing(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     assert Ledger(tmp_path).load() is None
     assert Ledger(tmp_path / "not" / "there").load() is None
-    assert said() == []
+    assert log_lines() == []
 
 
-def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
     Ledger(folder).save(OLD)
     assert Ledger(folder).load() == OLD
@@ -231,16 +231,16 @@ def test_the_file_is_small_json_with_a_version(tmp_path: Path) -> None:
     }
 
 
-def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
-    state = decode(json.dumps(WHOLE))
+def test_a_ledger_without_optional_fields_is_read(tmp_path: Path) -> None:
+    state = decode(json.dumps(COMPLETE))
     assert state == DaemonState(
         SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"}))
     )
     Ledger(tmp_path).save(state)
 
 
-def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
-    state = decode(json.dumps({**WHOLE, "rates": [1], "mode": "open"}))
+def test_invalid_rates_are_dropped_and_the_rest_is_kept() -> None:
+    state = decode(json.dumps({**COMPLETE, "rates": [1], "mode": "open"}))
     assert state.rates == Rates()
     assert state.scheduler.controls.mode is Mode.OPEN
     assert state.scheduler.paused_by_daemon == {"ocr"}
@@ -260,12 +260,12 @@ def test_rates_that_make_no_sense_are_forgotten_and_nothing_else() -> None:
         {"scan": {"asked": "ocr"}},
     ],
 )
-def test_controls_that_make_no_sense_are_no_ledger(wrong: dict[str, object]) -> None:
+def test_a_ledger_with_invalid_controls_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="data"):
-        decode(json.dumps({**WHOLE, **wrong}))
+        decode(json.dumps({**COMPLETE, **wrong}))
 
 
-def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
+def test_new_rates_alone_do_not_cause_a_write(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     before = identity(ledger.path)
@@ -273,25 +273,25 @@ def test_new_rates_alone_are_no_reason_to_write(tmp_path: Path) -> None:
     ledger.save(faster)
     assert identity(ledger.path) == before
     ledger.save(changed(faster, slots=()))
-    kept = Ledger(tmp_path).load()
-    assert kept is not None
-    assert kept.rates.queues.keys() == {"ocr"}
+    loaded = Ledger(tmp_path).load()
+    assert loaded is not None
+    assert loaded.rates.queues.keys() == {"ocr"}
 
 
-def test_fields_of_a_later_release_are_passed_over() -> None:
-    kept = {**WHOLE, "colour": "off", "scan": {"began": 5, "colour": "off"}}
-    assert decode(json.dumps(kept)).scheduler.paused_by_daemon == {"ocr"}
-    assert decode(json.dumps(kept)).scheduler.scan == ScanProgress(5)
+def test_fields_of_a_later_release_are_ignored() -> None:
+    loaded = {**COMPLETE, "colour": "off", "scan": {"began": 5, "colour": "off"}}
+    assert decode(json.dumps(loaded)).scheduler.paused_by_daemon == {"ocr"}
+    assert decode(json.dumps(loaded)).scheduler.scan == ScanProgress(5)
 
 
-def test_a_slot_that_is_named_twice_is_one_slot() -> None:
-    assert decode(json.dumps({**WHOLE, "slots": ["b", "a", "b"]})).scheduler.slots == ("b", "a")
+def test_duplicate_slots_are_removed() -> None:
+    assert decode(json.dumps({**COMPLETE, "slots": ["b", "a", "b"]})).scheduler.slots == ("b", "a")
 
 
-# Only when it changes.
+# Written only on changes.
 
 
-def test_an_unchanged_memory_is_not_written_again(tmp_path: Path) -> None:
+def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     before = identity(ledger.path)
@@ -300,8 +300,8 @@ def test_an_unchanged_memory_is_not_written_again(tmp_path: Path) -> None:
     assert identity(ledger.path) == before
 
 
-def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) -> None:
-    """The command `release` beside a running daemon says that nothing is held any more."""
+def test_a_ledger_written_by_another_process_is_overwritten(tmp_path: Path) -> None:
+    """The command `release`, run beside a daemon, removes all paused queues."""
     state = DaemonState(SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"})))
     ledger = Ledger(tmp_path)
     ledger.save(state)
@@ -309,12 +309,12 @@ def test_what_another_process_wrote_meanwhile_is_written_over(tmp_path: Path) ->
     other.load()
     other.save(DaemonState(SchedulerState(taken_over=True)))
     ledger.save(state)
-    kept = Ledger(tmp_path).load()
-    assert kept is not None
-    assert kept.scheduler.paused_by_daemon == {"ocr"}
+    loaded = Ledger(tmp_path).load()
+    assert loaded is not None
+    assert loaded.scheduler.paused_by_daemon == {"ocr"}
 
 
-def test_what_vanished_while_it_was_written_is_written_again(
+def test_a_ledger_deleted_during_the_write_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(tmp_path)
@@ -332,7 +332,7 @@ def test_what_vanished_while_it_was_written_is_written_again(
     assert Ledger(tmp_path).load() == OLD
 
 
-def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
+def test_a_loaded_state_is_not_written_again(tmp_path: Path) -> None:
     Ledger(tmp_path).save(OLD)
     ledger = Ledger(tmp_path)
     before = identity(ledger.path)
@@ -353,7 +353,7 @@ def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
         changed(OLD, scan=ScanProgress(OLD.scheduler.scan.began, frozenset({"ocr"}), "sidecar")),
     ],
 )
-def test_each_change_of_what_survives_is_written(tmp_path: Path, state: DaemonState) -> None:
+def test_each_change_of_durable_state_is_written(tmp_path: Path, state: DaemonState) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     before = identity(ledger.path)
@@ -362,10 +362,10 @@ def test_each_change_of_what_survives_is_written(tmp_path: Path, state: DaemonSt
     assert Ledger(tmp_path).load() == state
 
 
-# Whole or not at all.
+# Atomic writes.
 
 
-def test_the_text_is_on_the_disk_before_its_name_is_and_the_name_before_the_end(
+def test_a_save_syncs_the_file_then_renames_it_then_syncs_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(tmp_path)
@@ -373,7 +373,7 @@ def test_the_text_is_on_the_disk_before_its_name_is_and_the_name_before_the_end(
     steps: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
-    def watched_fsync(descriptor: int) -> None:
+    def checked_fsync(descriptor: int) -> None:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             assert found.st_ino == tmp_path.stat().st_ino
@@ -387,17 +387,17 @@ def test_the_text_is_on_the_disk_before_its_name_is_and_the_name_before_the_end(
             steps.append("file")
         fsync(descriptor)
 
-    def watched_replace(self: Path, target: Path) -> Path:
+    def noted_replace(self: Path, target: Path) -> Path:
         steps.append("rename")
         return replace(self, target)
 
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(Path, "replace", watched_replace)
+    monkeypatch.setattr(os, "fsync", checked_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
     ledger.save(NEW)
     assert steps == ["file", "rename", "folder"]
 
 
-def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     ledger.save(NEW)
@@ -405,11 +405,11 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
 
 
 STEPS = ("mkdir", "open", "half written", "fsync", "rename", "open folder", "fsync folder")
-"""The points at which a save can end, in order."""
+"""The points at which a save can fail, in order."""
 
 
-def end_at(step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next saves end at this point with this error."""
+def fail_at(step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the next saves raise an error at a step."""
     fsync = os.fsync
 
     def fail(*_: object, **__: object) -> NoReturn:
@@ -439,50 +439,50 @@ def end_at(step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_leaves_the_old_ledger_or_the_new_one(
-    tmp_path: Path, step: str, said: Callable[[], list[str]]
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_ledger(
+    tmp_path: Path, step: str, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     with pytest.MonkeyPatch.context() as patch:
-        end_at(step, KilledError(), patch)
+        fail_at(step, KilledError(), patch)
         with pytest.raises(KilledError):
             ledger.save(NEW)
     after_rename = step in {"open folder", "fsync folder"}
     assert Ledger(tmp_path).load() == (NEW if after_rename else OLD)
-    assert said() == []
+    assert log_lines() == []
     Ledger(tmp_path).save(NEW)
     assert Ledger(tmp_path).load() == NEW
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_error_at_any_step_never_raises_and_is_made_good_by_the_next_save(
-    tmp_path: Path, step: str, said: Callable[[], list[str]]
+def test_an_error_at_any_step_is_logged_and_repaired_by_the_next_save(
+    tmp_path: Path, step: str, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     with pytest.MonkeyPatch.context() as patch:
-        end_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
+        fail_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
         ledger.save(NEW)
-    assert "Input/output error" in said()[0]
+    assert "Input/output error" in log_lines()[0]
     assert Ledger(tmp_path).load() in (OLD, NEW)
     ledger.save(NEW)
     assert Ledger(tmp_path).load() == NEW
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_after_an_error_the_memory_before_it_is_written_again(tmp_path: Path, step: str) -> None:
-    """The error may have come after the rename, so that the new one is in the file."""
+def test_after_an_error_the_previous_state_is_written_again(tmp_path: Path, step: str) -> None:
+    """The error may come after the rename, when the file has the new state already."""
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     with pytest.MonkeyPatch.context() as patch:
-        end_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
+        fail_at(step, OSError(errno.EIO, os.strerror(errno.EIO)), patch)
         ledger.save(NEW)
     ledger.save(OLD)
     assert Ledger(tmp_path).load() == OLD
 
 
-def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_ledger(tmp_path: Path) -> None:
+def test_a_process_killed_during_writes_leaves_a_complete_ledger(tmp_path: Path) -> None:
     writer = f"""
 import itertools, pathlib
 from immich_job_daemon.daemon.ledger import Ledger, decode
@@ -502,57 +502,57 @@ for number in itertools.count():
             assert process.stdout is not None
             written = [*itertools.islice(process.stdout, lines)]
             process.kill()
-        assert len(written) == lines, "the writer ended by itself"
+        assert len(written) == lines, "the writer ended early"
         assert Ledger(tmp_path).load() in (OLD, NEW)
 
 
-# What is no ledger.
+# Invalid ledgers.
 
-RUBBISH = {
-    "nothing": b"",
-    "zeros, as after a power cut": bytes(200),
-    "half of it": encode(OLD).encode()[:60],
-    "text behind it": encode(OLD).encode() + b"}",
-    "no UTF-8": b'{"version": 1, "held": ["\xff"]}',
+INVALID = {
+    "empty": b"",
+    "zeros as after a power failure": bytes(200),
+    "truncated": encode(OLD).encode()[:60],
+    "trailing text": encode(OLD).encode() + b"}",
+    "not UTF-8": b'{"version": 1, "held": ["\xff"]}',
     "UTF-16": encode(OLD).encode("utf-16"),
-    "with a mark of the byte order": encode(OLD).encode("utf-8-sig"),
+    "with a byte order mark": encode(OLD).encode("utf-8-sig"),
     "a list": b"[]",
     "a number with too many digits": b"1" * 5000,
-    "too deep": b"[" * 100_000,
-    "longer than any": json.dumps({**WHOLE, "paused_by_daemon": ["x" * MAX_BYTES]}).encode(),
-    "of a later release": json.dumps({**WHOLE, "version": VERSION + 1}).encode(),
-    "with a version in words": json.dumps({**WHOLE, "version": "1"}).encode(),
-    "one name instead of names": json.dumps({**WHOLE, "paused_by_daemon": "ocr"}).encode(),
-    "numbers for names": json.dumps({**WHOLE, "slots": [1]}).encode(),
-    "an empty name": json.dumps({**WHOLE, "slots": [""]}).encode(),
-    "null for names": json.dumps({**WHOLE, "paused_by_others": None}).encode(),
-    "a number for yes or no": json.dumps({**WHOLE, "is_limited": 1}).encode(),
+    "nested too deeply": b"[" * 100_000,
+    "too long": json.dumps({**COMPLETE, "paused_by_daemon": ["x" * MAX_BYTES]}).encode(),
+    "of a later release": json.dumps({**COMPLETE, "version": VERSION + 1}).encode(),
+    "version as a string": json.dumps({**COMPLETE, "version": "1"}).encode(),
+    "one name instead of a list": json.dumps({**COMPLETE, "paused_by_daemon": "ocr"}).encode(),
+    "numbers for names": json.dumps({**COMPLETE, "slots": [1]}).encode(),
+    "an empty name": json.dumps({**COMPLETE, "slots": [""]}).encode(),
+    "null instead of a list": json.dumps({**COMPLETE, "paused_by_others": None}).encode(),
+    "number instead of a boolean": json.dumps({**COMPLETE, "is_limited": 1}).encode(),
     **{
-        f"without {key}": json.dumps({k: v for k, v in WHOLE.items() if k != key}).encode()
-        for key in WHOLE
+        f"without {key}": json.dumps({k: v for k, v in COMPLETE.items() if k != key}).encode()
+        for key in COMPLETE
     },
 }
 
 
-@pytest.mark.parametrize("content", RUBBISH.values(), ids=RUBBISH)
-def test_a_file_that_is_no_ledger_is_kept_beside_and_told_in_one_line(
-    tmp_path: Path, content: bytes, said: Callable[[], list[str]]
+@pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
+def test_an_invalid_ledger_is_renamed_and_logged_in_one_line(
+    tmp_path: Path, content: bytes, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.path.write_bytes(content)
     assert ledger.load() is None
-    (aside,) = tmp_path.iterdir()
-    assert (aside.name, aside.read_bytes()) == ("ledger.bad", content)
-    (line,) = said()
+    (backup,) = tmp_path.iterdir()
+    assert (backup.name, backup.read_bytes()) == ("ledger.bad", content)
+    (line,) = log_lines()
     assert line.startswith(f"ERROR The ledger {ledger.path} cannot be understood (")
-    assert f"It is kept as {aside}." in line
+    assert f"It is kept as {backup}." in line
     assert "pause again what should stay paused" in line
     ledger.save(NEW)
     assert Ledger(tmp_path).load() == NEW
-    assert aside.read_bytes() == content
+    assert backup.read_bytes() == content
 
 
-def test_an_older_bad_file_is_never_overwritten(tmp_path: Path) -> None:
+def test_an_older_invalid_ledger_is_never_overwritten(tmp_path: Path) -> None:
     for number in range(4):
         ledger = Ledger(tmp_path)
         ledger.path.write_bytes(b"%d" % number)
@@ -582,77 +582,79 @@ def test_no_content_of_the_file_stops_the_daemon(content: bytes) -> None:
         assert Ledger(Path(folder)).load() == OLD
 
 
-def test_a_bad_file_that_cannot_be_moved_is_told_too(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_an_invalid_ledger_that_cannot_be_renamed_is_logged_too(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.path.write_bytes(b"?")
     with pytest.MonkeyPatch.context() as patch:
-        end_at("rename", OSError(errno.EROFS, os.strerror(errno.EROFS)), patch)
+        fail_at("rename", OSError(errno.EROFS, os.strerror(errno.EROFS)), patch)
         assert ledger.load() is None
-    (line,) = said()
+    (line,) = log_lines()
     assert "It could not be renamed (Read-only file system)." in line
 
 
-# Where nothing can be read or written.
+# Read and write errors.
 
 
-def test_a_folder_in_its_place_is_told_and_nothing_more(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_a_folder_in_place_of_the_ledger_is_logged(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.path.mkdir()
     assert ledger.load() is None
     ledger.save(OLD)
-    unread, unwritten = said()
+    unread, unwritten = log_lines()
     assert unread.startswith(f"ERROR The ledger {ledger.path} cannot be read (Is a directory)")
     assert "Check DATA_DIR and its permissions." in unread
     assert unwritten.startswith(f"ERROR The ledger {ledger.path} cannot be written (")
     assert ledger.path.is_dir()
 
 
-def test_a_data_dir_that_can_be_none_is_told_and_nothing_more(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_a_data_dir_below_a_file_is_logged(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     (tmp_path / "file").touch()
     ledger = Ledger(tmp_path / "file" / "data")
     assert ledger.load() is None
     ledger.save(OLD)
-    unread, unwritten = said()
+    unread, unwritten = log_lines()
     assert "cannot be read (Not a directory)" in unread
     assert "cannot be written (Not a directory). The daemon keeps working" in unwritten
     assert "Free some space, or check DATA_DIR and its permissions." in unwritten
 
 
-def test_a_full_disk_leaves_the_old_ledger_and_is_told(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_a_full_disk_leaves_the_old_ledger_and_is_logged(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     ledger = Ledger(tmp_path)
     ledger.save(OLD)
     (tmp_path / "ledger.new").symlink_to("/dev/full")
     ledger.save(NEW)
-    (line,) = said()
+    (line,) = log_lines()
     assert "cannot be written (No space left on device)" in line
     assert Ledger(tmp_path).load() == OLD
 
 
-def test_an_error_is_said_once_and_its_end_too(
-    tmp_path: Path, said: Callable[[], list[str]]
+def test_an_error_is_logged_once_and_its_end_as_well(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
 ) -> None:
     (tmp_path / "data").touch()
     ledger = Ledger(tmp_path / "data")
     for state in (OLD, NEW, OLD, OLD):
         ledger.save(state)
-    assert len(said()) == 1
+    assert len(log_lines()) == 1
     (tmp_path / "data").unlink()
     ledger.save(OLD)
-    assert said() == [f"INFO The ledger {ledger.path} can be written again."]
+    assert log_lines() == [f"INFO The ledger {ledger.path} can be written again."]
     assert Ledger(tmp_path / "data").load() == OLD
     ledger.save(NEW)
-    assert said() == []
+    assert log_lines() == []
 
 
-def test_another_error_is_said_again(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+def test_a_different_error_is_logged_again(
+    tmp_path: Path, log_lines: Callable[[], list[str]]
+) -> None:
     folder = tmp_path / "data"
     folder.touch()
     ledger = Ledger(folder)
@@ -662,4 +664,4 @@ def test_another_error_is_said_again(tmp_path: Path, said: Callable[[], list[str
     (folder / "ledger.new").symlink_to("/dev/full")
     ledger.save(OLD)
     ledger.save(OLD)
-    assert ["No space left" in line for line in said()] == [False, True]
+    assert ["No space left" in line for line in log_lines()] == [False, True]

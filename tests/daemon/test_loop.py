@@ -1,6 +1,6 @@
 """The loop: the real daemon, client and scheduler against the simulated Immich.
 
-Time is virtual, but where signals and sockets are what is tested.
+Time is virtual, except in the tests of signals and sockets.
 """
 
 import logging
@@ -37,31 +37,33 @@ from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.faults import Fault, FaultQueue, RandomFaults
 from simulator.immich.pipeline import QUEUES, lasting
 from simulator.immich.server import SimulatedServer
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualLedger, VirtualServer, settings
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualLedger, settings
 from tests.support.scenario import (
     DAEMON,
     FACES,
     MANAGED,
     METADATA,
-    PERSON,
     SEARCH,
     THUMBNAIL,
+    USER,
     VIDEO,
     Scenario,
     most_at_once,
     order_of_starts,
-    problem_of,
+    problem_text,
 )
 from tests.support.signals import signal_at
 
 LIMIT = 90.0
-"""Real seconds within which anything happens, however slow the machine."""
+"""Real seconds after which a test gives up, even on a slow machine."""
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return what was said so far, one ``LEVEL text`` a line; of some levels, if they are given."""
+def log_text(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Return a function that returns the log, one ``LEVEL text`` a line, of all levels or some."""
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
     caplog.set_level(logging.DEBUG, logger="immich_job_daemon")
 
@@ -77,39 +79,39 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> C
     return lines
 
 
-Said = Callable[..., str]
+LogText = Callable[..., str]
 
 
-# The start.
+# Start.
 
 
-def test_an_immich_that_is_away_is_waited_for_with_growing_pauses(said: Said) -> None:
+def test_at_the_start_it_backs_off_while_immich_is_down(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.engine.restart(300.0)
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
-    waits = [round(later - earlier) for earlier, later in pairwise(scenario.wire.times)]
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
+    waits = [round(later - earlier) for earlier, later in pairwise(scenario.recorder.times)]
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert said("WARNING").count("Trying again in 60 s.") == 4
-    assert said().count("Connected to Immich 3.1.0, through its queues API.") == 1
+    assert log_text("WARNING").count("Trying again in 60 s.") == 4
+    assert log_text().count("Connected to Immich 3.1.0, through its queues API.") == 1
 
 
-def test_an_immich_that_fails_at_the_start_is_told_with_what_to_do(said: Said) -> None:
+def test_at_the_start_an_error_of_immich_is_logged_with_what_to_do(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR])
-    scenario.run(lambda: scenario.daemon.status.updated is not None)
-    (warning,) = said("WARNING").splitlines()
+    scenario.run(lambda: scenario.daemon.status.polled_at is not None)
+    (warning,) = log_text("WARNING").splitlines()
     assert warning.endswith("read Immich's log. Trying again in 1 s.")
 
 
-def test_a_stop_while_immich_is_waited_for_ends_the_daemon(said: Said) -> None:
+def test_it_can_be_stopped_while_it_waits_for_immich(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.engine.restart(1e5)
     scenario.run_for(100.0)
-    assert "INFO Stopping." in said()
-    assert scenario.daemon.status.updated is None
+    assert "INFO Stopping." in log_text()
+    assert scenario.daemon.status.polled_at is None
 
 
-def test_a_rejected_key_ends_the_daemon_at_its_start() -> None:
+def test_at_the_start_a_rejected_key_ends_the_daemon() -> None:
     scenario = Scenario()
     scenario.api.keys.clear()
     with pytest.raises(KeyRejectedError, match="API_KEY"):
@@ -117,50 +119,50 @@ def test_a_rejected_key_ends_the_daemon_at_its_start() -> None:
     assert scenario.engine.now < 1.0
 
 
-def test_a_missing_permission_ends_the_daemon_at_its_start_and_is_named() -> None:
+def test_at_the_start_a_missing_permission_ends_the_daemon_and_is_named() -> None:
     scenario = Scenario()
     scenario.api.keys[KEY] = Key(frozenset({"queue.read"}))
     with pytest.raises(PermissionMissingError, match=r"queue\.update") as caught:
         scenario.run_for(100.0)
     assert caught.value.missing == {"queue.update"}
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
-def test_a_key_that_is_rejected_at_the_start_loses_nothing_of_the_ledger(said: Said) -> None:
+def test_a_key_rejected_at_the_start_leaves_the_ledger_unchanged(log_text: LogText) -> None:
     scenario = Scenario(on_exit=OnExit.KEEP)
     scenario.run_for(10.0)
-    held = scenario.disk.paused_by_daemon
-    assert held
+    paused = scenario.disk.paused_by_daemon
+    assert paused
     scenario.settings = settings(on_exit=OnExit.RELEASE)
     scenario.api.keys.clear()
     scenario.new_daemon()
     with pytest.raises(KeyRejectedError):
         scenario.run_for(100.0)
-    assert scenario.disk.paused_by_daemon == held
-    assert "ERROR Not resumed, so it may stay paused: " in said()
+    assert scenario.disk.paused_by_daemon == paused
+    assert "ERROR Not resumed, so these may stay paused: " in log_text()
 
 
-def test_a_key_that_is_rejected_later_is_no_reason_to_end(said: Said) -> None:
+def test_a_key_rejected_later_does_not_end_the_daemon(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES, count=600)
+    scenario.add_backlog(SEARCH, FACES, count=600)
     keys = dict(scenario.api.keys)
     scenario.engine.at(60.0, scenario.api.keys.clear)
     scenario.engine.at(200.0, lambda: scenario.api.keys.update(keys))
     scenario.run(lambda: scenario.engine.is_idle)
-    assert "does not accept the API key" in said("WARNING")
-    assert "All is well again after" in said()
+    assert "does not accept the API key" in log_text("WARNING")
+    assert "All is well again after" in log_text()
 
 
-# A backlog.
+# Backlogs.
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_a_backlog_is_run_by_priority_within_the_limit_to_its_end(limit: int) -> None:
+def test_a_backlog_is_processed_by_priority_within_the_limit(limit: int) -> None:
     scenario = Scenario(max_concurrent_jobs=limit)
     scenario.pause_all()
     names = [METADATA, THUMBNAIL, SEARCH, FACES, VIDEO, "ocr"]
-    scenario.backlog(*reversed(names))
+    scenario.add_backlog(*reversed(names))
     order, most = order_of_starts(scenario.engine), most_at_once(scenario.engine)
     scenario.run(lambda: scenario.engine.is_idle)
     assert order == [*sorted(names[:5], key=PRIORITY.index), "ocr"]
@@ -169,10 +171,10 @@ def test_a_backlog_is_run_by_priority_within_the_limit_to_its_end(limit: int) ->
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_on_a_busy_server_the_best_go_on_and_nothing_is_lost(limit: int) -> None:
+def test_a_start_on_a_busy_server_loses_no_job(limit: int) -> None:
     scenario = Scenario(max_concurrent_jobs=limit)
     scenario.engine.upload(photos=60, videos=2)
-    scenario.backlog("library", "migration", count=200)
+    scenario.add_backlog("library", "migration", count=200)
     scenario.engine.advance(1.0)
     scenario.run(lambda: scenario.engine.is_idle)
     assert all(asset.all_done is not None for asset in scenario.engine.assets)
@@ -181,15 +183,15 @@ def test_on_a_busy_server_the_best_go_on_and_nothing_is_lost(limit: int) -> None
 
 def test_protected_queues_are_never_touched() -> None:
     scenario = Scenario()
-    scenario.engine.pause("search", by=PERSON)
-    scenario.backlog(*PROTECTED)
+    scenario.engine.pause("search", by=USER)
+    scenario.add_backlog(*PROTECTED)
     scenario.run_for(600.0)
-    touched = {request.split()[1] for request in scenario.wire.of("pause", "resume")}
+    touched = {request.split()[1] for request in scenario.recorder.of("pause", "resume")}
     assert not touched & set(PROTECTED)
     assert scenario.paused() == {"search"}
 
 
-def test_below_unrestricted_below_a_photo_is_done_at_immichs_own_speed() -> None:
+def test_with_unrestricted_below_a_photo_is_processed_at_the_speed_of_immich() -> None:
     alone, _ = simulated_immich()
     (photo,) = alone.upload(photos=1)
     alone.settle()
@@ -202,7 +204,7 @@ def test_below_unrestricted_below_a_photo_is_done_at_immichs_own_speed() -> None
     assert mine.all_done - mine.uploaded <= 1.2 * (photo.all_done - photo.uploaded)
 
 
-def test_one_photo_on_an_idle_server_is_done_within_seconds() -> None:
+def test_one_photo_on_an_idle_server_is_processed_within_seconds() -> None:
     scenario = Scenario()
     scenario.upload_at(100.0, photos=1)
     scenario.run(lambda: bool(scenario.engine.assets) and scenario.engine.is_idle)
@@ -214,18 +216,20 @@ def test_one_photo_on_an_idle_server_is_done_within_seconds() -> None:
 
 
 @pytest.mark.parametrize("when", [200.0, 310.0, 450.0])
-def test_without_a_limit_work_that_brings_it_back_is_noticed_at_once(when: float) -> None:
+def test_without_a_limit_a_new_backlog_is_noticed_at_once(when: float) -> None:
     scenario = Scenario(unrestricted_below=50, poll_interval=120.0)
-    scenario.backlog(VIDEO, count=1, seconds=600.0)
-    scenario.engine.at(when, lambda: scenario.backlog(SEARCH, count=300))
-    scenario.run(lambda: scenario.wire.of("pause") != [])
-    assert when < scenario.wire.times[scenario.wire.sent.index("pause sidecar")] < when + 3.0
+    scenario.add_backlog(VIDEO, count=1, seconds=600.0)
+    scenario.engine.at(when, lambda: scenario.add_backlog(SEARCH, count=300))
+    scenario.run(lambda: scenario.recorder.of("pause") != [])
+    assert (
+        when < scenario.recorder.times[scenario.recorder.sent.index("pause sidecar")] < when + 3.0
+    )
 
 
-def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
+def test_on_a_slow_server_a_lent_slot_is_returned_in_time() -> None:
     scenario = Scenario(poll_interval=60.0)
     scenario.transport = VirtualTransport(scenario.engine, scenario.api, KEY, latency=0.04)
-    scenario.wire.transport = scenario.transport
+    scenario.recorder.transport = scenario.transport
     opened: dict[str, float] = {}
     turns: list[float] = []
 
@@ -239,50 +243,56 @@ def test_on_a_slow_server_a_lent_turn_ends_in_time() -> None:
 
     scenario.daemon.connect()
     scenario.engine.observers.append(observe)
-    scenario.rounds(lambda: scenario.engine.now > 1800.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 1800.0)
     assert len(turns) > len(MANAGED)
     assert max(turns) < 4.0
 
 
-# The end.
+# Stop.
 
 
-def test_a_stop_resumes_what_is_held(said: Said) -> None:
+def test_a_stop_resumes_the_paused_queues(log_text: LogText) -> None:
     scenario = Scenario()
-    scenario.backlog(SEARCH, FACES, count=5000)
+    scenario.add_backlog(SEARCH, FACES, count=5000)
     scenario.run_for(100.0)
-    assert set(scenario.wire.of("pause")) == {f"pause {name}" for name in MANAGED if name != SEARCH}
+    assert set(scenario.recorder.of("pause")) == {
+        f"pause {name}" for name in MANAGED if name != SEARCH
+    }
     assert scenario.paused() == set()
     assert scenario.disk.paused_by_daemon == frozenset()
-    assert "INFO Stopping." in said()
-    assert FACES in said("INFO").split("Resumed: ")[1].split("\n")[0]
+    assert "INFO Stopping." in log_text()
+    assert FACES in log_text("INFO").split("Resumed: ")[1].split("\n")[0]
 
 
-def test_with_on_exit_keep_everything_stays_and_the_next_start_goes_on(said: Said) -> None:
+def test_with_on_exit_keep_the_queues_stay_paused_and_the_next_run_continues(
+    log_text: LogText,
+) -> None:
     scenario = Scenario(on_exit=OnExit.KEEP)
-    scenario.backlog(SEARCH, FACES, count=1000)
+    scenario.add_backlog(SEARCH, FACES, count=1000)
     scenario.run_for(100.0)
     assert scenario.paused() == scenario.disk.paused_by_daemon == set(MANAGED) - {SEARCH}
-    assert "NOTICE Kept paused, as ON_EXIT=keep says: duplicateDetection, " in said()
-    before = len(scenario.wire.sent)
+    assert "NOTICE Kept paused, as ON_EXIT=keep says: duplicateDetection, " in log_text()
+    before = len(scenario.recorder.sent)
     scenario.new_daemon()
     scenario.run_for(100.0)
-    assert not [request for request in scenario.wire.sent[before:] if not request.startswith("GET")]
+    assert not [
+        request for request in scenario.recorder.sent[before:] if not request.startswith("GET")
+    ]
     scenario.new_daemon()
     scenario.run(lambda: scenario.engine.is_idle)
 
 
-def test_a_stop_with_nothing_held_asks_for_nothing() -> None:
+def test_a_stop_with_nothing_paused_sends_no_command() -> None:
     scenario = Scenario(unrestricted_below=1000)
     scenario.run_for(60.0)
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
 @pytest.mark.parametrize(
     "fault", [Fault.SERVER_ERROR, Fault.REFUSED, Fault.HANG, Fault.TRUNCATED, Fault.LOST_RESPONSE]
 )
-def test_what_cannot_be_resumed_is_named_and_released_by_the_next_run(
-    fault: Fault, said: Said
+def test_a_queue_that_cannot_be_resumed_is_named_and_resumed_by_the_next_run(
+    fault: Fault, log_text: LogText
 ) -> None:
     scenario = Scenario()
     scenario.run_for(60.0)
@@ -297,10 +307,10 @@ def test_what_cannot_be_resumed_is_named_and_released_by_the_next_run(
     scenario.transport.faults = lambda _, path: fault if is_stopping and "/ocr" in path else None
     scenario.run(end)
     assert scenario.disk.paused_by_daemon == {"ocr"}
-    (line,) = said("ERROR").splitlines()
-    assert line.startswith("ERROR Not resumed, so it may stay paused: ocr (")
+    (line,) = log_text("ERROR").splitlines()
+    assert line.startswith("ERROR Not resumed, so these may stay paused: ocr (")
     assert "run the command `release`" in line
-    assert "ocr" not in said("INFO").split("Resumed: ")[-1]
+    assert "ocr" not in log_text("INFO").split("Resumed: ")[-1]
     scenario.transport.faults = None
     scenario.new_daemon()
     scenario.run_for(120.0)
@@ -308,22 +318,22 @@ def test_what_cannot_be_resumed_is_named_and_released_by_the_next_run(
     assert scenario.paused() == set()
 
 
-def test_a_failure_of_the_daemon_itself_releases_too() -> None:
+def test_a_bug_in_the_daemon_resumes_the_queues_too() -> None:
     scenario = Scenario()
 
     def publish(status: Status) -> None:
-        if status.updated is not None and status.updated > 60.0:
-            raise RuntimeError("a reader is broken")
+        if status.polled_at is not None and status.polled_at > 60.0:
+            raise RuntimeError("a bug")
 
     scenario.daemon.publish = publish
-    with pytest.raises(RuntimeError, match="a reader is broken"):
+    with pytest.raises(RuntimeError, match="a bug"):
         scenario.run_for(1000.0)
     assert scenario.paused() == set()
     assert scenario.disk.paused_by_daemon == frozenset()
 
 
-class StoppedInAPause(VirtualServer):
-    """A client that somebody's SIGTERM meets while the pause of one queue is on its way."""
+class ServerInterruptedInAPause(VirtualClient):
+    """A server during whose pause of ``ocr`` a SIGTERM arrives."""
 
     def pause(self, name: str) -> Queue:
         if name == "ocr":
@@ -331,11 +341,11 @@ class StoppedInAPause(VirtualServer):
         return super().pause(name)
 
 
-def test_a_pause_that_a_stop_interrupted_stays_in_the_ledger_even_if_it_comes_late() -> None:
+def test_a_pause_interrupted_by_a_stop_stays_in_the_ledger() -> None:
     scenario = Scenario()
-    scenario.new_daemon(StoppedInAPause)
+    scenario.new_daemon(ServerInterruptedInAPause)
     scenario.run_for(60.0)
-    assert "resume ocr" in scenario.wire.sent
+    assert "resume ocr" in scenario.recorder.sent
     assert scenario.paused() == set()
     assert scenario.disk.paused_by_daemon == {"ocr"}
     scenario.engine.advance(scenario.engine.now + 3.0)
@@ -346,102 +356,104 @@ def test_a_pause_that_a_stop_interrupted_stays_in_the_ledger_even_if_it_comes_la
     assert scenario.disk.paused_by_daemon == frozenset()
 
 
-def test_a_pause_of_a_killed_run_that_comes_late_is_no_persons() -> None:
+def test_a_late_pause_of_a_killed_run_is_not_taken_for_a_users() -> None:
     scenario = Scenario()
     scenario.disk.text = encode(
         DaemonState(SchedulerState(taken_over=True, paused_by_daemon=frozenset({"ocr"})))
     )
-    scenario.backlog("ocr", count=200)
+    scenario.add_backlog("ocr", count=200)
     scenario.engine.at(5.0, lambda: scenario.engine.pause("ocr", by=DAEMON))
     scenario.run(lambda: scenario.engine.is_idle)
-    assert scenario.wire.of("resume")[0] == "resume ocr"
+    assert scenario.recorder.of("resume")[0] == "resume ocr"
 
 
-# The ledger.
+# Ledger.
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_a_queue_is_in_the_ledger_before_its_pause_is_sent(limit: int) -> None:
     scenario = Scenario(max_concurrent_jobs=limit)
     scenario.engine.upload(photos=40)
-    forgotten = []
+    missing = []
 
     def check(request: str) -> None:
         verb, name = request.split()
         if verb == "pause" and name not in scenario.disk.paused_by_daemon:
-            forgotten.append(name)
+            missing.append(name)
 
-    scenario.wire.arriving = check
+    scenario.recorder.before_request = check
     scenario.run(lambda: scenario.engine.is_idle)
-    assert len(scenario.wire.of("pause")) > len(MANAGED)
-    assert forgotten == []
+    assert len(scenario.recorder.of("pause")) > len(MANAGED)
+    assert missing == []
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_fails_no_queue_is_paused_that_the_ledger_does_not_name(seed: int) -> None:
+def test_despite_random_faults_every_paused_queue_is_in_the_ledger(seed: int) -> None:
     scenario = Scenario(max_concurrent_jobs=1 + seed % 2)
     scenario.transport.faults = RandomFaults(seed, 0.2)
-    pauses, forgotten = [], []
+    pauses, missing = [], []
 
     def observe(event: Event) -> None:
         if event.kind is EventKind.PAUSED:
             pauses.append(event.queue)
             if event.queue not in scenario.disk.paused_by_daemon:
-                forgotten.append(event.queue)
+                missing.append(event.queue)
 
     scenario.engine.observers.append(observe)
-    for moment in range(20):
-        scenario.upload_at(60.0 * moment, photos=3)
+    for minute in range(20):
+        scenario.upload_at(60.0 * minute, photos=3)
     scenario.run_for(1800.0)
     assert len(pauses) > 50
-    assert forgotten == []
+    assert missing == []
 
 
-def test_a_daemon_that_was_killed_goes_on_where_it_was() -> None:
+def test_a_killed_daemon_continues_where_it_was() -> None:
     scenario = Scenario(max_concurrent_jobs=2, on_exit=OnExit.KEEP)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES, VIDEO, count=1000)
+    scenario.add_backlog(SEARCH, FACES, VIDEO, count=1000)
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 30.0)
-    scenario.engine.pause(SEARCH, by=PERSON)
-    scenario.rounds(lambda: scenario.engine.now > 60.0)
-    scenario.backlog(METADATA, count=50)
-    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 30.0)
+    scenario.engine.pause(SEARCH, by=USER)
+    scenario.run_rounds(lambda: scenario.engine.now > 60.0)
+    scenario.add_backlog(METADATA, count=50)
+    scenario.run_rounds(lambda: scenario.engine.now > 90.0)
     before = scenario.daemon.status
     assert [queue.name for queue in before.with_reasons(Reason.RUNNING)] == [VIDEO, FACES]
     assert [queue.name for queue in before.with_reasons(Reason.PAUSED_BY_OTHERS)] == [SEARCH]
-    scenario.wire.sent.clear()
+    scenario.recorder.sent.clear()
     scenario.new_daemon()
     scenario.run_for(60.0)
     assert scenario.daemon.status.reasons == before.reasons
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.of("pause", "resume") == []
 
 
-def test_a_persons_pause_is_still_a_persons_after_a_kill(said: Said) -> None:
+def test_a_users_pause_is_still_the_users_after_a_restart(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 30.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 30.0)
     name = METADATA
-    assert not scenario.engine.queues[name].is_paused, "it rests open at the entry"
-    scenario.engine.pause(name, by=PERSON)
-    scenario.rounds(lambda: scenario.engine.now > 60.0)
-    assert f"{name} was paused by someone else" in said("INFO")
+    assert not scenario.engine.queues[name].is_paused, (
+        "the spare slot is not with metadataExtraction"
+    )
+    scenario.engine.pause(name, by=USER)
+    scenario.run_rounds(lambda: scenario.engine.now > 60.0)
+    assert f"{name} was paused by a user or another tool" in log_text("INFO")
     scenario.new_daemon()
-    scenario.backlog(name)
+    scenario.add_backlog(name)
     scenario.run_for(600.0)
     assert scenario.paused() == {name}
-    scenario.engine.resume(name, by=PERSON)
+    scenario.engine.resume(name, by=USER)
     scenario.new_daemon()
     scenario.run(lambda: scenario.engine.is_idle)
 
 
-def test_with_a_corrupt_ledger_the_daemon_works_on(tmp_path: Path, said: Said) -> None:
+def test_a_corrupt_ledger_does_not_stop_the_daemon(tmp_path: Path, log_text: LogText) -> None:
     (tmp_path / "ledger.json").write_bytes(b"\0" * 100)
     scenario = Scenario(ledger=Ledger(tmp_path))
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
-    assert "cannot be understood" in said("ERROR")
+    assert "cannot be understood" in log_text("ERROR")
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.json", "ledger.bad"}
     assert scenario.paused() == set()
     state = Ledger(tmp_path).load()
@@ -449,115 +461,113 @@ def test_with_a_corrupt_ledger_the_daemon_works_on(tmp_path: Path, said: Said) -
     assert state.scheduler.paused_by_daemon == frozenset()
 
 
-def test_with_a_ledger_that_cannot_be_written_the_daemon_works_on(
-    tmp_path: Path, said: Said
-) -> None:
+def test_a_read_only_ledger_does_not_stop_the_daemon(tmp_path: Path, log_text: LogText) -> None:
     (tmp_path / "file").touch()
     scenario = Scenario(ledger=Ledger(tmp_path / "file" / "data"))
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
-    assert said("ERROR").count("cannot be written") == 1
+    assert log_text("ERROR").count("cannot be written") == 1
     assert scenario.paused() == set()
 
 
-# What fails.
+# Failures.
 
 
-def nothing_done(scenario: Scenario, name: str) -> Callable[[str], Response | None]:
-    """Return what answers the pause of a queue with the queue as it is: nothing was done."""
+def unchanged_response(scenario: Scenario, name: str) -> Callable[[str], Response | None]:
+    """Return a function that answers the pause of a queue with the queue as it was."""
 
-    def answer(request: str) -> Response | None:
+    def respond(request: str) -> Response | None:
         if request != f"pause {name}":
             return None
-        return scenario.api.answer("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
+        return scenario.api.respond("GET", f"/api/queues/{name}", {"x-api-key": KEY}, None)
 
-    return answer
+    return respond
 
 
 FAILURES = [*sorted(set(Fault) - {Fault.REFUSED}, key=lambda fault: fault.name), None]
 
 
 @pytest.mark.parametrize("fault", FAILURES)
-def test_in_the_round_of_a_failed_pause_nothing_is_resumed(fault: Fault | None) -> None:
+def test_nothing_is_resumed_in_the_round_of_a_failed_pause(fault: Fault | None) -> None:
     scenario = Scenario()
-    scenario.engine.pause(METADATA, by=PERSON)
-    scenario.backlog(METADATA, count=1000)
+    scenario.engine.pause(METADATA, by=USER)
+    scenario.add_backlog(METADATA, count=1000)
     scenario.daemon.connect()
     if fault is None:
-        scenario.wire.instead = nothing_done(scenario, "ocr")
+        scenario.recorder.replace_response = unchanged_response(scenario, "ocr")
     scenario.transport.faults = lambda _, path: fault if "/ocr" in path else None
     scenario.daemon.round()
-    assert "pause ocr" in scenario.wire.sent
-    assert scenario.wire.of("resume") == []
+    assert "pause ocr" in scenario.recorder.sent
+    assert scenario.recorder.of("resume") == []
     assert scenario.daemon.status.problem is not None
     scenario.transport.faults = None
-    scenario.wire.instead = lambda _: None
+    scenario.recorder.replace_response = lambda _: None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {METADATA}"]
+    assert scenario.recorder.of("resume") == [f"resume {METADATA}"]
     assert scenario.daemon.status.problem is None
 
 
-def test_where_every_pause_is_answered_the_resume_follows_in_the_same_round() -> None:
+def test_when_every_pause_succeeds_the_resume_follows_in_the_same_round() -> None:
     scenario = Scenario()
-    scenario.engine.pause(METADATA, by=PERSON)
-    scenario.backlog(METADATA, count=1000)
+    scenario.engine.pause(METADATA, by=USER)
+    scenario.add_backlog(METADATA, count=1000)
     scenario.daemon.connect()
     scenario.daemon.round()
-    assert scenario.wire.sent[-1] == f"resume {METADATA}"
-    assert len(scenario.wire.of("pause")) == len(MANAGED) - 1
+    assert scenario.recorder.sent[-1] == f"resume {METADATA}"
+    assert len(scenario.recorder.of("pause")) == len(MANAGED) - 1
 
 
-def test_after_an_error_of_immich_the_other_pauses_are_still_sent() -> None:
+def test_after_an_error_response_the_other_pauses_are_still_sent() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if "/sidecar" in path else None
     scenario.daemon.round()
-    assert len(scenario.wire.of("pause")) >= len(MANAGED) - 1
+    assert len(scenario.recorder.of("pause")) >= len(MANAGED) - 1
     assert "ocr" in scenario.paused()
 
 
-def test_after_no_answer_at_all_nothing_more_is_sent() -> None:
+def test_without_a_response_nothing_more_is_sent() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if "/sidecar" in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("pause", "resume") == ["pause sidecar"]
+    assert scenario.recorder.of("pause", "resume") == ["pause sidecar"]
 
 
-def test_a_queue_that_cannot_be_resumed_does_not_keep_the_others_from_running() -> None:
+def test_a_failed_resume_does_not_block_the_other_queues() -> None:
     scenario = Scenario(max_concurrent_jobs=2)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.SERVER_ERROR if SEARCH in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
+    assert scenario.recorder.of("resume") == [f"resume {SEARCH}", f"resume {FACES}"]
     assert scenario.daemon.status.reasons[FACES] is Reason.RUNNING
-    assert "500" in problem_of(scenario)
+    assert "500" in problem_text(scenario)
     scenario.transport.faults = None
     scenario.daemon.round()
-    assert scenario.wire.of("resume")[2:] == [f"resume {SEARCH}"]
+    assert scenario.recorder.of("resume")[2:] == [f"resume {SEARCH}"]
 
 
-def test_after_no_answer_to_a_resume_no_other_is_sent() -> None:
+def test_without_a_response_to_a_resume_no_other_resume_is_sent() -> None:
     scenario = Scenario(max_concurrent_jobs=2)
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if SEARCH in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("resume") == [f"resume {SEARCH}"]
+    assert scenario.recorder.of("resume") == [f"resume {SEARCH}"]
 
 
-def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
+def test_a_pause_that_was_not_sent_is_not_attributed_to_the_daemon() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.transport.faults = lambda _, path: Fault.RESET if "sidecar" in path else None
     scenario.daemon.round()
-    assert scenario.wire.of("pause") == ["pause sidecar"]
+    assert scenario.recorder.of("pause") == ["pause sidecar"]
     assert scenario.disk.paused_by_daemon == {"sidecar"}
-    scenario.engine.pause("ocr", by=PERSON)
+    scenario.engine.pause("ocr", by=USER)
     scenario.transport.faults = None
     scenario.daemon.round()
     assert scenario.daemon.status.reasons["ocr"] is Reason.PAUSED_BY_OTHERS
@@ -565,32 +575,36 @@ def test_a_pause_that_was_never_asked_for_is_not_the_daemons() -> None:
     assert [name for name, queue in scenario.engine.queues.items() if queue.is_paused] == ["ocr"]
 
 
-def test_a_held_queue_that_immich_no_longer_has_is_no_error_at_the_stop(said: Said) -> None:
+def test_a_paused_queue_that_immich_no_longer_has_is_no_error_at_the_stop(
+    log_text: LogText,
+) -> None:
     scenario = Scenario()
     scenario.disk.save(DaemonState(SchedulerState(paused_by_daemon=frozenset({"oldQueue"}))))
     scenario.run_for(60)
-    assert said("ERROR") == ""
+    assert log_text("ERROR") == ""
     assert scenario.disk.paused_by_daemon == {"oldQueue"}
 
 
-def test_a_queue_that_immich_refuses_to_resume_is_tried_again() -> None:
+def test_a_refused_resume_is_retried() -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH)
+    scenario.add_backlog(SEARCH)
     scenario.daemon.connect()
     refusal = Response(400, "application/json", b'{"message":"not now"}')
-    scenario.wire.instead = lambda request: refusal if request.startswith("resume") else None
+    scenario.recorder.replace_response = lambda request: (
+        refusal if request.startswith("resume") else None
+    )
     scenario.daemon.round()
-    assert "not now" in problem_of(scenario)
-    scenario.wire.instead = lambda _: None
+    assert "not now" in problem_text(scenario)
+    scenario.recorder.replace_response = lambda _: None
     scenario.daemon.round()
     assert scenario.daemon.status.reasons[SEARCH] is Reason.RUNNING
 
 
-def test_a_failed_resume_is_made_good_by_the_next_round() -> None:
+def test_a_failed_resume_is_retried_in_the_next_round() -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH)
+    scenario.add_backlog(SEARCH)
     scenario.daemon.connect()
     scenario.transport.faults = lambda method, _: Fault.SERVER_ERROR if method == "PUT" else None
     scenario.daemon.round()
@@ -600,15 +614,15 @@ def test_a_failed_resume_is_made_good_by_the_next_round() -> None:
     assert not scenario.engine.queues[SEARCH].is_paused
 
 
-def test_a_queue_that_immich_refuses_to_pause_is_said_once_and_the_rest_goes_on(
-    said: Said,
+def test_a_queue_that_cannot_be_paused_is_logged_once_and_left_alone(
+    log_text: LogText,
 ) -> None:
     scenario = Scenario(protected_queues=frozenset(PROTECTED) - {"backgroundTask"})
-    scenario.backlog("backgroundTask", SEARCH, FACES, count=400)
+    scenario.add_backlog("backgroundTask", SEARCH, FACES, count=400)
     most = most_at_once(scenario.engine)
     scenario.run(lambda: scenario.engine.is_idle)
-    assert scenario.wire.sent.count("pause backgroundTask") == 1
-    (warning,) = said("WARNING").splitlines()
+    assert scenario.recorder.sent.count("pause backgroundTask") == 1
+    (warning,) = log_text("WARNING").splitlines()
     assert "Immich refuses to pause backgroundTask, so it is left alone" in warning
     assert "PROTECTED_QUEUES" in warning
     assert scenario.published[-1].reasons["backgroundTask"] is Reason.UNPAUSABLE
@@ -616,32 +630,34 @@ def test_a_queue_that_immich_refuses_to_pause_is_said_once_and_the_rest_goes_on(
     assert scenario.published[-1].problem is None
 
 
-LOOK_FAULTS = sorted(Fault, key=lambda fault: fault.name)
+POLL_FAULTS = sorted(Fault, key=lambda fault: fault.name)
 
 
-@pytest.mark.parametrize("fault", [one for one in LOOK_FAULTS if one is not Fault.LOST_RESPONSE])
-def test_rule_8_after_a_failed_look_no_command_is_sent(fault: Fault) -> None:
+@pytest.mark.parametrize(
+    "fault", [fault for fault in POLL_FAULTS if fault is not Fault.LOST_RESPONSE]
+)
+def test_rule_8_after_a_failed_poll_no_command_is_sent(fault: Fault) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, count=4)
+    scenario.add_backlog(SEARCH, count=4)
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.queues[SEARCH].is_empty, limit=60.0)
-    scenario.backlog(FACES)
-    scenario.wire.sent.clear()
+    scenario.run_rounds(lambda: scenario.engine.queues[SEARCH].is_empty, limit=60.0)
+    scenario.add_backlog(FACES)
+    scenario.recorder.sent.clear()
     scenario.transport.faults = lambda method, _: fault if method == "GET" else None
     before = scenario.daemon.state
     for _ in range(5):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
-    assert scenario.wire.sent
-    assert scenario.wire.of("pause", "resume") == []
+    assert scenario.recorder.sent
+    assert scenario.recorder.of("pause", "resume") == []
     assert scenario.daemon.state.scheduler.slots == before.scheduler.slots
     assert scenario.daemon.state.scheduler.paused_by_daemon == before.scheduler.paused_by_daemon
     scenario.transport.faults = None
     scenario.daemon.round()
-    assert f"resume {FACES}" in scenario.wire.sent
+    assert f"resume {FACES}" in scenario.recorder.sent
 
 
-def test_a_failure_is_tried_again_with_growing_pauses_up_to_poll_interval() -> None:
+def test_failed_polls_back_off_up_to_poll_interval() -> None:
     scenario = Scenario(poll_interval=10.0)
     scenario.daemon.connect()
     scenario.daemon.round()
@@ -654,46 +670,46 @@ def test_a_failure_is_tried_again_with_growing_pauses_up_to_poll_interval() -> N
     assert scenario.daemon.round() == 1
 
 
-def test_with_a_long_poll_interval_a_failure_is_tried_again_each_minute() -> None:
+def test_with_a_long_poll_interval_failed_polls_are_retried_every_minute() -> None:
     scenario = Scenario(poll_interval=3600.0)
     scenario.transport.faults = lambda *_: Fault.REFUSED
     assert [scenario.daemon.round() for _ in range(9)][-3:] == [60, 60, 60]
 
 
-def test_a_problem_is_said_once_and_its_end_with_how_long_it_was(said: Said) -> None:
+def test_a_problem_is_logged_once_and_its_end_with_its_duration(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.daemon.round()
     scenario.transport.faults = lambda *_: Fault.SERVER_ERROR
     began = scenario.engine.now
-    scenario.rounds(lambda: scenario.engine.now > began + 300.0)
-    (warning,) = said("WARNING").splitlines()
+    scenario.run_rounds(lambda: scenario.engine.now > began + 300.0)
+    (warning,) = log_text("WARNING").splitlines()
     assert "read Immich's log. Nothing is changed meanwhile; the next try is in 1 s." in warning
-    assert said("DEBUG").count("Nothing is changed meanwhile") > 20
+    assert log_text("DEBUG").count("Nothing is changed meanwhile") > 20
     scenario.transport.faults = None
     scenario.daemon.round()
     scenario.daemon.round()
-    (line,) = said("NOTICE").splitlines()
+    (line,) = log_text("NOTICE").splitlines()
     assert line.startswith("NOTICE All is well again after 3")
 
 
-def test_another_problem_is_said_too(said: Said) -> None:
+def test_a_different_problem_is_logged_as_well(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR, Fault.HTML, Fault.HTML])
     for _ in range(3):
         scenario.daemon.round()
-    assert len(said("WARNING").splitlines()) == 2
+    assert len(log_text("WARNING").splitlines()) == 2
 
 
 # Immich restarts.
 
 
-def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
+def test_a_queue_resumed_by_the_start_of_immich_is_paused_again(log_text: LogText) -> None:
     scenario = Scenario(queue_priority=(VIDEO, SEARCH))
     scenario.pause_all()
-    scenario.backlog(VIDEO, count=60, seconds=2.0)
-    scenario.backlog(SEARCH, METADATA, count=1000)
+    scenario.add_backlog(VIDEO, count=60, seconds=2.0)
+    scenario.add_backlog(SEARCH, METADATA, count=1000)
     scenario.engine.at(60.0, lambda: scenario.engine.restart(8.0))
     resumed: list[str] = []
 
@@ -702,49 +718,51 @@ def test_what_immichs_own_start_opened_is_held_again(said: Said) -> None:
             resumed.append(event.queue)
 
     scenario.daemon.connect()
-    scenario.rounds(lambda: scenario.engine.now > 59.0)
+    scenario.run_rounds(lambda: scenario.engine.now > 59.0)
     assert scenario.engine.queues[METADATA].is_paused
     scenario.engine.observers.append(observe)
-    looks = len(scenario.wire.sent)
-    scenario.rounds(lambda: scenario.engine.now > 67.0)
+    requests_before = len(scenario.recorder.sent)
+    scenario.run_rounds(lambda: scenario.engine.now > 67.0)
     assert scenario.daemon.status.problem is not None
-    assert len(scenario.wire.sent) - looks < 8, "it keeps asking for what cannot answer"
-    scenario.rounds(lambda: scenario.engine.now > 90.0)
+    assert len(scenario.recorder.sent) - requests_before < 8, (
+        "it polls too often while Immich is down"
+    )
+    scenario.run_rounds(lambda: scenario.engine.now > 90.0)
     assert scenario.engine.boots == 1
     assert scenario.engine.queues[METADATA].is_paused
     assert not scenario.engine.queues[VIDEO].is_paused
-    assert "All is well again after" in said("NOTICE")
+    assert "All is well again after" in log_text("NOTICE")
     assert scenario.daemon.status.problem is None
     assert resumed == []
-    scenario.rounds(lambda: scenario.engine.is_idle)
+    scenario.run_rounds(lambda: scenario.engine.is_idle)
     work = [name for name in resumed if name in (SEARCH, METADATA)]
-    assert work[:2] == [SEARCH, METADATA], "nobody wished that it runs out of its turn"
+    assert work[:2] == [SEARCH, METADATA], "the start of Immich was taken for a user's resume"
 
 
-# What is published and said.
+# Status and log.
 
 
-def test_each_round_publishes_one_picture() -> None:
+def test_each_round_publishes_one_status() -> None:
     scenario = Scenario()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.daemon.connect()
-    assert [status.server for status in scenario.published] == ["3.1.0"]
+    assert [status.immich_version for status in scenario.published] == ["3.1.0"]
     scenario.published.clear()
     for number in range(1, 6):
         scenario.engine.advance(scenario.engine.now + scenario.daemon.round())
         assert len(scenario.published) == number
         assert scenario.published[-1] is scenario.daemon.status
-    times = [status.updated for status in scenario.published]
+    times = [status.polled_at for status in scenario.published]
     assert None not in times
     assert len(set(times)) == 5
-    picture = scenario.published[0]
-    assert list(picture.queues) == list(picture.reasons) == list(QUEUES)
-    assert [queue.name for queue in picture.with_reasons(Reason.RUNNING)] == [SEARCH]
-    assert picture.queues["ocr"].is_paused, "the answers are in it, not only the look"
-    assert picture.limit == 1
+    status = scenario.published[0]
+    assert list(status.queues) == list(status.reasons) == list(QUEUES)
+    assert [queue.name for queue in status.with_reasons(Reason.RUNNING)] == [SEARCH]
+    assert status.queues["ocr"].is_paused, "the responses to the commands are not in the status"
+    assert status.limit == 1
 
 
-def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
+def test_a_failed_round_publishes_the_problem_and_keeps_the_last_counts() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
     scenario.daemon.round()
@@ -756,32 +774,32 @@ def test_a_failed_round_publishes_the_problem_beside_what_was_known() -> None:
     assert problem.kind is ProblemKind.NOT_IMMICH
     assert "not Immich" in problem.text
     assert scenario.published[-1].queues == known.queues
-    assert scenario.published[-1].updated == known.updated
+    assert scenario.published[-1].polled_at == known.polled_at
 
 
-def test_the_log_tells_the_story_of_a_run(said: Said) -> None:
+def test_the_log_of_a_normal_run(log_text: LogText) -> None:
     scenario = Scenario()
     scenario.pause_all()
-    scenario.backlog(SEARCH, FACES)
+    scenario.add_backlog(SEARCH, FACES)
     scenario.run(lambda: scenario.engine.is_idle)
-    story = iter(said("INFO").splitlines())
+    lines = iter(log_text("INFO").splitlines())
     for line in (
         "INFO Connected to Immich 3.1.0, through its queues API.",
-        f"INFO {SEARCH} runs (20 jobs).",
-        f"INFO {FACES} runs (20 jobs).",
+        f"INFO {SEARCH} is running (20 jobs).",
+        f"INFO {FACES} is running (20 jobs).",
         "INFO Stopping.",
     ):
-        assert line in story, f"{line} is missing, or not in its turn"
-    assert said("WARNING", "ERROR") == ""
+        assert line in lines, f"{line} is missing or in the wrong place"
+    assert log_text("WARNING", "ERROR") == ""
 
 
-# The key.
+# API key.
 
 ODD_KEY = "k3y/With+odd=chars&More"
 
 
-def shown(records: list[logging.LogRecord]) -> Iterator[str]:
-    """Yield everything that could be seen of log records, their exceptions' chains included."""
+def visible_text(records: list[logging.LogRecord]) -> Iterator[str]:
+    """Yield all text in log records, including the chains of their exceptions."""
     for record in records:
         yield record.getMessage()
         yield repr(record.__dict__)
@@ -791,7 +809,7 @@ def shown(records: list[logging.LogRecord]) -> Iterator[str]:
                 yield "".join(traceback.format_exception(value))
 
 
-def test_whatever_fails_the_key_is_in_no_line_of_the_log(
+def test_the_key_is_never_logged_whatever_fails(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
@@ -807,14 +825,14 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
         daemon.connect()
         daemon.round()
         for fault in Fault:
-            # Once for a look, once for the command after it.
+            # Once for a poll, once for the command after it.
             for faulty in ([fault], [None, fault]):
                 with server.present():
                     faults.left.extend(faulty)
                     for name in ("ocr", "library"):
-                        engine.resume(name, by=PERSON)
-                until = time.monotonic() + LIMIT
-                while faults.left and time.monotonic() < until:
+                        engine.resume(name, by=USER)
+                deadline = time.monotonic() + LIMIT
+                while faults.left and time.monotonic() < deadline:
                     daemon.round()
                 assert not faults.left
         with server.present():
@@ -822,10 +840,10 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
         daemon.round()
         daemon.stop()
         transport.close()
-    text = "\n".join(shown(caplog.records))
+    text = "\n".join(visible_text(caplog.records))
     assert "does not accept the API key" in text
-    assert "Not resumed, so it may stay paused" in text
-    assert "cut the connection off" in text
+    assert "Not resumed, so these may stay paused" in text
+    assert "closed the connection before" in text
     assert "pause ocr" in text
     for form in (ODD_KEY, repr(ODD_KEY), "k3y%2FWith%2Bodd%3Dchars%26More", "k3y/With"):
         assert form not in text
@@ -834,7 +852,7 @@ def test_whatever_fails_the_key_is_in_no_line_of_the_log(
 # Signals and sockets.
 
 
-def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None:
+def test_a_signal_during_a_hanging_poll_resumes_everything_at_once() -> None:
     engine, api = simulated_immich()
     engine.add(SEARCH, lasting(1.0), count=1000)
     hangs = threading.Event()
@@ -864,30 +882,30 @@ def test_a_signal_during_a_look_that_hangs_releases_everything_at_once() -> None
         with server.present():
             still_paused = [name for name, queue in engine.queues.items() if queue.is_paused]
     assert hangs.is_set()
-    assert statuses[1].queues["ocr"].is_paused, "there was nothing to release"
+    assert statuses[1].queues["ocr"].is_paused, "there was nothing to resume"
     assert took < LIMIT
     assert still_paused == []
     assert ledger.paused_by_daemon == frozenset()
 
 
-def test_a_stop_is_heard_whichever_moment_of_the_start_it_falls_into() -> None:
-    pictures: list[Status] = []
+def test_a_signal_at_any_step_of_the_start_stops_the_daemon() -> None:
+    statuses: list[Status] = []
 
-    def has_begun(*_: object) -> bool:
-        return bool(pictures and pictures[-1].queues)
+    def has_polled(*_: object) -> bool:
+        return bool(statuses and statuses[-1].queues)
 
-    def stopped(moment: int) -> int:
-        """Stop a daemon there, or at its first picture; return the number of that step."""
-        pictures.clear()
+    def stop_at(step: int) -> int:
+        """Send SIGTERM at a step, or at the first poll; return the number of the actual step."""
+        statuses.clear()
         engine, api = simulated_immich()
         engine.add(SEARCH, lasting(1.0), count=1000)
         ledger = VirtualLedger()
         with SimulatedServer(engine, api) as server, SystemClock() as alarm:
             transport = HttpTransport(server.url, KEY)
             daemon = Daemon(
-                settings(), ImmichClient(transport), ledger, alarm, publish=pictures.append
+                settings(), ImmichClient(transport), ledger, alarm, publish=statuses.append
             )
-            with signal_at(moment, has_begun) as sent:
+            with signal_at(step, has_polled) as sent:
                 daemon.run()
             transport.close()
             with server.present():
@@ -895,15 +913,15 @@ def test_a_stop_is_heard_whichever_moment_of_the_start_it_falls_into() -> None:
         assert still_paused == set()
         return sent[0]
 
-    steps = stopped(10**9)
+    steps = stop_at(10**9)
     assert steps > 1000
-    moments = random.Random(7)  # noqa: S311 - the same moments each time
-    for moment in (*range(1, 30), *(moments.randrange(steps) for _ in range(30))):
-        assert stopped(moment) <= steps * 2
+    rng = random.Random(7)  # noqa: S311 - the same steps at each run
+    for step in (*range(1, 30), *(rng.randrange(steps) for _ in range(30))):
+        assert stop_at(step) <= steps * 2
 
 
-def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
-    monkeypatch: pytest.MonkeyPatch, said: Said
+def test_a_stop_does_not_wait_forever_for_a_hanging_immich(
+    monkeypatch: pytest.MonkeyPatch, log_text: LogText
 ) -> None:
     monkeypatch.setattr(loop, "RELEASE_WITHIN", 0.2)
     engine, api = simulated_immich()
@@ -919,18 +937,18 @@ def test_a_stop_does_not_wait_for_ever_for_an_immich_that_hangs(
         daemon = Daemon(settings(), ImmichClient(transport), ledger, alarm)
         daemon.connect()
         daemon.round()
-        held = ledger.paused_by_daemon
+        paused = ledger.paused_by_daemon
         is_hanging = True
         began = time.monotonic()
         daemon.stop()
         took = time.monotonic() - began
         transport.close()
-    assert held
+    assert paused
     assert took < LIMIT
-    assert ledger.paused_by_daemon == held
-    (line,) = said("ERROR").splitlines()
-    assert all(name in line for name in held)
+    assert ledger.paused_by_daemon == paused
+    (line,) = log_text("ERROR").splitlines()
+    assert all(name in line for name in paused)
 
 
-def test_the_release_leaves_time_for_the_rest_of_a_stop_within_five_seconds() -> None:
+def test_a_stop_takes_less_than_five_seconds() -> None:
     assert 0 < RESPONSE_GRACE + loop.RELEASE_WITHIN < 5

@@ -1,6 +1,6 @@
-"""A real daemon on a machine where something is wrong: the disk, the clock, signals, files.
+"""A real daemon on a machine with faults: the disk, the clock, signals, open files.
 
-Each time it lives, says what is wrong in words, and leaves nothing paused at its end.
+Each time the daemon stays up, logs what is wrong, and leaves nothing paused when it stops.
 """
 
 import json
@@ -23,24 +23,23 @@ from simulator.immich.faults import Fault
 from simulator.immich.ports import free_port
 from tests.cli.test_main import daemon, environment, stop
 from tests.support.immich_server import (
-    GRACE,
     KEY,
-    LIMIT,
-    immich,
+    STOP_GRACE_PERIOD,
+    assert_still_working,
     is_under_control,
     paused,
-    until,
-    works,
+    simulated_immich_server,
 )
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import TIMEOUT, wait_until
 from tests.web.daemon_process import real_daemon
 
-# The folder of the ledger
+# DATA_DIR
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Mount a file system of 64 KiB; give what mounts it anew with options such as ``ro``."""
+    """Mount a file system of 64 KiB; yield a function that remounts it with options like ``ro``."""
 
     def mount(*arguments: str) -> None:
         subprocess.run(["/bin/mount", *arguments, str(folder)], check=True)
@@ -54,7 +53,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
 
 
 def fill(folder: Path) -> Path:
-    """Leave no byte free."""
+    """Fill the file system; return the file that does so."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -64,205 +63,212 @@ def fill(folder: Path) -> Path:
             return filler
 
 
-def test_a_full_disk_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_logged_once_and_the_daemon_keeps_working(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "data"),
-        immich() as server,
+        simulated_immich_server() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
-        watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: is_under_control(server))
+        observed = ObservedProcess(process.pid, tmp_path)
+        wait_until(lambda: is_under_control(server))
         filler = fill(tmp_path / "data")
-        works(server)
-        works(server, "library")
-        assert watched.log.count("cannot be written (No space left on device)") == 1
+        assert_still_working(server)
+        assert_still_working(server, "library")
+        assert observed.log.count("cannot be written (No space left on device)") == 1
         filler.unlink()
-        until(lambda: "can be written again" in watched.log)
-        held = json.loads((tmp_path / "data" / "ledger.json").read_text())["held"]
-        assert set(held) >= paused(server)
+        wait_until(lambda: "can be written again" in observed.log)
+        paused_in_ledger = json.loads((tmp_path / "data" / "ledger.json").read_text())[
+            "paused_by_daemon"
+        ]
+        assert set(paused_in_ledger) >= paused(server)
         stop(process)
-        watched.said_since(0)
+        observed.log_since(0)
         assert paused(server) == set()
 
 
-def test_a_full_disk_at_the_start_is_told_and_at_the_end_all_is_open(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "data"), immich() as server:
+def test_with_a_full_disk_at_the_start_nothing_stays_paused(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data"), simulated_immich_server() as server:
         fill(tmp_path / "data")
         with daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process:
-            until(lambda: is_under_control(server))
-            works(server)
+            wait_until(lambda: is_under_control(server))
+            assert_still_working(server)
             stop(process)
         assert paused(server) == set()
-    assert "Make room, or check DATA_DIR" in ObservedProcess(process.pid, tmp_path).said_since(0)
+    assert "Free some space, or check DATA_DIR" in ObservedProcess(process.pid, tmp_path).log_since(
+        0
+    )
 
 
-def test_a_disk_that_becomes_read_only_is_told_once_and_its_end_too(tmp_path: Path) -> None:
+def test_a_read_only_disk_is_logged_once_and_its_end_as_well(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "data") as remount,
-        immich() as server,
+        simulated_immich_server() as server,
         daemon(server, tmp_path, DATA_DIR=str(tmp_path / "data"), POLL_INTERVAL=1) as process,
     ):
-        watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: is_under_control(server))
+        observed = ObservedProcess(process.pid, tmp_path)
+        wait_until(lambda: is_under_control(server))
         remount("ro")
-        works(server)
-        works(server, "library")
-        assert watched.log.count("cannot be written (Read-only file system)") == 1
+        assert_still_working(server)
+        assert_still_working(server, "library")
+        assert observed.log.count("cannot be written (Read-only file system)") == 1
         remount("rw")
-        until(lambda: "can be written again" in watched.log)
+        wait_until(lambda: "can be written again" in observed.log)
         stop(process)
-        watched.said_since(0)
+        observed.log_since(0)
         assert paused(server) == set()
 
 
-def test_a_folder_that_vanishes_is_made_again_with_all_that_is_held(tmp_path: Path) -> None:
+def test_a_deleted_data_dir_is_created_again_with_a_full_ledger(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with immich() as server:
+    with simulated_immich_server() as server:
         with daemon(server, tmp_path, DATA_DIR=str(folder), POLL_INTERVAL=1) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             folder.rename(tmp_path / "gone")
-            until((folder / "ledger.json").exists)
+            wait_until((folder / "ledger.json").exists)
             process.kill()
             process.wait()
         assert is_under_control(server)
         with daemon(server, tmp_path, DATA_DIR=str(folder)) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
             stop(process)
         assert paused(server) == set()
 
 
-# The clock
+# Clock
 
 
-def fake_clock() -> Path:
-    """Return Debian's libfaketime, which gives a process a wall clock of its own."""
+def libfaketime() -> Path:
+    """Return the path of libfaketime, which gives a process its own wall clock."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     assert found, "libfaketime is missing: run script/test, which installs it"
     return found[0]
 
 
 @pytest.mark.parametrize("jump", ["-1h", "+1d"])
-def test_a_wall_clock_that_is_set_changes_nothing_but_the_times_that_are_shown(
+def test_setting_the_wall_clock_changes_only_the_displayed_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: str
 ) -> None:
-    """Only the wall clock of the process jumps, as it does where a machine's is set."""
+    """As when the clock of a machine is set, the monotonic clock goes on."""
     setting = tmp_path / "clock"
     setting.write_text("+0")
-    monkeypatch.setenv("LD_PRELOAD", str(fake_clock()))
+    monkeypatch.setenv("LD_PRELOAD", str(libfaketime()))
     monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(setting))
     monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
-    with immich() as server, real_daemon(server, tmp_path, POLL_INTERVAL=1) as real:
+    with (
+        simulated_immich_server() as server,
+        real_daemon(server, tmp_path, POLL_INTERVAL=1) as real,
+    ):
         monkeypatch.delenv("LD_PRELOAD")
-        watched = ObservedProcess(real.process.pid, tmp_path)
-        works(server)
-        before, processor = real_time(real.status_port), watched.processor
+        observed = ObservedProcess(real.process.pid, tmp_path)
+        assert_still_working(server)
+        before, cpu_before = last_poll_time(real.status_port), observed.cpu_seconds
         setting.write_text(jump)
-        until(lambda: abs(real_time(real.status_port) - before) > 3000)
-        works(server, "library")
-        works(server)
+        wait_until(lambda: abs(last_poll_time(real.status_port) - before) > 3000)
+        assert_still_working(server, "library")
+        assert_still_working(server)
         assert requests.get(f"http://127.0.0.1:{real.status_port}/health", timeout=90).ok
         assert requests.get(f"http://127.0.0.1:{real.page_port}/", timeout=90).ok
-        # No round follows the other without a pause.
-        assert watched.processor - processor < 15
-        assert "WARNING" not in watched.said_since(0)
+        # The loop does not spin.
+        assert observed.cpu_seconds - cpu_before < 15
+        assert "WARNING" not in observed.log_since(0)
         stop(real.process)
         assert paused(server) == set()
 
 
-def real_time(port: int) -> float:
-    """Return when the daemon says that it looked at Immich last, in seconds since 1970."""
+def last_poll_time(port: int) -> float:
+    """Return the time of the last poll from the metrics, in seconds since 1970."""
     metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=90).text
-    (line,) = [line for line in metrics.splitlines() if line.startswith(LAST_LOOK)]
+    (line,) = [line for line in metrics.splitlines() if line.startswith(LAST_POLL)]
     return float(line.split()[1])
 
 
-LAST_LOOK: Final = "immich_job_daemon_last_look_timestamp_seconds "
+LAST_POLL: Final = "immich_job_daemon_last_look_timestamp_seconds "
 
 
 # Signals
 
 
 def test_a_stop_at_any_moment_of_the_start_leaves_nothing_paused(tmp_path: Path) -> None:
-    """Before the first import is done SIGTERM ends any process as it ends this one."""
-    moments = random.Random(7)  # noqa: S311 - the same moments each time
-    with immich() as server:
+    """Until the handler is installed, SIGTERM kills the process without an exit code."""
+    rng = random.Random(7)  # noqa: S311 - the same moments at each run
+    with simulated_immich_server() as server:
         for _ in range(8):
             with daemon(server, tmp_path) as process:
-                time.sleep(moments.uniform(0.0, 0.8))
+                time.sleep(rng.uniform(0.0, 0.8))
                 process.terminate()
-                assert process.wait(LIMIT) in (0, -signal.SIGTERM)
+                assert process.wait(TIMEOUT) in (0, -signal.SIGTERM)
             assert paused(server) == set()
-    ObservedProcess(process.pid, tmp_path).said_since(0)
+    ObservedProcess(process.pid, tmp_path).log_since(0)
 
 
-def test_a_second_signal_does_not_tear_the_release_apart(tmp_path: Path) -> None:
-    with immich() as server:
-        released = []
+def test_further_signals_do_not_interrupt_the_release(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
+        resumed = []
 
         def note(method: str, _: str) -> None:
             if method == "PUT":
-                released.append(method)
+                resumed.append(method)
 
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             server.latency = 1.0
             server.faults = note
             process.terminate()
-            until(lambda: bool(released))
+            wait_until(lambda: bool(resumed))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
                 process.send_signal(number)
-            assert process.wait(LIMIT) == 0
+            assert process.wait(TIMEOUT) == 0
         assert paused(server) == set()
-        assert json.loads((tmp_path / "ledger.json").read_text())["held"] == []
+        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == []
 
 
-def test_with_an_immich_that_hangs_a_container_ends_within_its_grace(tmp_path: Path) -> None:
-    """And the next start makes it good."""
-    with immich() as server:
-        # On a slow machine any stop takes its time.
+def test_with_a_hanging_immich_a_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
+    """The next run resumes the queues."""
+    with simulated_immich_server() as server:
+        # A slow machine needs longer for any stop.
         with daemon(server, tmp_path) as process:
-            until(lambda: is_under_control(server))
-            usual = stop(process)
+            wait_until(lambda: is_under_control(server))
+            usual_stop_time = stop(process)
         with real_daemon(server, tmp_path) as real:
-            asked = []
+            requested = []
 
             def hang(method: str, path: str) -> Fault:
-                asked.append((method, path))
+                requested.append((method, path))
                 return Fault.HANG
 
             server.faults = hang
-            until(lambda: bool(asked))
-            assert stop(real.process) < GRACE + usual
-            said = ObservedProcess(real.process.pid, tmp_path).said_since(0)
-        assert "Not resumed, so it may stay paused: " in said
-        held = json.loads((tmp_path / "ledger.json").read_text())["held"]
-        assert set(held) == paused(server) != set()
+            wait_until(lambda: bool(requested))
+            assert stop(real.process) < STOP_GRACE_PERIOD + usual_stop_time
+            log = ObservedProcess(real.process.pid, tmp_path).log_since(0)
+        assert "Not resumed, so these may stay paused: " in log
+        paused_in_ledger = json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"]
+        assert set(paused_in_ledger) == paused(server) != set()
         server.faults = None
         with daemon(server, tmp_path) as process:
-            until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)
             stop(process)
         assert paused(server) == set()
 
 
-# Files
+# Open files
 
 
 @contextmanager
-def crowd(*ports: int) -> Iterator[None]:
-    """Keep 150 connections to each port, of which most are never taken."""
+def idle_connections(*ports: int) -> Iterator[None]:
+    """Open 150 connections to each port; most of them are never accepted."""
     with ExitStack() as stack:
         for port in ports:
             for _ in range(150):
-                one = stack.enter_context(socket.socket())
-                one.setblocking(False)  # noqa: FBT003 - socket's own way
-                one.connect_ex(("127.0.0.1", port))
+                connection = stack.enter_context(socket.socket())
+                connection.setblocking(False)  # noqa: FBT003 - the signature of socket
+                connection.connect_ex(("127.0.0.1", port))
         yield
 
 
-def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path: Path) -> None:
+def test_many_connections_do_not_take_the_last_open_files_from_the_daemon(tmp_path: Path) -> None:
     ports = {"STATUS_PORT": free_port(), "UI_PORT": free_port()}
-    with immich() as server:
+    with simulated_immich_server() as server:
         server.keep_alive = 0.2
         options = {
             "IMMICH_URL": server.url,
@@ -283,38 +289,37 @@ def test_where_few_files_may_be_open_a_crowd_keeps_none_from_the_daemon(tmp_path
                 stderr=log,
             )
         try:
-            until(lambda: is_under_control(server))
-            watched = ObservedProcess(process.pid, tmp_path)
-            few = watched.files
-            with crowd(*ports.values()):
-                until(lambda: watched.files >= few + 20)
-                processor, began = watched.processor, time.monotonic()
+            wait_until(lambda: is_under_control(server))
+            observed = ObservedProcess(process.pid, tmp_path)
+            idle_files = observed.open_files
+            with idle_connections(*ports.values()):
+                wait_until(lambda: observed.open_files >= idle_files + 20)
+                cpu_before, began = observed.cpu_seconds, time.monotonic()
                 for _ in range(3):
-                    works(server)
-                share = (watched.processor - processor) / (time.monotonic() - began)
-                assert share < 0.25, "it turns round and round"
+                    assert_still_working(server)
+                share = (observed.cpu_seconds - cpu_before) / (time.monotonic() - began)
+                assert share < 0.25, "the daemon spins"
                 process.terminate()
-                assert process.wait(LIMIT) == 0
-            said = watched.said_since(0)
-            assert "WARNING" not in said
+                assert process.wait(TIMEOUT) == 0
+            assert "WARNING" not in observed.log_since(0)
             assert paused(server) == set()
         finally:
             process.kill()
             process.wait()
 
 
-def test_without_a_file_left_it_says_so_and_is_well_when_there_are_some(tmp_path: Path) -> None:
-    with immich() as server:
+def test_it_recovers_when_no_file_could_be_opened(tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
         server.keep_alive = 0.2
         with daemon(server, tmp_path, POLL_INTERVAL=1) as process:
-            watched = ObservedProcess(process.pid, tmp_path)
-            until(lambda: is_under_control(server))
+            observed = ObservedProcess(process.pid, tmp_path)
+            wait_until(lambda: is_under_control(server))
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, hard))
-            until(lambda: "there is no file left for a connection" in watched.log)
+            wait_until(lambda: "no file descriptor is left for a connection" in observed.log)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (hard, hard))
-            until(lambda: "All is well again" in watched.log)
-            works(server)
+            wait_until(lambda: "All is well again" in observed.log)
+            assert_still_working(server)
             stop(process)
-        watched.said_since(0)
+        observed.log_since(0)
         assert paused(server) == set()

@@ -1,4 +1,4 @@
-"""What a user's change does to the daemon's state, and what undoes it."""
+"""The effect of a user's changes on the daemon's state, and their undo."""
 
 import pytest
 from hypothesis import given
@@ -23,15 +23,15 @@ changes = (
 )
 
 
-def asked(state: DaemonState, *wanted: Change) -> DaemonState:
-    for change in wanted:
+def apply_all(state: DaemonState, *to_apply: Change) -> DaemonState:
+    for change in to_apply:
         state = apply_change(state, change)
     return state
 
 
 @given(st.lists(changes, max_size=6), changes)
-def test_what_undoes_a_change_takes_it_back(before: list[Change], change: Change) -> None:
-    state = asked(DaemonState(), *before)
+def test_undo_reverts_a_change(before: list[Change], change: Change) -> None:
+    state = apply_all(DaemonState(), *before)
     later = apply_change(state, change)
     assert later.undo is not None
     undone = apply_change(later, later.undo)
@@ -42,43 +42,43 @@ def test_what_undoes_a_change_takes_it_back(before: list[Change], change: Change
     assert undone.undo == change or undone.scheduler.controls == later.scheduler.controls
 
 
-def test_one_that_has_a_slot_needs_not_be_next() -> None:
+def test_override_next_has_no_effect_on_a_queue_with_a_slot() -> None:
     assert (
-        asked(
+        apply_all(
             DaemonState(SchedulerState(slots=("ocr",))), SetQueue("ocr", Override.NEXT)
         ).scheduler.wanted
         == frozenset()
     )
 
 
-def test_a_hold_on_what_somebody_else_paused_leaves_it_theirs() -> None:
+def test_holding_a_queue_paused_by_others_does_not_claim_it() -> None:
     state = DaemonState(SchedulerState(paused_by_others=frozenset({"ocr"})))
-    later = asked(state, SetQueue("ocr", Override.HELD))
+    later = apply_all(state, SetQueue("ocr", Override.HELD))
     assert later.scheduler.paused_by_others == {"ocr"}
     assert later.scheduler.paused_by_daemon == frozenset()
-    assert later.undo == SetQueue("ocr", Override.HELD), "nothing else would leave it as it was"
+    assert later.undo == SetQueue("ocr", Override.HELD), "any other override would claim the queue"
 
 
 @pytest.mark.parametrize("override", [Override.AUTOMATIC, Override.NEXT])
-def test_who_asks_for_a_queue_speaks_for_whoever_paused_it(override: Override) -> None:
+def test_other_overrides_claim_a_queue_paused_by_others(override: Override) -> None:
     state = DaemonState(SchedulerState(paused_by_others=frozenset({"ocr", "library"})))
-    later = asked(state, SetQueue("ocr", override))
+    later = apply_all(state, SetQueue("ocr", override))
     assert later.scheduler.paused_by_daemon == {"ocr"}
     assert later.scheduler.paused_by_others == {"library"}
 
 
-# A limit and the setting
+# The limit and MAX_CONCURRENT_JOBS
 
 
-def test_a_limit_outlives_a_restart_with_the_same_setting() -> None:
-    state = asked(apply_configured_limit(DaemonState(), 1), SetLimit(3))
+def test_a_limit_survives_a_restart_with_the_same_setting() -> None:
+    state = apply_all(apply_configured_limit(DaemonState(), 1), SetLimit(3))
     assert apply_configured_limit(state, 1) is state
 
 
-def test_who_changes_the_setting_means_it() -> None:
-    state = asked(apply_configured_limit(DaemonState(), 1), SetMode(Mode.HELD), SetLimit(3))
+def test_a_changed_setting_replaces_the_limit() -> None:
+    state = apply_all(apply_configured_limit(DaemonState(), 1), SetMode(Mode.HELD), SetLimit(3))
     later = apply_configured_limit(state, 2)
     assert (later.scheduler.controls.limit, later.undo, later.configured_limit) == (None, None, 2)
     assert later.scheduler.controls.mode is Mode.HELD
-    other = asked(apply_configured_limit(DaemonState(), 1), SetLimit(3), SetMode(Mode.HELD))
+    other = apply_all(apply_configured_limit(DaemonState(), 1), SetLimit(3), SetMode(Mode.HELD))
     assert apply_configured_limit(other, 2).undo == SetMode(Mode.AUTOMATIC)

@@ -1,4 +1,4 @@
-"""Another daemon, or the shell daemon that people come from, works on the same Immich (rule 21)."""
+"""Two controllers of one Immich: a second daemon, or the shell daemon (rule 21)."""
 
 import heapq
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-from benchmark.plain import EVERY, Plain
+from benchmark.contenders import SHELL_INTERVAL, ShellDaemon
 from immich_job_daemon.model.queue import PROTECTED
 from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
 from immich_job_daemon.status.status import ProblemKind
@@ -14,34 +14,35 @@ from simulator.immich import KEY
 from simulator.immich.api import Api, Key
 from simulator.immich.engine import Event
 from simulator.immich.pipeline import lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import VirtualDaemonClock, VirtualServer
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import VirtualClient, VirtualDaemonClock
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import immich, is_idle, is_under_control, paused, until
+from tests.support.immich_server import is_idle, is_under_control, paused, simulated_immich_server
 from tests.support.scenario import FACES, MANAGED, SEARCH, VIDEO, Scenario
+from tests.support.waiting import wait_until
 
 WORK = (SEARCH, FACES, VIDEO)
-SETTLED = 5.0
-"""Seconds until what was active at the start is finished."""
+SETTLING_TIME = 5.0
+"""Seconds until the jobs that were active at the start are finished."""
 Round = Callable[[], float]
 
 
-class Rivals:
-    """Two that work on the same Immich, and whether more than one queue ever ran at once."""
+class SharedImmich:
+    """An Immich that two controllers share; notes when more than one queue runs at once."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.engine = scenario.engine
-        self.too_many = list[tuple[float, set[str]]]()
-        scenario.backlog(*WORK, count=800)
-        self.engine.observers.append(self._look)
+        self.violations = list[tuple[float, set[str]]]()
+        scenario.add_backlog(*WORK, count=800)
+        self.engine.observers.append(self._check_limit)
 
-    def _look(self, event: Event) -> None:
-        at_work = {name for name in MANAGED if self.engine.queues[name].active}
-        if event.time > SETTLED and len(at_work) > 1:
-            self.too_many.append((event.time, at_work))
+    def _check_limit(self, event: Event) -> None:
+        active = {name for name in MANAGED if self.engine.queues[name].active}
+        if event.time > SETTLING_TIME and len(active) > 1:
+            self.violations.append((event.time, active))
 
-    def take_turns(self, *rounds: Round) -> None:
-        """Let each do its rounds, as many seconds apart as it asks for, until all is done."""
+    def run_rounds(self, *rounds: Round) -> None:
+        """Run the rounds of each controller, at the intervals they return, until Immich is idle."""
         due = [(self.engine.now + 3.0 * number, number) for number in range(len(rounds))]
         while not self.engine.is_idle:
             when, number = heapq.heappop(due)
@@ -49,14 +50,14 @@ class Rivals:
             heapq.heappush(due, (self.engine.now + rounds[number](), number))
 
 
-def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
+def test_rule_21_one_of_two_daemons_backs_off_and_reports_the_conflict() -> None:
     first = Scenario(queue_priority=(SEARCH, FACES), max_wait=120.0)
     second = Scenario(beside=first, queue_priority=(FACES, SEARCH), max_wait=120.0)
-    rivals = Rivals(first)
-    told: dict[str, float] = {}
+    shared = SharedImmich(first)
+    reported: dict[str, float] = {}
     texts: list[str] = []
 
-    def one_more() -> float:
+    def second_round() -> float:
         wait = second.daemon.round()
         problem = second.daemon.status.problem
         if problem is not None:
@@ -64,82 +65,84 @@ def test_of_two_daemons_one_gives_way_and_says_what_the_other_does() -> None:
             texts.append(problem.text)
             for name in WORK:
                 if name in problem.text:
-                    told.setdefault(name, rivals.engine.now)
+                    reported.setdefault(name, shared.engine.now)
         return wait
 
     first.daemon.connect()
     second.daemon.connect()
-    rivals.take_turns(first.daemon.round, one_more)
-    assert rivals.too_many == [], "the limit holds for both together"
-    assert told, "who gives way says why"
+    shared.run_rounds(first.daemon.round, second_round)
+    assert shared.violations == [], "both together exceeded the limit"
+    assert reported, "the conflict was not reported"
     assert texts[-1].startswith(f"Something else keeps pausing {', '.join(sorted(WORK))}: ")
-    for name, since in told.items():
-        sent = zip(second.wire.times, second.wire.sent, strict=True)
+    for name, since in reported.items():
+        requests = zip(second.recorder.times, second.recorder.sent, strict=True)
         commands = {f"pause {name}", f"resume {name}"}
-        times = [time for time, request in sent if request in commands and time > since]
+        times = [time for time, request in requests if request in commands and time > since]
         assert all(later - earlier >= CONFLICT_BACKOFF for earlier, later in pairwise(times))
     first.daemon.stop()
     second.daemon.stop()
     assert first.paused() == set()
 
 
-def test_two_real_daemons_do_all_the_work_and_leave_nothing_paused(tmp_path: Path) -> None:
+def test_rule_21_two_real_daemons_process_everything_and_leave_nothing_paused(
+    tmp_path: Path,
+) -> None:
     orders = (SEARCH, FACES), (FACES, SEARCH)
     folders = [tmp_path / order[0] for order in orders]
-    with immich() as server, ExitStack() as running:
+    with simulated_immich_server() as server, ExitStack() as running:
         processes = []
         for folder, order in zip(folders, orders, strict=True):
             folder.mkdir()
             options = {"POLL_INTERVAL": 1, "QUEUE_PRIORITY": ",".join(order)}
             processes.append(running.enter_context(daemon(server, folder, **options)))
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
         logs = [folder / "log.txt" for folder in folders]
-        until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
+        wait_until(lambda: all("Connected to Immich" in log.read_text() for log in logs))
         with server.present() as engine:
             for name in WORK:
                 engine.add(name, lasting(0.2), count=30)
-        until(lambda: is_idle(server))
+        wait_until(lambda: is_idle(server))
         for process in processes:
             stop(process)
         assert paused(server) == set()
 
 
-def test_who_pauses_one_queue_and_resumes_another_is_named_for_both() -> None:
+def test_rule_21_a_tool_that_pauses_and_resumes_is_reported_for_both_queues() -> None:
     scenario = Scenario()
     scenario.daemon.connect()
-    scenario.backlog(SEARCH, FACES, count=800)
+    scenario.add_backlog(SEARCH, FACES, count=800)
 
-    def meddle() -> None:
+    def interfere() -> None:
         scenario.engine.pause(SEARCH, by="another tool")
         scenario.engine.resume(FACES, by="another tool")
-        scenario.engine.at(scenario.engine.now + 30.0, let_be)
+        scenario.engine.at(scenario.engine.now + 30.0, undo)
 
-    def let_be() -> None:
+    def undo() -> None:
         scenario.engine.resume(SEARCH, by="another tool")
-        scenario.engine.at(scenario.engine.now + 30.0, meddle)
+        scenario.engine.at(scenario.engine.now + 30.0, interfere)
 
     def text() -> str:
         problem = scenario.daemon.status.problem
         return problem.text if problem is not None else ""
 
-    scenario.engine.at(30.0, meddle)
-    scenario.rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
+    scenario.engine.at(30.0, interfere)
+    scenario.run_rounds(lambda: " keeps resuming faceDetection and pausing smartSearch: " in text())
 
 
-def test_beside_the_shell_daemon_all_is_done_and_only_its_own_pauses_are_left() -> None:
+def test_rule_21_beside_the_shell_daemon_only_its_own_pauses_are_left() -> None:
     scenario = Scenario(queue_priority=(FACES, SEARCH))
-    rivals = Rivals(scenario)
+    shared = SharedImmich(scenario)
     # The shell daemon speaks the jobs API, which lets it pause every queue.
     jobs_api = Api(scenario.engine, keys={KEY: Key()}, serves=frozenset({"jobs"}))
-    server = VirtualServer(VirtualTransport(scenario.engine, jobs_api, KEY))
-    shell = Plain(server, VirtualDaemonClock(scenario.engine), limit=1)
+    server = VirtualClient(VirtualTransport(scenario.engine, jobs_api, KEY))
+    shell = ShellDaemon(server, VirtualDaemonClock(scenario.engine), limit=1)
 
     def shell_round() -> float:
         shell.round()
-        return EVERY
+        return SHELL_INTERVAL
 
     scenario.daemon.connect()
-    rivals.take_turns(scenario.daemon.round, shell_round)
-    assert rivals.too_many == [], "the limit holds for both together"
+    shared.run_rounds(scenario.daemon.round, shell_round)
+    assert shared.violations == [], "both together exceeded the limit"
     scenario.daemon.stop()
-    assert scenario.paused() <= set(PROTECTED), "what is paused there, only the shell daemon pauses"
+    assert scenario.paused() <= set(PROTECTED), "only the shell daemon pauses protected queues"

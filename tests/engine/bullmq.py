@@ -1,4 +1,4 @@
-"""The real BullMQ, in both major versions, from npm: installed beside package.json, once."""
+"""Installation of the real BullMQ, versions 5 and 6, from npm."""
 
 import fcntl
 import hashlib
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.support.programs import program
+from tests.support.programs import find_program
 
 FOLDER: Final = Path(__file__).parent
 MODULES: Final = FOLDER / "node_modules"
@@ -15,22 +15,29 @@ STAMP: Final = MODULES / "installed.txt"
 
 
 def install() -> Path:
-    """Install what package-lock.json lists, unless that is done; return the folder with Node code.
+    """Install the packages of package-lock.json once; return the folder with the Node code.
 
-    Processes that ask at the same time wait for the first one.
+    Concurrent calls, also from other processes, wait for the first one.
     """
-    wanted = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
+    lockfile_hash = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
     folder = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if not (STAMP.exists() and STAMP.read_text() == wanted):
-            # Nothing of these packages has to be built: the scripts would only ask for a compiler.
+        if not (STAMP.exists() and STAMP.read_text() == lockfile_hash):
+            # The install scripts would need a compiler. The packages work without them.
             subprocess.run(
-                [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
+                [
+                    find_program("npm"),
+                    "ci",
+                    "--ignore-scripts",
+                    "--no-audit",
+                    "--no-fund",
+                    "--silent",
+                ],
                 cwd=FOLDER,
                 check=True,
             )
-            STAMP.write_text(wanted)
+            STAMP.write_text(lockfile_hash)
     finally:
         os.close(folder)
     return FOLDER

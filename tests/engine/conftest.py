@@ -1,4 +1,4 @@
-"""Benches with the real engine and the simulated one, each as BullMQ 5 and as BullMQ 6."""
+"""The real engine and the simulated one, each as BullMQ 5 and 6."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from tests.engine.engines import Bench, real_bench, simulated_bench
+from tests.engine.engines import EngineUnderTest, real_engine, simulated_engine
 
 VERSIONS: tuple[Literal[5, 6], ...] = (5, 6)
 
@@ -15,7 +15,11 @@ VERSIONS: tuple[Literal[5, 6], ...] = (5, 6)
     params=[(kind, version) for kind in ("simulated", "real") for version in VERSIONS],
     ids=lambda param: f"{param[0]}-{param[1]}",
 )
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineUnderTest]:
     kind, version = request.param
-    with simulated_bench(version) if kind == "simulated" else real_bench(tmp_path, version) as one:
-        yield one
+    with (
+        simulated_engine(version)
+        if kind == "simulated"
+        else real_engine(tmp_path, version) as engine
+    ):
+        yield engine

@@ -1,4 +1,4 @@
-"""The same small bench in front of the real engine and of the simulated one."""
+"""One interface to the real engine and to the simulated one, for tests of both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,33 +12,33 @@ from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import Kind
 from simulator.immich.server import SimulatedServer
 from simulator.immich.simulated_queue import Counts
-from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
-from tests.support.immich_server import LIMIT, until
+from tests.engine.facade import USER_KEY, Facade, FollowUp, real_immich
+from tests.support.waiting import TIMEOUT, wait_until
 
-SEARCH: Final = 1.0
-"""Seconds between two searches for jobs whose worker is gone."""
+STALLED_INTERVAL: Final = 1.0
+"""Seconds between two checks for stalled jobs, whose worker is gone."""
 DOWNTIME: Final = 0.3
 ENDLESS: Final = 1e9
 
 
-class How(TypedDict, total=False):
-    """What BullMQ lets one say of new jobs; ``delay`` in seconds, ``then`` what they lead to."""
+class JobOptions(TypedDict, total=False):
+    """Options of new jobs: ``delay`` in seconds, ``then`` the jobs added when they finish."""
 
     count: int
     delay: float
     priority: int
-    then: tuple[Following, ...]
+    then: tuple[FollowUp, ...]
 
 
-class Bench(Protocol):
-    """A place where jobs are put, and run until they are told to end."""
+class EngineUnderTest(Protocol):
+    """An engine whose jobs run until ``finish`` is called."""
 
     bullmq: Literal[5, 6]
 
     @property
     def url(self) -> str: ...
 
-    def add(self, queue: str, job: str, **how: Unpack[How]) -> None: ...
+    def add(self, queue: str, job: str, **options: Unpack[JobOptions]) -> None: ...
 
     def finish(self, queue: str) -> int: ...
 
@@ -46,15 +46,15 @@ class Bench(Protocol):
 
     def restart(self) -> None: ...
 
-    def notice(self) -> None:
-        """Let half a minute pass for what was in flight at the restart, and for nothing else."""
+    def expire_locks(self) -> None:
+        """Expire the locks of jobs that were active at the restart, as BullMQ does after 30 s."""
         ...
 
-    def restart_store(self) -> None: ...
+    def restart_redis(self) -> None: ...
 
 
-class RealBench:
-    """The facade."""
+class RealEngine:
+    """BullMQ, behind the facade."""
 
     def __init__(self, facade: Facade) -> None:
         self.facade = facade
@@ -65,32 +65,32 @@ class RealBench:
     def url(self) -> str:
         return self.facade.url
 
-    def add(self, queue: str, job: str, **how: Unpack[How]) -> None:
-        self.facade.add(queue, job, seconds=None, **how)
+    def add(self, queue: str, job: str, **options: Unpack[JobOptions]) -> None:
+        self.facade.add(queue, job, seconds=None, **options)
 
     def finish(self, queue: str) -> int:
         return self.facade.finish(queue)
 
     def started(self, queue: str) -> list[str]:
-        found = self.facade.entries("started")
-        return [entry["job"] for entry in found if entry["queue"] == queue]
+        entries = self.facade.entries("started")
+        return [entry["job"] for entry in entries if entry["queue"] == queue]
 
     def restart(self) -> None:
         self.facade.kill()
         self._locks += self.facade.redis.keys("*:lock")
         self.facade.start()
 
-    def notice(self) -> None:
+    def expire_locks(self) -> None:
         self.facade.redis.delete(self._locks)
         self._locks.clear()
 
-    def restart_store(self) -> None:
+    def restart_redis(self) -> None:
         self.facade.redis.kill()
         self.facade.redis.start()
 
 
-class SimulatedBench:
-    """The simulator, over HTTP as well. It keeps its jobs in no store: that can't be restarted."""
+class SimulatedEngine:
+    """The simulator, over HTTP. It has no Redis that could be restarted."""
 
     def __init__(self, server: SimulatedServer, bullmq: Literal[5, 6]) -> None:
         self.server = server
@@ -104,22 +104,28 @@ class SimulatedBench:
     def url(self) -> str:
         return self.server.url
 
-    def add(self, queue: str, job: str, **how: Unpack[How]) -> None:
-        then = tuple((one.queue, Kind(one.job, wait=ENDLESS)) for one in how.get("then", ()))
-        count = how.get("count", 1)
+    def add(self, queue: str, job: str, **options: Unpack[JobOptions]) -> None:
+        then = tuple(
+            (follow_up.queue, Kind(follow_up.job, wait=ENDLESS))
+            for follow_up in options.get("then", ())
+        )
+        count = options.get("count", 1)
         with self.server.present() as engine:
             for number in range(count):
                 name = f"{job}-{number}" if count > 1 else job
                 kind = Kind(name, wait=ENDLESS, then=then)
                 engine.add(
-                    queue, kind, delay=how.get("delay", 0.0), priority=how.get("priority", 0)
+                    queue,
+                    kind,
+                    delay=options.get("delay", 0.0),
+                    priority=options.get("priority", 0),
                 )
 
     def finish(self, queue: str) -> int:
         with self.server.present() as engine:
             keys = [*engine.queues[queue].running]
             for key in keys:
-                engine._finish(engine.queues[queue], key)  # noqa: SLF001 - its end has no date
+                engine._finish(engine.queues[queue], key)  # noqa: SLF001 - these jobs have no end time
         return len(keys)
 
     def started(self, queue: str) -> list[str]:
@@ -129,13 +135,13 @@ class SimulatedBench:
     def restart(self) -> None:
         with self.server.present() as engine:
             engine.restart(DOWNTIME)
-        until(self._is_up)
+        wait_until(self._is_up)
 
-    def notice(self) -> None:
+    def expire_locks(self) -> None:
         with self.server.present() as engine:
-            engine.notice()
+            engine.detect_stalled()
 
-    def restart_store(self) -> None:
+    def restart_redis(self) -> None:
         pass
 
     def _is_up(self) -> bool:
@@ -149,72 +155,72 @@ class SimulatedBench:
 
 
 @contextmanager
-def simulated_bench(bullmq: Literal[5, 6]) -> Iterator[Bench]:
+def simulated_engine(bullmq: Literal[5, 6]) -> Iterator[EngineUnderTest]:
     engine = Engine(bullmq=bullmq)
-    api = Api(engine, keys={PERSONS_KEY: Key(name="person")})
+    api = Api(engine, keys={USER_KEY: Key(name="user")})
     with SimulatedServer(engine, api) as server:
-        yield SimulatedBench(server, bullmq)
+        yield SimulatedEngine(server, bullmq)
 
 
 @contextmanager
-def real_bench(folder: Path, bullmq: Literal[5, 6]) -> Iterator[Bench]:
-    with real_immich(folder, bullmq, search=SEARCH) as facade:
-        yield RealBench(facade)
+def real_engine(folder: Path, bullmq: Literal[5, 6]) -> Iterator[EngineUnderTest]:
+    with real_immich(folder, bullmq, stalled_interval=STALLED_INTERVAL) as facade:
+        yield RealEngine(facade)
 
 
-# What a client sees, over either API.
+# The queues as a client sees them.
 
 
-def ask(bench: Bench, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
-    """Return the answer to a request; one that fails is an error."""
-    headers = {"x-api-key": PERSONS_KEY}
-    answer = requests.request(
-        method, f"{bench.url}/api/{path}", headers=headers, json=body, timeout=LIMIT
+def call_api(engine: EngineUnderTest, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON of a response; an error status raises."""
+    headers = {"x-api-key": USER_KEY}
+    response = requests.request(
+        method, f"{engine.url}/api/{path}", headers=headers, json=body, timeout=TIMEOUT
     )
-    answer.raise_for_status()
-    return answer.json()
+    response.raise_for_status()
+    return response.json()
 
 
-def counts(bench: Bench, queue: str) -> Counts:
-    return Counts(**ask(bench, "GET", f"queues/{queue}")["statistics"])
+def counts(engine: EngineUnderTest, queue: str) -> Counts:
+    return Counts(**call_api(engine, "GET", f"queues/{queue}")["statistics"])
 
 
-def is_paused(bench: Bench, queue: str) -> bool:
-    paused: bool = ask(bench, "GET", f"queues/{queue}")["isPaused"]
+def is_paused(engine: EngineUnderTest, queue: str) -> bool:
+    paused: bool = call_api(engine, "GET", f"queues/{queue}")["isPaused"]
     return paused
 
 
-def pause(bench: Bench, queue: str) -> Counts:
-    return Counts(**ask(bench, "PUT", f"queues/{queue}", {"isPaused": True})["statistics"])
+def pause(engine: EngineUnderTest, queue: str) -> Counts:
+    return Counts(**call_api(engine, "PUT", f"queues/{queue}", {"isPaused": True})["statistics"])
 
 
-def resume(bench: Bench, queue: str) -> Counts:
-    return Counts(**ask(bench, "PUT", f"queues/{queue}", {"isPaused": False})["statistics"])
+def resume(engine: EngineUnderTest, queue: str) -> Counts:
+    return Counts(**call_api(engine, "PUT", f"queues/{queue}", {"isPaused": False})["statistics"])
 
 
-def seen(*, active: int = 0, failed: int = 0, delayed: int = 0, waiting: int = 0) -> Counts:
+def open_counts(*, active: int = 0, failed: int = 0, delayed: int = 0, waiting: int = 0) -> Counts:
     """Return the counts of an open queue."""
     return Counts(active, 0, failed, delayed, waiting, 0)
 
 
-def hidden(
-    bench: Bench, *, active: int = 0, failed: int = 0, delayed: int = 0, ready: int = 0
+def paused_counts(
+    engine: EngineUnderTest, *, active: int = 0, failed: int = 0, delayed: int = 0, ready: int = 0
 ) -> Counts:
-    """Return the counts of a paused one: BullMQ 5 has a state of its own for what is ready."""
-    if bench.bullmq == 6:
+    """Return the counts of a paused queue: in BullMQ 5 its ready jobs have a state of their own."""
+    if engine.bullmq == 6:
         return Counts(active, 0, failed, delayed, ready, 0)
     return Counts(active, 0, failed, delayed, 0, ready)
 
 
-def becomes(bench: Bench, queue: str, wanted: Counts) -> None:
-    """Wait until a client sees these counts."""
+def wait_for_counts(engine: EngineUnderTest, queue: str, expected: Counts) -> None:
+    """Wait until the API shows these counts."""
     latest: list[Counts] = []
 
-    def is_so() -> bool:
-        latest[:] = [counts(bench, queue)]
-        return latest == [wanted]
+    def is_expected() -> bool:
+        latest[:] = [counts(engine, queue)]
+        return latest == [expected]
 
     try:
-        until(is_so)
+        wait_until(is_expected)
     except AssertionError:
-        raise AssertionError(f"{queue}: {latest[0]} instead of {wanted}") from None
+        raise AssertionError(f"{queue}: {latest[0]} instead of {expected}") from None

@@ -2,14 +2,14 @@
 //
 //   node facade.mjs SETTINGS
 //
-// SETTINGS is JSON: bullmq (5 or 6), redis and port (both at 127.0.0.1), keys (names by key), journal
-// (the file in which all that happens is written down), search (seconds, see queues.mjs).
+// SETTINGS is JSON: bullmq (5 or 6), redis and port (both on 127.0.0.1), keys (names by key), journal
+// (the file for the log of events), stalledInterval (in seconds, see queues.mjs).
 //
-// Besides Immich's paths there is /test/..., without a key, for whoever tries something with it:
-//   POST /test/add     jobs, as queues.mjs adds them; a job whose seconds are null runs until finished
-//   POST /test/finish  {queue}: its running jobs that wait for this end; answers how many
-//   POST /test/kill    {pid, after, delay}: SIGKILL for that process, so many milliseconds after the
-//                      so-manieth request from now on that carries the key named "daemon"
+// Besides Immich's paths there are paths for tests, which need no key:
+//   POST /test/add     adds jobs, see queues.mjs; a job with null seconds runs until it is finished
+//   POST /test/finish  {queue}: finishes its running jobs with null seconds; responds with their number
+//   POST /test/kill    {pid, after, delay}: sends SIGKILL to the process, delay milliseconds after the
+//                      after-th request from now on with the key named "daemon"
 
 import { createServer } from "node:http";
 
@@ -23,16 +23,16 @@ const queues = new Queues({
   bullmq,
   journal,
   connection: { host: "127.0.0.1", port: settings.redis },
-  search: settings.search * 1000,
+  stalledInterval: settings.stalledInterval * 1000,
 });
 const immich = new Immich(queues, settings.keys);
-let doomed = null;
+let pendingKill = null;
 
 const controls = {
-  "/test/add": (wanted) => queues.add(wanted),
+  "/test/add": (jobs) => queues.add(jobs),
   "/test/finish": ({ queue }) => queues.finish(queue),
-  "/test/kill": (wanted) => {
-    doomed = { left: wanted.after, ...wanted };
+  "/test/kill": (target) => {
+    pendingKill = { left: target.after, ...target };
   },
 };
 
@@ -41,16 +41,16 @@ function kill({ pid }) {
     process.kill(pid, "SIGKILL");
     journal.write("killed", {});
   } catch {
-    // It has ended by itself.
+    // The process has ended already.
   }
 }
 
 function countDown() {
-  if (!doomed || --doomed.left > 0) return;
-  const one = doomed;
-  doomed = null;
-  if (one.delay) setTimeout(() => kill(one), one.delay);
-  else kill(one);
+  if (!pendingKill || --pendingKill.left > 0) return;
+  const due = pendingKill;
+  pendingKill = null;
+  if (due.delay) setTimeout(() => kill(due), due.delay);
+  else kill(due);
 }
 
 async function respond(request, response) {
@@ -63,10 +63,10 @@ async function respond(request, response) {
     return write(response, 200, result ?? null);
   }
   if (immich.who(request) === "daemon") {
-    journal.write("asked", { method: request.method, path: request.url });
+    journal.write("requested", { method: request.method, path: request.url });
     countDown();
   }
-  const { status, body } = await immich.answer(request, text);
+  const { status, body } = await immich.respond(request, text);
   write(response, status, body);
 }
 
@@ -80,6 +80,6 @@ await queues.start();
 const server = createServer((request, response) => {
   respond(request, response).catch(() => response.destroy());
 });
-// Node's own default, which is Immich's too.
+// Node's default, which Immich uses too.
 server.keepAliveTimeout = 5000;
 server.listen(settings.port, "127.0.0.1", () => journal.write("up", {}));

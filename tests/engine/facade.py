@@ -1,4 +1,4 @@
-"""The process of facade.mjs: an Immich of which only the queues are real."""
+"""The facade: Immich's queue APIs in front of a real BullMQ, as a Node process."""
 
 import json
 from collections.abc import Iterator
@@ -12,38 +12,44 @@ import requests
 from simulator.immich.ports import free_port
 from tests.engine.bullmq import install
 from tests.engine.store import Redis
-from tests.support.immich_server import KEY, LIMIT
-from tests.support.programs import Serving, program
+from tests.support.immich_server import KEY
+from tests.support.programs import ServerProcess, find_program
+from tests.support.waiting import TIMEOUT
 
-PERSONS_KEY: Final = "the-key-of-a-person"
-SEARCH: Final = 30.0
-"""Seconds between two searches for jobs whose worker is gone: BullMQ's own default."""
+USER_KEY: Final = "the-key-of-a-user"
+STALLED_INTERVAL: Final = 30.0
+"""Seconds between two checks for stalled jobs: BullMQ's default."""
 
-Entry = dict[str, Any]
+JournalEntry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
-    """A job that is added just before another one ends; ``seconds`` None: until it is told to."""
+class FollowUp:
+    """A job added just before another one ends; with ``seconds`` None it runs until ``finish``."""
 
     queue: str
     job: str
     seconds: float | None = None
-    then: "tuple[Following, ...]" = ()
+    then: "tuple[FollowUp, ...]" = ()
 
 
-class Facade(Serving):
-    """Immich's two APIs in front of a real BullMQ.
+class Facade(ServerProcess):
+    """The facade process.
 
     Args:
-        folder: for its journal.
-        redis: where its queues are.
+        folder: for its journal and its log.
+        redis: the store of its queues.
         bullmq: the major version.
-        search: seconds between two searches for jobs whose worker is gone.
+        stalled_interval: seconds between two checks for stalled jobs.
     """
 
     def __init__(
-        self, folder: Path, redis: Redis, bullmq: Literal[5, 6], *, search: float = SEARCH
+        self,
+        folder: Path,
+        redis: Redis,
+        bullmq: Literal[5, 6],
+        *,
+        stalled_interval: float = STALLED_INTERVAL,
     ) -> None:
         super().__init__(folder / "facade.txt")
         self.port = free_port()
@@ -51,46 +57,46 @@ class Facade(Serving):
         self.redis = redis
         self._journal = folder / "journal.txt"
         self._journal.touch()
-        self._search = search
+        self._stalled_interval = stalled_interval
         self._starts = 0
         self._session = requests.Session()
 
     @property
     def url(self) -> str:
-        """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command that starts it."""
         settings = {
             "bullmq": self.bullmq,
             "redis": self.redis.port,
             "port": self.port,
-            "keys": {KEY: "daemon", PERSONS_KEY: "person"},
+            "keys": {KEY: "daemon", USER_KEY: "user"},
             "journal": str(self._journal),
-            "search": self._search,
+            "stalledInterval": self._stalled_interval,
         }
         self._starts = len(self.entries("up"))
-        return [program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
+        return [find_program("node"), str(install() / "facade.mjs"), json.dumps(settings)]
 
-    def answers(self) -> bool:
-        """Return whether it is up, once more than before."""
+    def is_ready(self) -> bool:
+        """Return whether the journal has a new ``up`` entry since the start."""
         return len(self.entries("up")) > self._starts
 
-    def entries(self, *what: str) -> list[Entry]:
-        """Return what was written down so far, in its order: of these kinds, or all."""
-        return list(self.read(0, *what)[0])
+    def entries(self, *kinds: str) -> list[JournalEntry]:
+        """Return the journal in order: the entries of the given kinds, or all."""
+        return list(self.read(0, *kinds)[0])
 
-    def read(self, place: int, *what: str) -> tuple[list[Entry], int]:
-        """Return the same from a place in the journal on, and the place behind it."""
+    def read(self, offset: int, *kinds: str) -> tuple[list[JournalEntry], int]:
+        """Return the entries from an offset in bytes on, and the offset after them."""
         with self._journal.open("rb") as file:
-            file.seek(place)
+            file.seek(offset)
             lines = file.read()
-        whole = lines[: lines.rfind(b"\n") + 1]
-        found = [json.loads(line) for line in whole.splitlines()]
-        return [entry for entry in found if not what or entry["what"] in what], place + len(whole)
+        complete = lines[: lines.rfind(b"\n") + 1]
+        entries = [json.loads(line) for line in complete.splitlines()]
+        selected = [entry for entry in entries if not kinds or entry["what"] in kinds]
+        return selected, offset + len(complete)
 
-    def add(  # noqa: PLR0913 - what BullMQ lets one say of a new job
+    def add(  # noqa: PLR0913 - the options of BullMQ
         self,
         queue: str,
         job: str,
@@ -99,9 +105,9 @@ class Facade(Serving):
         seconds: float | None = 0.0,
         delay: float = 0.0,
         priority: int = 0,
-        then: tuple[Following, ...] = (),
+        then: tuple[FollowUp, ...] = (),
     ) -> None:
-        """Add jobs; ``seconds`` is how long each takes, None until it is told to finish."""
+        """Add jobs; each takes ``seconds``, or with None runs until ``finish``."""
         self._control(
             "add",
             queue=queue,
@@ -110,26 +116,31 @@ class Facade(Serving):
             seconds=seconds,
             delay=delay,
             priority=priority,
-            then=[asdict(one) for one in then],
+            then=[asdict(follow_up) for follow_up in then],
         )
 
     def finish(self, queue: str) -> int:
-        """Let the running jobs of a queue end that wait for it; return how many."""
+        """Finish the running jobs that were added with ``seconds`` None; return their number."""
         count: int = self._control("finish", queue=queue)
         return count
 
-    def doom(self, pid: int, *, after: int, delay: float) -> None:
-        """Kill a process ``delay`` seconds after the so-manieth request of the daemon from now."""
+    def kill_after(self, pid: int, *, after: int, delay: float) -> None:
+        """Kill a process ``delay`` seconds after the daemon has sent ``after`` more requests."""
         self._control("kill", pid=pid, after=after, delay=delay * 1000)
 
-    def _control(self, what: str, **body: object) -> Any:  # noqa: ANN401 - any JSON
-        answer = self._session.post(f"{self.url}/test/{what}", json=body, timeout=LIMIT)
-        answer.raise_for_status()
-        return answer.json()
+    def _control(self, action: str, **body: object) -> Any:  # noqa: ANN401 - any JSON
+        response = self._session.post(f"{self.url}/test/{action}", json=body, timeout=TIMEOUT)
+        response.raise_for_status()
+        return response.json()
 
 
 @contextmanager
-def real_immich(folder: Path, bullmq: Literal[5, 6], *, search: float = SEARCH) -> Iterator[Facade]:
+def real_immich(
+    folder: Path, bullmq: Literal[5, 6], *, stalled_interval: float = STALLED_INTERVAL
+) -> Iterator[Facade]:
     """Run the facade and its Redis."""
-    with Redis(folder) as redis, Facade(folder, redis, bullmq, search=search) as facade:
+    with (
+        Redis(folder) as redis,
+        Facade(folder, redis, bullmq, stalled_interval=stalled_interval) as facade,
+    ):
         yield facade

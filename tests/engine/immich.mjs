@@ -1,11 +1,11 @@
-// Immich's two APIs for queues, as recorded from Immich 3.1.0: a request in, an answer out.
+// Immich's two queue APIs, which respond as recorded from Immich 3.1.0.
 
 import { NAMES } from "./queues.mjs";
 
 const UNPAUSABLE = "backgroundTask";
 const COMMANDS = ["start", "pause", "resume", "empty", "clear-failed"];
 
-class Refusal extends Error {
+class ErrorResponse extends Error {
   constructor(status, message, errors) {
     super(message);
     this.status = status;
@@ -14,23 +14,23 @@ class Refusal extends Error {
 }
 
 export class Immich {
-  // keys: whose key it is, by the text that is sent. All are administrators' and may do anything.
+  // keys: names by API key. All keys have all permissions.
   constructor(queues, keys) {
     this.queues = queues;
     this.keys = keys;
   }
 
-  // The name of the key that a request was sent with, or undefined.
+  // The name of a request's key, or undefined.
   who(request) {
     return this.keys[request.headers["x-api-key"]];
   }
 
-  async answer(request, text) {
+  async respond(request, text) {
     try {
       return { status: 200, body: await this.carryOut(request, text) };
     } catch (error) {
-      if (error instanceof Refusal) return { status: error.status, body: error.body };
-      // Redis is away: Immich says no more than this.
+      if (error instanceof ErrorResponse) return { status: error.status, body: error.body };
+      // Redis is down; Immich responds with no more than this.
       return { status: 500, body: { message: "Internal server error" } };
     }
   }
@@ -42,7 +42,7 @@ export class Immich {
       try {
         document = JSON.parse(text);
       } catch (error) {
-        throw new Refusal(400, error.message);
+        throw new ErrorResponse(400, error.message);
       }
     }
     const path = request.url.split("?")[0].replace(/\/+$/, "");
@@ -70,14 +70,14 @@ export class Immich {
       case "PUT /api/jobs/NAME":
         return this.command(this.admit(request), known(name), document);
       default:
-        throw new Refusal(404, `Cannot ${method} ${request.url}`);
+        throw new ErrorResponse(404, `Cannot ${method} ${request.url}`);
     }
   }
 
   admit(request) {
-    if (!request.headers["x-api-key"]) throw new Refusal(401, "Authentication required");
+    if (!request.headers["x-api-key"]) throw new ErrorResponse(401, "Authentication required");
     const who = this.who(request);
-    if (!who) throw new Refusal(401, "Invalid API key");
+    if (!who) throw new ErrorResponse(401, "Invalid API key");
     return who;
   }
 
@@ -98,10 +98,10 @@ export class Immich {
   async update(by, name, document) {
     const { isPaused } = object(document);
     if (isPaused !== undefined && typeof isPaused !== "boolean") {
-      throw new Refusal(400, "Validation failed", [wrongType("boolean", isPaused, "isPaused")]);
+      throw new ErrorResponse(400, "Validation failed", [wrongType("boolean", isPaused, "isPaused")]);
     }
     if (isPaused && name === UNPAUSABLE) {
-      throw new Refusal(400, "The BackgroundTask queue cannot be paused");
+      throw new ErrorResponse(400, "The BackgroundTask queue cannot be paused");
     }
     if (isPaused !== undefined) await this.queues.setPaused(name, isPaused, by);
     return this.queue(name);
@@ -121,24 +121,24 @@ export class Immich {
         await this.queues.clearFailed(name);
         break;
       case "start":
-        if ((await this.queues.counts(name)).active) throw new Refusal(400, "Job is already running");
+        if ((await this.queues.counts(name)).active) throw new ErrorResponse(400, "Job is already running");
         await this.queues.add({ queue: name, job: "queue all", seconds: 0.02 });
         break;
       default:
-        throw new Refusal(400, "Validation failed", [wrongOption(COMMANDS, "command")]);
+        throw new ErrorResponse(400, "Validation failed", [wrongOption(COMMANDS, "command")]);
     }
     return this.job(name);
   }
 }
 
 function known(name) {
-  if (!NAMES.includes(name)) throw new Refusal(400, "Validation failed", [wrongOption(NAMES, "name")]);
+  if (!NAMES.includes(name)) throw new ErrorResponse(400, "Validation failed", [wrongOption(NAMES, "name")]);
   return name;
 }
 
 function object(document) {
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    throw new Refusal(400, "Validation failed", [wrongType("object", document)]);
+    throw new ErrorResponse(400, "Validation failed", [wrongType("object", document)]);
   }
   return document;
 }

@@ -1,20 +1,20 @@
-"""What the journal of a real engine says about the daemon."""
+"""Checks of the daemon against the journal of the real engine."""
 
 from collections import Counter
 from collections.abc import Iterable
 
 from immich_job_daemon.model.queue import PROTECTED
-from tests.engine.facade import Entry, Facade
+from tests.engine.facade import Facade, JournalEntry
 
 
 def managed(queues: Iterable[str]) -> set[str]:
     return set(queues) - set(PROTECTED)
 
 
-def over_the_limit(entries: Iterable[Entry], limit: int) -> list[str]:
-    """Return each resume of the daemon's after which more queues were open or busy than allowed."""
+def resumes_over_limit(entries: Iterable[JournalEntry], limit: int) -> list[str]:
+    """Return the daemon's resumes after which more queues were open or busy than the limit."""
     return [
-        f"resuming {entry['queue']} made {sorted(managed(entry['open']))} of {limit}"
+        f"after resuming {entry['queue']}: {sorted(managed(entry['open']))}, limit {limit}"
         for entry in entries
         if entry["what"] == "resumed"
         and entry["by"] == "daemon"
@@ -22,8 +22,8 @@ def over_the_limit(entries: Iterable[Entry], limit: int) -> list[str]:
     ]
 
 
-def most_at_once(entries: Iterable[Entry]) -> int:
-    """Return how many managed queues had a running job at the same time, at most."""
+def max_running_queues(entries: Iterable[JournalEntry]) -> int:
+    """Return the largest number of managed queues with an active job at the same time."""
     running: Counter[str] = Counter()
     most = 0
     for entry in entries:
@@ -35,12 +35,12 @@ def most_at_once(entries: Iterable[Entry]) -> int:
     return most
 
 
-def in_order(entries: Iterable[Entry]) -> list[str]:
-    """Return the queues in the order in which they began to work."""
+def order_of_starts(entries: Iterable[JournalEntry]) -> list[str]:
+    """Return the queues in the order of their first job."""
     started = [entry["queue"] for entry in entries if entry["what"] == "started"]
     return list(dict.fromkeys(started))
 
 
-def done(facade: Facade) -> Counter[tuple[str, str]]:
-    """Return how often each job came to its end, by queue and name."""
+def finished_jobs(facade: Facade) -> Counter[tuple[str, str]]:
+    """Return how often each job finished, by queue and name."""
     return Counter((entry["queue"], entry["job"]) for entry in facade.entries("finished"))

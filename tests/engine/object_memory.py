@@ -1,8 +1,8 @@
-"""The daemon, measuring its Python objects: ``python -m tests.engine.object_memory run ...``.
+"""The daemon, with its Python objects measured: ``python -m tests.engine.object_memory run ...``.
 
-A process grows for a while without keeping anything: memory is not given back in the order in
-which it was taken, and CPython keeps lists of freed objects for the next ones, up to a bound. What
-is counted here is only what is in use and came after the start, so whatever is kept for ever shows.
+The resident memory of a process grows for a while without a leak, because of fragmentation and of
+CPython's free lists. This measures only objects that are in use and were allocated after the
+start, so a leak shows.
 """
 
 import gc
@@ -15,29 +15,29 @@ from typing import Final
 
 from immich_job_daemon.cli.main import main
 
-TARGET: Final = "COUNTED"
-"""The variable that names the file for the latest count, in MiB."""
-EVERY: Final = 10.0
-"""Seconds between two counts."""
+OUTPUT_VARIABLE: Final = "OBJECT_MEMORY_FILE"
+"""The environment variable that names the output file: the latest measurement in MiB."""
+INTERVAL: Final = 10.0
+"""Seconds between two measurements."""
 
 
-def count(target: Path, is_over: Event) -> None:
-    """Count again and again, until it is over."""
-    new = target.with_suffix(".new")
-    while not is_over.wait(EVERY):
-        # All of it: this gives the lists of freed objects back, too.
+def measure(output: Path, is_stopping: Event) -> None:
+    """Measure at intervals until the event is set."""
+    new = output.with_suffix(".new")
+    while not is_stopping.wait(INTERVAL):
+        # A full collection also clears the free lists.
         gc.collect()
         new.write_text(f"{tracemalloc.get_traced_memory()[0] / 2**20:.4f}")
-        new.replace(target)
+        new.replace(output)
 
 
 if __name__ == "__main__":
     tracemalloc.start()
-    is_over = Event()
-    counting = Thread(target=count, args=(Path(os.environ[TARGET]), is_over))
-    counting.start()
+    is_stopping = Event()
+    measuring = Thread(target=measure, args=(Path(os.environ[OUTPUT_VARIABLE]), is_stopping))
+    measuring.start()
     try:
         sys.exit(main())
     finally:
-        is_over.set()
-        counting.join()
+        is_stopping.set()
+        measuring.join()

@@ -1,8 +1,8 @@
-// Immich's queues on the real engine: BullMQ's queues and workers, set up as Immich 3.1.0 does.
+// Immich's queues and workers on the real BullMQ, set up as Immich 3.1.0 does.
 
 import { writeSync, openSync } from "node:fs";
 
-// Jobs at once by queue, in the order in which Immich lists the queues.
+// The concurrency of each queue, in the order in which Immich lists them.
 export const CONCURRENCY = {
   thumbnailGeneration: 3,
   metadataExtraction: 5,
@@ -28,10 +28,10 @@ export const NAMES = Object.keys(CONCURRENCY);
 
 const PREFIX = "immich_bull";
 const STATES = ["active", "completed", "failed", "delayed", "waiting", "paused"];
-// Completed jobs are forgotten and failed ones kept, after one try: Immich's defaults.
+// Immich's defaults: one attempt; completed jobs are removed, failed ones kept.
 const JOBS = { attempts: 1, removeOnComplete: true, removeOnFail: false };
 
-// What happened, a line of JSON each. It is written at once: it must outlive a SIGKILL.
+// A log of events, one JSON object a line. Writes are synchronous, to survive a SIGKILL.
 export class Journal {
   constructor(path) {
     this.file = openSync(path, "a");
@@ -43,11 +43,11 @@ export class Journal {
 }
 
 export class Queues {
-  // bullmq: the module, of either major version. search: milliseconds between two searches for jobs
-  // whose lock has run out; a lock lasts 30 seconds, and a worker that lives renews it.
-  constructor({ bullmq, connection, journal, search }) {
+  // bullmq: the module, of either major version. stalledInterval: milliseconds between two checks for
+  // stalled jobs, whose lock has expired; a lock lasts 30 seconds, and its worker renews it.
+  constructor({ bullmq, connection, journal, stalledInterval }) {
     this.journal = journal;
-    this.held = Object.fromEntries(NAMES.map((name) => [name, new Set()]));
+    this.unfinished = Object.fromEntries(NAMES.map((name) => [name, new Set()]));
     const common = { connection, prefix: PREFIX };
     this.queues = Object.fromEntries(
       NAMES.map((name) => [name, new bullmq.Queue(name, { ...common, defaultJobOptions: JOBS })]),
@@ -58,26 +58,26 @@ export class Queues {
           ...common,
           autorun: false,
           concurrency: CONCURRENCY[name],
-          stalledInterval: search,
+          stalledInterval,
         }),
     );
-    // A Redis that is away is no end of Immich: its clients connect again, and so do these.
+    // Immich survives a Redis that is down: its clients reconnect, and so do these.
     for (const one of [...this.workers, ...Object.values(this.queues)]) one.on("error", () => {});
   }
 
   async start() {
-    // Immich imports its map of places meanwhile: so this queue always comes back open.
+    // Immich does this while it imports its map data, so a start always opens this queue.
     await this.queues.metadataExtraction.pause();
     await this.queues.metadataExtraction.resume();
     for (const worker of this.workers) worker.run();
   }
 
-  // One job: busy for so many seconds, or until it is told to finish. What follows is added first.
+  // Runs one job for its seconds, or until finish() with null; adds its follow-ups before it ends.
   async work(name, job) {
     this.journal.write("started", { queue: name, job: job.name });
     const { seconds, then = [] } = job.data;
     await new Promise((resolve) => {
-      if (seconds === null) this.held[name].add(resolve);
+      if (seconds === null) this.unfinished[name].add(resolve);
       else setTimeout(resolve, seconds * 1000);
     });
     for (const following of then) await this.add(following);
@@ -95,17 +95,17 @@ export class Queues {
     );
   }
 
-  // Let the jobs of a queue end that run until they are told to.
+  // Finishes the running jobs with null seconds; returns their number.
   finish(name) {
-    const held = [...this.held[name]];
-    this.held[name].clear();
-    for (const resolve of held) resolve();
-    return held.length;
+    const waiting = [...this.unfinished[name]];
+    this.unfinished[name].clear();
+    for (const resolve of waiting) resolve();
+    return waiting.length;
   }
 
   async counts(name) {
     const found = await this.queues[name].getJobCounts(...STATES);
-    // BullMQ 6 knows no paused jobs.
+    // BullMQ 6 has no paused jobs.
     return Object.fromEntries(STATES.map((state) => [state, found[state] ?? 0]));
   }
 
@@ -123,7 +123,7 @@ export class Queues {
     }
   }
 
-  // Every queue that is open or has active jobs.
+  // The queues that are open or have active jobs.
   async open() {
     const is = await Promise.all(
       NAMES.map(async (name) => {

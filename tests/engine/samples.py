@@ -1,4 +1,4 @@
-"""What a process costs over time, and whether any of it grows."""
+"""Resource use of a process over time, and whether it grows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from statistics import median
 from typing import Final, Self
 
 MORE_MEMORY: Final = 2.0
-"""MiB that the last tenth of a long run may need more than the first."""
+"""MiB by which the memory may grow from the first tenth of a long run to the last."""
 MORE_BYTES: Final = 65536
-"""Bytes that any file may be larger in the last tenth than the largest was in the first."""
+"""Bytes by which a file may grow from its largest size in the first tenth to its last size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a process and its files; ``memory`` in MiB, ``files`` in bytes by name."""
+    """One measurement of a process; ``memory`` in MiB, ``files`` in bytes by name."""
 
     at: float
     memory: float
@@ -26,14 +26,14 @@ class Sample:
 
     @classmethod
     def take(cls, at: float, pid: int, folder: Path, *, is_healthy: bool) -> Self:
-        """Look now."""
+        """Measure a process and the files of a folder now."""
         process = Path("/proc") / str(pid)
         lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         files = {}
         for path in folder.iterdir():
             try:
                 files[path.name] = path.stat().st_size
-            except FileNotFoundError:  # A new ledger that has become the ledger just now.
+            except FileNotFoundError:  # The new ledger was renamed just now.
                 continue
         return cls(
             at=at,
@@ -52,7 +52,7 @@ class Sample:
         )
 
 
-class Course:
+class SampleSeries:
     """All samples of a run, in order; at least ten."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -62,42 +62,52 @@ class Course:
 
     @property
     def more_memory(self) -> float:
-        """How many MiB more were needed in the last tenth than in the first, in the median."""
-        return median(one.memory for one in self.last) - median(one.memory for one in self.first)
+        """The growth of the median memory from the first tenth to the last, in MiB."""
+        return median(sample.memory for sample in self.last) - median(
+            sample.memory for sample in self.first
+        )
 
-    def complaints(self) -> list[str]:
-        """Return what grows that must not."""
-        found = []
+    def problems(self) -> list[str]:
+        """Return what grew, was left over or was unhealthy."""
+        problems = []
         if self.more_memory >= MORE_MEMORY:
-            found.append(f"memory grew by {self.more_memory:.2f} MiB")
-        # Connections come and go: at some moment of the last tenth it must be as at the start.
-        if min(one.threads for one in self.last) > max(one.threads for one in self.first):
-            found.append("threads are left over")
-        if min(one.descriptors for one in self.last) > max(one.descriptors for one in self.first):
-            found.append("open files are left over")
-        sizes = {name: size for one in self.first for name, size in one.files.items()}
+            problems.append(f"memory grew by {self.more_memory:.2f} MiB")
+        # Connections come and go, so one low sample in the last tenth is enough.
+        if min(sample.threads for sample in self.last) > max(
+            sample.threads for sample in self.first
+        ):
+            problems.append("threads leaked")
+        if min(sample.descriptors for sample in self.last) > max(
+            sample.descriptors for sample in self.first
+        ):
+            problems.append("open files leaked")
+        sizes = {name: size for sample in self.first for name, size in sample.files.items()}
         for name, size in self.last[-1].files.items():
             if size > sizes.get(name, 0) + MORE_BYTES:
-                found.append(f"{name} grew to {size} bytes")
-        names = [one.files.keys() - {"ledger.new"} for one in (self.first[-1], self.last[-1])]
-        if len(names[1]) > len(names[0]) + 1:
-            found.append(f"files are left over: {sorted(names[1] - names[0])}")
-        if not all(one.is_healthy for one in self.samples):
-            found.append("it was not healthy all the time")
-        return found
+                problems.append(f"{name} grew to {size} bytes")
+        file_names = [
+            sample.files.keys() - {"ledger.new"} for sample in (self.first[-1], self.last[-1])
+        ]
+        if len(file_names[1]) > len(file_names[0]) + 1:
+            problems.append(f"files were left: {sorted(file_names[1] - file_names[0])}")
+        if not all(sample.is_healthy for sample in self.samples):
+            problems.append("the daemon was unhealthy at times")
+        return problems
 
 
-def late(looks: Sequence[float], troubles: Sequence[tuple[float, float]], most: float) -> list[str]:
-    """Return which looks came later than they must.
+def late_polls(
+    polls: Sequence[float], faults: Sequence[tuple[float, float]], max_gap: float
+) -> list[str]:
+    """Return the gaps between polls that are too long.
 
     Args:
-        looks: when they came.
-        troubles: from when to when something was wrong that may keep the daemon from looking.
-        most: seconds between two looks.
+        polls: their times.
+        faults: the start and end times of faults, during which polls may be late.
+        max_gap: the longest allowed gap in seconds.
     """
     return [
-        f"{later - earlier:.1f} s without a look"
-        for earlier, later in pairwise(looks)
-        if later - earlier > most
-        and not any(begin < later and earlier < end for begin, end in troubles)
+        f"{later - earlier:.1f} s without a poll"
+        for earlier, later in pairwise(polls)
+        if later - earlier > max_gap
+        and not any(begin < later and earlier < end for begin, end in faults)
     ]

@@ -1,15 +1,15 @@
-"""A real Redis on a port of this machine, that keeps what it has when it is killed."""
+"""A real Redis that keeps its data when it is killed."""
 
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 from simulator.immich.ports import free_port
-from tests.support.programs import Serving, program
+from tests.support.programs import ServerProcess, find_program
 
 
-class Redis(Serving):
-    """Redis.
+class Redis(ServerProcess):
+    """A Redis on a free port.
 
     Args:
         folder: for its files.
@@ -21,7 +21,7 @@ class Redis(Serving):
         self._folder = folder
 
     def command(self) -> list[str]:
-        """Return what starts it: with all that it is told written down."""
+        """Return the command that starts it, with an append-only file."""
         settings = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -29,29 +29,28 @@ class Redis(Serving):
             "appendonly": "yes",
             "save": "",
         }
-        command = [program("redis-server")]
+        command = [find_program("redis-server")]
         for name, value in settings.items():
             command += [f"--{name}", value]
         return command
 
-    def answers(self) -> bool:
-        """Return whether it has read what it kept."""
+    def is_ready(self) -> bool:
+        """Return whether it has loaded its data."""
         with suppress(subprocess.CalledProcessError):
-            return self._ask("PING") == "PONG\n"
+            return self._run("PING") == "PONG\n"
         return False
 
     def keys(self, pattern: str) -> list[str]:
-        """Return the names of what is kept."""
-        return self._ask("--raw", "KEYS", pattern).split()
+        """Return the keys that match a pattern."""
+        return self._run("--raw", "KEYS", pattern).split()
 
     def delete(self, keys: list[str]) -> None:
-        """Forget what is kept under these names."""
         if keys:
-            self._ask("DEL", *keys)
+            self._run("DEL", *keys)
 
-    def _ask(self, *command: str) -> str:
+    def _run(self, *command: str) -> str:
         return subprocess.run(
-            [program("redis-cli"), "-p", str(self.port), *command],
+            [find_program("redis-cli"), "-p", str(self.port), *command],
             check=True,
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""The daemon, a process, against the real queue engine."""
+"""A daemon process against the real queue engine."""
 
 import signal
 import subprocess
@@ -14,27 +14,28 @@ import requests
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
 from tests.engine import daemon_process, journal
 from tests.engine.conftest import VERSIONS
-from tests.engine.facade import PERSONS_KEY, Facade, Following, real_immich
-from tests.support.immich_server import LIMIT, MANAGED, until
+from tests.engine.facade import USER_KEY, Facade, FollowUp, real_immich
+from tests.support.immich_server import MANAGED
+from tests.support.waiting import TIMEOUT, wait_until
 
 KILLS = 100
-"""How often the daemon is killed in a backlog, for each version of the engine."""
+"""Kills during a backlog, for each version of the engine."""
 BACKLOG = 150
-"""Jobs that wait at each of its starts, at least, and that are kept up while it runs."""
+"""The least number of jobs at each start of the daemon; more are added while it runs."""
 
 
 @pytest.fixture(params=VERSIONS)
 def facade(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Facade]:
-    with real_immich(tmp_path, request.param) as one:
-        yield one
+    with real_immich(tmp_path, request.param) as facade:
+        yield facade
 
 
 def queues(facade: Facade) -> dict[str, dict[str, Any]]:
-    answer = requests.get(
-        f"{facade.url}/api/queues", headers={"x-api-key": PERSONS_KEY}, timeout=LIMIT
+    response = requests.get(
+        f"{facade.url}/api/queues", headers={"x-api-key": USER_KEY}, timeout=TIMEOUT
     )
-    answer.raise_for_status()
-    return {queue["name"]: queue for queue in answer.json()}
+    response.raise_for_status()
+    return {queue["name"]: queue for queue in response.json()}
 
 
 def paused(facade: Facade) -> set[str]:
@@ -45,20 +46,20 @@ def pause_all(facade: Facade) -> None:
     for name in MANAGED:
         requests.put(
             f"{facade.url}/api/queues/{name}",
-            headers={"x-api-key": PERSONS_KEY},
+            headers={"x-api-key": USER_KEY},
             json={"isPaused": True},
-            timeout=LIMIT,
+            timeout=TIMEOUT,
         ).raise_for_status()
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
+def test_a_backlog_is_processed_by_priority_within_the_limit(
     facade: Facade, tmp_path: Path, limit: int
 ) -> None:
     pause_all(facade)
     backlog = [*PRIORITY[:7], "ocr"]
     for name in reversed(backlog):
-        # Long enough that the first one is still at work when the second one is resumed.
+        # Long enough for the first queue to be busy when the second one is resumed.
         facade.add(name, f"job of {name}", count=4, seconds=0.4)
     facade.add("videoConversion", "hidden", count=2, seconds=0.1, priority=1)
     facade.add("videoConversion", "later", seconds=0.1, delay=1.0)
@@ -67,53 +68,53 @@ def test_a_backlog_is_run_by_priority_within_the_limit_and_to_its_end(
     )
     try:
         expected = 4 * len(backlog) + 1
-        until(lambda: sum(journal.done(facade).values()) >= expected)
+        wait_until(lambda: sum(journal.finished_jobs(facade).values()) >= expected)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()
-    assert journal.over_the_limit(entries, limit) == []
-    assert journal.most_at_once(entries) == limit
-    order = [name for name in journal.in_order(entries) if name in backlog]
+    assert journal.resumes_over_limit(entries, limit) == []
+    assert journal.max_running_queues(entries) == limit
+    order = [name for name in journal.order_of_starts(entries) if name in backlog]
     if limit == 1:
         assert order == backlog
     else:
-        # Two begin at the same time: which of them is first in the journal is chance.
+        # Two start at the same time, in any order.
         assert all(abs(order.index(name) - place) <= 1 for place, name in enumerate(backlog))
     assert paused(facade) == set()
-    # What had a priority was in no count; it runs at the latest now that all is open.
-    until(lambda: sum(journal.done(facade).values()) == expected + 2)
-    assert set(journal.done(facade).values()) == {1}
+    # Jobs with a priority were in no count; they run at the latest now that all queues are open.
+    wait_until(lambda: sum(journal.finished_jobs(facade).values()) == expected + 2)
+    assert set(journal.finished_jobs(facade).values()) == {1}
 
 
-def test_photos_walk_through_all_queues_within_the_limit(facade: Facade, tmp_path: Path) -> None:
+def test_photos_pass_through_all_queues_within_the_limit(facade: Facade, tmp_path: Path) -> None:
     pause_all(facade)
     after = (
-        Following("smartSearch", "photo", 0.05, (Following("duplicateDetection", "photo", 0.01),)),
-        Following("faceDetection", "photo", 0.05, (Following("facialRecognition", "photo", 0.01),)),
-        Following("ocr", "photo", 0.05),
+        FollowUp("smartSearch", "photo", 0.05, (FollowUp("duplicateDetection", "photo", 0.01),)),
+        FollowUp("faceDetection", "photo", 0.05, (FollowUp("facialRecognition", "photo", 0.01),)),
+        FollowUp("ocr", "photo", 0.05),
     )
-    thumbnail = Following("thumbnailGeneration", "photo", 0.05, after)
-    chain = (Following("storageTemplateMigration", "photo", 0.005, (thumbnail,)),)
+    thumbnail = FollowUp("thumbnailGeneration", "photo", 0.05, after)
+    chain = (FollowUp("storageTemplateMigration", "photo", 0.005, (thumbnail,)),)
     process = daemon_process.start(facade.url, tmp_path, tmp_path / "log.txt", POLL_INTERVAL=1)
     try:
         facade.add("metadataExtraction", "photo", count=20, seconds=0.02, then=chain)
-        until(lambda: sum(journal.done(facade).values()) == 20 * 8)
+        wait_until(lambda: sum(journal.finished_jobs(facade).values()) == 20 * 8)
         entries = facade.entries()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()
-    assert journal.over_the_limit(entries, 1) == []
-    assert journal.most_at_once(entries) == 1
+    assert journal.resumes_over_limit(entries, 1) == []
+    assert journal.max_running_queues(entries) == 1
     assert paused(facade) == set()
 
 
-class Siege:
-    """A backlog that never ends, and a daemon that is killed at random moments of it."""
+class RepeatedKills:
+    """A backlog that never ends, and a daemon that is killed at random moments."""
 
     def __init__(self, facade: Facade, folder: Path, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311 - seeded on purpose
@@ -129,23 +130,23 @@ class Siege:
 
     @contextmanager
     def next_daemon(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Give a running daemon. The one after it starts beside, up to where it is told options."""
+        """Yield a running daemon; the next one is spawned in advance and waits for its options."""
         process, self._spare = self._spare, daemon_process.spawn(self._log)
         options = {"MAX_CONCURRENT_JOBS": self.limit, "POLL_INTERVAL": 1}
         try:
-            daemon_process.tell(process, self.facade.url, self.folder, **options)
+            daemon_process.send_options(process, self.facade.url, self.folder, **options)
             yield process
         finally:
             process.kill()
             process.wait()
 
     def close(self) -> None:
-        """End what waits for its turn."""
+        """Kill the spawned process that was not used."""
         with self._spare:
             self._spare.kill()
 
     def add(self) -> None:
-        """Add what makes the daemon busy: a few short jobs here and there, and a long one."""
+        """Add a few short jobs to random queues, and a long one."""
         for name in self.random.sample([*PRIORITY, *PROTECTED[:1]], 3):
             count = self.random.randint(1, 5)
             seconds = self.random.choice((0.005, 0.02, 0.05))
@@ -154,54 +155,54 @@ class Siege:
         self.facade.add("videoConversion", f"{self.added}", seconds=0.2)
         self.added += 1
 
-    def left(self) -> int:
-        """Return how many jobs have not come to their end."""
+    def jobs_left(self) -> int:
+        """Return the number of unfinished jobs."""
         entries, self.read = self.facade.read(self.read, "finished")
         self.finished += len(entries)
         return self.added - self.finished
 
     def kill_once(self) -> bool:
-        """Start the daemon and kill it: some requests later, or some time.
+        """Start the daemon and kill it after a random number of requests.
 
         Returns:
-            whether that was in a backlog: on a slow machine the jobs may be through before it.
+            whether jobs were left: on a slow machine all may be done before the kill.
         """
         self.add()
-        while self.left() < BACKLOG:
+        while self.jobs_left() < BACKLOG:
             self.add()
 
         def has_ended() -> bool:
-            if self.left() < BACKLOG:
+            if self.jobs_left() < BACKLOG:
                 self.add()
             return process.poll() is not None
 
         with self.next_daemon() as process:
-            # After the first look of a start come its commands, and every look may bring more.
+            # The first poll is followed by commands, and so may be any later one.
             after = 1 + min(int(self.random.expovariate(1 / 5)), 15)
-            self.facade.doom(process.pid, after=after, delay=self.random.uniform(0, 0.02))
-            until(has_ended)
+            self.facade.kill_after(process.pid, after=after, delay=self.random.uniform(0, 0.02))
+            wait_until(has_ended)
         assert process.returncode == -signal.SIGKILL
         self.kills += 1
-        return self.left() > 0
+        return self.jobs_left() > 0
 
 
-def test_killed_at_random_moments_it_keeps_the_limit_and_loses_nothing(
+def test_random_kills_never_exceed_the_limit_and_lose_no_job(
     facade: Facade, tmp_path: Path
 ) -> None:
-    with closing(Siege(facade, tmp_path, seed=facade.bullmq)) as siege:
-        in_a_backlog = 0
-        while in_a_backlog < KILLS:
-            in_a_backlog += siege.kill_once()
-        with siege.next_daemon() as process:
-            until(lambda: siege.left() == 0)
+    with closing(RepeatedKills(facade, tmp_path, seed=facade.bullmq)) as run:
+        kills_with_backlog = 0
+        while kills_with_backlog < KILLS:
+            kills_with_backlog += run.kill_once()
+        with run.next_daemon() as process:
+            wait_until(lambda: run.jobs_left() == 0)
             entries = facade.entries()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(LIMIT) == 0
-    assert sum(entry["what"] == "killed" for entry in entries) == siege.kills
-    assert journal.over_the_limit(entries, siege.limit) == []
+            assert process.wait(TIMEOUT) == 0
+    assert sum(entry["what"] == "killed" for entry in entries) == run.kills
+    assert journal.resumes_over_limit(entries, run.limit) == []
     assert sum(entry["what"] == "resumed" for entry in entries) > KILLS / 4
-    assert len(journal.done(facade)) == siege.added
-    assert set(journal.done(facade).values()) == {1}
+    assert len(journal.finished_jobs(facade)) == run.added
+    assert set(journal.finished_jobs(facade).values()) == {1}
     assert paused(facade) == set()
     assert all(not any(queue["statistics"].values()) for queue in queues(facade).values())
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

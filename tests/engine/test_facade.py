@@ -1,4 +1,4 @@
-"""The facade answers as the recordings of a real Immich, as far as they are about queues."""
+"""The facade responds like the recorded Immich, where queues are concerned."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ import pytest
 import requests
 
 from tests.engine.facade import Facade, real_immich
-from tests.support.immich_server import KEY, LIMIT
+from tests.support.immich_server import KEY
+from tests.support.waiting import TIMEOUT
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.json"))
-# Keys with fewer permissions, what else Immich has to tell, and queues that are busy.
-LEFT_OUT = (
+# Keys with fewer permissions, other endpoints, and busy queues.
+EXCLUDED = (
     "__",
     "about",
     "busy",
@@ -34,39 +35,39 @@ def recorded(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def facade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facade]:
-    with real_immich(tmp_path_factory.mktemp("engine"), 5) as one:
-        yield one
+    with real_immich(tmp_path_factory.mktemp("engine"), 5) as facade:
+        yield facade
 
 
-def put_in_order(facade: Facade, name: str, recording: dict[str, Any]) -> None:
-    """Pause the queue that the recording resumes, or shows paused, and resume all others."""
+def prepare_queues(facade: Facade, name: str, recording: dict[str, Any]) -> None:
+    """Pause the queue that the recording resumes or shows as paused; resume all others."""
     request, body = recording["request"], recording["body"]
     if request["method"] == "GET":
         is_paused = isinstance(body, dict) and body.get("isPaused", False)
     else:
         is_paused = "resume" in name or "false" in name
     headers = {"x-api-key": KEY}
-    queues = requests.get(f"{facade.url}/api/jobs", headers=headers, timeout=LIMIT).json()
+    queues = requests.get(f"{facade.url}/api/jobs", headers=headers, timeout=TIMEOUT).json()
     for queue, state in queues.items():
-        wanted = is_paused and request["path"].rstrip("/").endswith(queue)
-        if state["queueStatus"]["isPaused"] is not wanted:
-            command = {"command": "pause" if wanted else "resume"}
+        should_be_paused = is_paused and request["path"].rstrip("/").endswith(queue)
+        if state["queueStatus"]["isPaused"] is not should_be_paused:
+            command = {"command": "pause" if should_be_paused else "resume"}
             url = f"{facade.url}/api/jobs/{queue}"
-            requests.put(url, headers=headers, json=command, timeout=LIMIT).raise_for_status()
+            requests.put(url, headers=headers, json=command, timeout=TIMEOUT).raise_for_status()
 
 
-def is_about_the_facade(path: Path) -> bool:
-    return not any(part in path.stem for part in LEFT_OUT)
+def is_supported(path: Path) -> bool:
+    return not any(part in path.stem for part in EXCLUDED)
 
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem) for path in RECORDINGS if is_about_the_facade(path)],
+    [pytest.param(path, id=path.stem) for path in RECORDINGS if is_supported(path)],
 )
-def test_an_answer_is_as_recorded(facade: Facade, path: Path) -> None:
+def test_a_response_equals_the_recording(facade: Facade, path: Path) -> None:
     recording = recorded(path)
     request = recording["request"]
-    put_in_order(facade, path.stem, recording)
+    prepare_queues(facade, path.stem, recording)
     headers = {}
     if request["key"] is not None:
         headers["x-api-key"] = KEY if request["key"] == "all" else request["key"]
@@ -74,14 +75,14 @@ def test_an_answer_is_as_recorded(facade: Facade, path: Path) -> None:
     if body is not None:
         headers["content-type"] = "application/json"
         body = (body if isinstance(body, str) else json.dumps(body)).encode()
-    answer = requests.request(
-        request["method"], facade.url + request["path"], headers=headers, data=body, timeout=LIMIT
+    response = requests.request(
+        request["method"], facade.url + request["path"], headers=headers, data=body, timeout=TIMEOUT
     )
-    assert answer.status_code == recording["status"]
+    assert response.status_code == recording["status"]
     if recording["body"] == "":
-        assert answer.content == b""
+        assert response.content == b""
     else:
-        assert answer.json() == recording["body"]
+        assert response.json() == recording["body"]
     for name in ("content-type", "keep-alive"):
         if name in recording["headers"]:
-            assert answer.headers[name] == recording["headers"][name]
+            assert response.headers[name] == recording["headers"][name]

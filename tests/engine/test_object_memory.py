@@ -1,21 +1,24 @@
-"""What a daemon says that its Python objects take."""
+"""The measurement of a daemon's Python objects."""
 
 from pathlib import Path
 
 from tests.cli.test_main import stop
 from tests.engine import daemon_process
-from tests.support.immich_server import immich, is_under_control, until
+from tests.support.immich_server import is_under_control, simulated_immich_server
+from tests.support.waiting import wait_until
 
 
-def test_it_counts_while_it_does_its_work_and_ends_as_ever(tmp_path: Path) -> None:
-    counted = tmp_path / "counted.txt"
-    with immich() as server:
-        process = daemon_process.start(server.url, tmp_path, tmp_path / "log.txt", counted=counted)
+def test_the_daemon_works_and_stops_as_usual_while_it_is_measured(tmp_path: Path) -> None:
+    output = tmp_path / "object-memory.txt"
+    with simulated_immich_server() as server:
+        process = daemon_process.start(
+            server.url, tmp_path, tmp_path / "log.txt", object_memory_file=output
+        )
         try:
-            until(lambda: is_under_control(server))
-            until(counted.exists)
-            # The daemon's code was there before: a page that nobody asked for takes nothing yet.
-            assert 0.05 < float(counted.read_text()) < 20
+            wait_until(lambda: is_under_control(server))
+            wait_until(output.exists)
+            # Only what was allocated after the start is measured, not the code.
+            assert 0.05 < float(output.read_text()) < 20
             stop(process)
         finally:
             process.kill()

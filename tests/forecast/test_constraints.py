@@ -1,4 +1,4 @@
-"""The forecast where hours, or queues that exclude each other, keep queues from running."""
+"""Forecasts with windows and exclusive groups."""
 
 import pytest
 
@@ -10,49 +10,54 @@ from immich_job_daemon.model.queue import Queue
 NIGHT = Constraints(WindowSpans({"videoConversion": [(3600.0, 7200.0), (90_000.0, 93_600.0)]}))
 
 
-def drained_at(rate: float) -> Rate:
-    return Rate(rate * 1000, 1000.0)
+def rate(per_second: float) -> Rate:
+    return Rate(per_second * 1000, 1000.0)
 
 
-def test_a_queue_outside_its_hours_is_done_after_they_begin() -> None:
-    rates = Rates({"videoConversion": drained_at(1.0)})
-    seen = {"videoConversion": Queue("videoConversion", is_paused=True, paused=600)}
-    told = forecast(seen, rates, [], ["videoConversion"], 1, NIGHT)
-    assert told.total == pytest.approx(3600 + 600, rel=0.1)
+def test_a_queue_outside_its_window_starts_when_it_opens() -> None:
+    rates = Rates({"videoConversion": rate(1.0)})
+    snapshot = {"videoConversion": Queue("videoConversion", is_paused=True, paused=600)}
+    result = forecast(snapshot, rates, [], ["videoConversion"], 1, NIGHT)
+    assert result.total == pytest.approx(3600 + 600, rel=0.1)
 
 
-def test_what_is_not_done_in_one_night_goes_on_in_the_next() -> None:
-    rates = Rates({"videoConversion": drained_at(1.0)})
-    seen = {"videoConversion": Queue("videoConversion", is_paused=True, paused=5400)}
-    told = forecast(seen, rates, [], ["videoConversion"], 1, NIGHT)
-    assert told.total == pytest.approx(90_000 + 1800, rel=0.05)
+def test_jobs_left_when_a_window_closes_continue_in_the_next() -> None:
+    rates = Rates({"videoConversion": rate(1.0)})
+    snapshot = {"videoConversion": Queue("videoConversion", is_paused=True, paused=5400)}
+    result = forecast(snapshot, rates, [], ["videoConversion"], 1, NIGHT)
+    assert result.total == pytest.approx(90_000 + 1800, rel=0.05)
 
 
-def test_what_takes_more_nights_than_are_known_is_unknown() -> None:
-    rates = Rates({"videoConversion": drained_at(1.0)})
-    seen = {"videoConversion": Queue("videoConversion", is_paused=True, paused=50_000)}
-    assert forecast(seen, rates, [], ["videoConversion"], 1, NIGHT).total is None
+def test_jobs_that_need_more_windows_than_are_computed_are_unknown() -> None:
+    rates = Rates({"videoConversion": rate(1.0)})
+    snapshot = {"videoConversion": Queue("videoConversion", is_paused=True, paused=50_000)}
+    assert forecast(snapshot, rates, [], ["videoConversion"], 1, NIGHT).total is None
 
 
-def test_while_one_waits_for_its_hours_others_have_the_slot() -> None:
-    rates = Rates({"videoConversion": drained_at(1.0), "library": drained_at(1.0)})
-    seen = {
+def test_another_queue_uses_the_slot_until_the_window_opens() -> None:
+    rates = Rates({"videoConversion": rate(1.0), "library": rate(1.0)})
+    snapshot = {
         "videoConversion": Queue("videoConversion", is_paused=True, paused=600),
         "library": Queue("library", is_paused=True, paused=600),
     }
-    told = forecast(seen, rates, [], ["videoConversion", "library"], 1, NIGHT)
-    assert told.queues["library"] == pytest.approx(600, rel=0.1)
-    assert told.queues["videoConversion"] == pytest.approx(4200, rel=0.1)
+    result = forecast(snapshot, rates, [], ["videoConversion", "library"], 1, NIGHT)
+    assert result.queues["library"] == pytest.approx(600, rel=0.1)
+    assert result.queues["videoConversion"] == pytest.approx(4200, rel=0.1)
 
 
-def test_two_that_exclude_each_other_are_done_one_after_the_other() -> None:
-    rates = Rates({"migration": drained_at(1.0), "library": drained_at(1.0)})
-    seen = {name: Queue(name, is_paused=True, paused=600) for name in ("migration", "library")}
-    beside = forecast(seen, rates, [], ["migration", "library"], 2)
-    after = forecast(
-        seen, rates, [], ["migration", "library"], 2, Constraints(groups=[{"migration", "library"}])
+def test_exclusive_queues_run_one_after_the_other() -> None:
+    rates = Rates({"migration": rate(1.0), "library": rate(1.0)})
+    snapshot = {name: Queue(name, is_paused=True, paused=600) for name in ("migration", "library")}
+    together = forecast(snapshot, rates, [], ["migration", "library"], 2)
+    exclusive = forecast(
+        snapshot,
+        rates,
+        [],
+        ["migration", "library"],
+        2,
+        Constraints(groups=[{"migration", "library"}]),
     )
-    assert after.queues["library"] == pytest.approx(1200, rel=0.1)
-    assert beside.total is not None
-    assert after.total == pytest.approx(1200, rel=0.1)
-    assert beside.total < 900
+    assert exclusive.queues["library"] == pytest.approx(1200, rel=0.1)
+    assert together.total is not None
+    assert exclusive.total == pytest.approx(1200, rel=0.1)
+    assert together.total < 900

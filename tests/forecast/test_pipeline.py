@@ -1,4 +1,4 @@
-"""What a batch leads to: what is known of Immich, what was seen, and what nobody can know."""
+"""Follow-up jobs: Immich's pipeline, follow-up ratios of a batch, and batches of a queue."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,61 +7,63 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from immich_job_daemon.forecast.pipeline import (
-    APART,
+    BATCH_GAP,
     DOWNSTREAM,
-    ENOUGH,
-    FEEDS,
-    MOST,
+    MAX_RATIO,
+    MIN_SAMPLE,
     OUTSIDE,
-    SOURCES,
+    PIPELINE_ORDER,
     UNKNOWN,
+    UPSTREAM,
     WAITS_FOR,
     Batch,
-    Seen,
-    Share,
-    Span,
-    fed_by,
-    first,
-    follow_ups,
-    learned,
-    parts,
-    put,
+    Bounds,
+    FanOut,
+    Sample,
+    add_samples,
+    current_batch,
+    downstream_of,
+    follow_up_ratio,
+    split_pending,
+    update_batches,
 )
 from simulator.immich.pipeline import PHOTO, QUEUES, REINDEX, VIDEO, Kind
 
 OCR = "ocr"
-ways = st.sampled_from((OUTSIDE, UNKNOWN, "thumbnailGeneration", "facialRecognition"))
+origins = st.sampled_from((OUTSIDE, UNKNOWN, "thumbnailGeneration", "facialRecognition"))
 numbers = st.floats(0, 1e6, allow_subnormal=False)
-batches = st.dictionaries(ways, st.builds(Batch, left=numbers), max_size=4)
+batches = st.dictionaries(origins, st.builds(Batch, pending=numbers), max_size=4)
 
 
-def seen(batch: Batch, done: float, gave: float, target: str = OCR) -> Batch:
-    return learned(batch, {target: Seen(done, gave)})
+def with_sample(batch: Batch, completions: float, follow_ups: float, target: str = OCR) -> Batch:
+    return add_samples(batch, {target: Sample(completions, follow_ups)})
 
 
-# What is known of Immich
+# Immich's pipeline
 
 
-def test_every_way_of_a_job_comes_to_an_end() -> None:
+def test_every_chain_of_follow_ups_ends() -> None:
     longest = 0
-    left = [(name, way, 1) for name in FEEDS for way in (OUTSIDE, UNKNOWN, *SOURCES[name])]
-    while left:
-        name, way, length = left.pop()
+    remaining = [
+        (name, origin, 1) for name in DOWNSTREAM for origin in (OUTSIDE, UNKNOWN, *UPSTREAM[name])
+    ]
+    while remaining:
+        name, origin, length = remaining.pop()
         longest = max(longest, length)
-        assert longest < 20, "it goes round in circles"
-        left += [(target, name, length + 1) for target in fed_by(name, way)]
+        assert longest < 20, "a chain of follow-ups never ends"
+        remaining += [(target, name, length + 1) for target in downstream_of(name, origin)]
     assert longest == 8
 
 
-def test_every_queue_comes_behind_those_that_feed_it_but_for_a_persons_thumbnail() -> None:
-    places = {name: place for place, name in enumerate(DOWNSTREAM)}
-    behind = {
+def test_upstream_queues_come_first_except_for_the_thumbnail_of_a_person() -> None:
+    positions = {name: position for position, name in enumerate(PIPELINE_ORDER)}
+    backward = {
         (source, name)
-        for name, sources in SOURCES.items()
+        for name, sources in UPSTREAM.items()
         for source in sources
-        if places[source] > places[name]
+        if positions[source] > positions[name]
     }
-    assert behind == {("facialRecognition", "thumbnailGeneration")}
+    assert backward == {("facialRecognition", "thumbnailGeneration")}
 
 
 def chain(queue: str, kind: Kind) -> Iterator[tuple[str, str]]:
@@ -70,172 +72,181 @@ def chain(queue: str, kind: Kind) -> Iterator[tuple[str, str]]:
         yield from chain(target, then)
 
 
-def test_what_the_simulated_immich_does_is_known() -> None:
+def test_the_pipeline_covers_the_simulated_immich() -> None:
     found = {*chain("metadataExtraction", PHOTO), *chain("metadataExtraction", VIDEO)}
     for name, kind in REINDEX.items():
         found |= {*chain(name, kind)}
-    known = {(source, target) for source, fed in FEEDS.items() for target in fed}
-    # The simulator has no files of a library; that a job leads to one in its own queue is no
-    # more than another pending job.
-    own = {("faceDetection", "facialRecognition")}
-    assert found - own <= known
+    known = {(source, target) for source, targets in DOWNSTREAM.items() for target in targets}
+    assert found <= known
+    # The simulator has no library files.
     assert known - found == {("library", "sidecar"), ("sidecar", "metadataExtraction")}
-    assert {*FEEDS, *WAITS_FOR} <= {*QUEUES}
+    assert {*DOWNSTREAM, *WAITS_FOR} <= {*QUEUES}
 
 
-# What a batch leads to
+# Follow-up ratios of a batch
 
 
-@pytest.mark.parametrize("share", Share)
-def test_of_a_batch_of_which_nothing_was_seen_nobody_knows(share: Share) -> None:
-    assert follow_ups(Batch(left=9), OCR, share) == (0, MOST[share])
-    little = seen(Batch(), ENOUGH - 1, ENOUGH - 1)
-    assert follow_ups(little, OCR, share) == (0, MOST[share])
+@pytest.mark.parametrize("fan_out", FanOut)
+def test_the_ratio_of_a_batch_is_unknown_until_enough_jobs_are_completed(fan_out: FanOut) -> None:
+    assert follow_up_ratio(Batch(pending=9), OCR, fan_out) == (0, MAX_RATIO[fan_out])
+    small = with_sample(Batch(), MIN_SAMPLE - 1, MIN_SAMPLE - 1)
+    assert follow_up_ratio(small, OCR, fan_out) == (0, MAX_RATIO[fan_out])
 
 
-def test_a_batch_goes_on_as_it_began() -> None:
-    assert follow_ups(seen(Batch(), 20, 20), OCR, Share.EACH) == (1, 1)
-    assert follow_ups(seen(Batch(), 20, 0), OCR, Share.EACH) == (0, 0)
-    faces = follow_ups(seen(Batch(), 20, 50), OCR, Share.FACES)
+def test_the_completed_jobs_of_a_batch_predict_the_others() -> None:
+    assert follow_up_ratio(with_sample(Batch(), 20, 20), OCR, FanOut.ALL_OR_NONE) == (1, 1)
+    assert follow_up_ratio(with_sample(Batch(), 20, 0), OCR, FanOut.ALL_OR_NONE) == (0, 0)
+    faces = follow_up_ratio(with_sample(Batch(), 20, 50), OCR, FanOut.PER_FACE)
     assert faces == (2.5, 2.5)
 
 
-def test_each_is_all_or_nothing_though_a_look_may_have_met_a_moment_between() -> None:
-    assert follow_ups(seen(Batch(), 100, 96), OCR, Share.EACH) == (1, 1)
-    assert follow_ups(seen(Batch(), 100, 1), OCR, Share.EACH) == (0, 0)
-    mixed = follow_ups(seen(Batch(), 100, 50), OCR, Share.EACH)
-    assert mixed.low < 0.5 < mixed.high
+def test_a_ratio_close_to_all_or_none_is_rounded() -> None:
+    assert follow_up_ratio(with_sample(Batch(), 100, 96), OCR, FanOut.ALL_OR_NONE) == (1, 1)
+    assert follow_up_ratio(with_sample(Batch(), 100, 1), OCR, FanOut.ALL_OR_NONE) == (0, 0)
+    mixed = follow_up_ratio(with_sample(Batch(), 100, 50), OCR, FanOut.ALL_OR_NONE)
+    assert mixed.lower < 0.5 < mixed.upper
 
 
-def test_a_batch_that_changes_is_followed() -> None:
-    batch = seen(Batch(), 1000, 0)
+def test_the_ratio_follows_a_batch_that_changes() -> None:
+    batch = with_sample(Batch(), 1000, 0)
     for _ in range(40):
-        batch = seen(batch, 20, 20)
-    assert follow_ups(batch, OCR, Share.EACH) == (1, 1)
+        batch = with_sample(batch, 20, 20)
+    assert follow_up_ratio(batch, OCR, FanOut.ALL_OR_NONE) == (1, 1)
 
 
-def test_a_new_batch_does_what_earlier_ones_did_that_came_the_same_way() -> None:
-    earlier = put({OUTSIDE: seen(Batch(left=50), 50, 50)}, {}, pending=0, now=10.0)
-    later = put(earlier, {OUTSIDE: 80}, pending=80, now=10.0 + APART)
-    assert later[OUTSIDE].seen == {}
-    assert follow_ups(later[OUTSIDE], OCR, Share.EACH) == (1, 1)
+def test_earlier_batches_of_the_same_origin_predict_a_new_one() -> None:
+    earlier = update_batches(
+        {OUTSIDE: with_sample(Batch(pending=50), 50, 50)}, {}, pending=0, now=10.0
+    )
+    later = update_batches(earlier, {OUTSIDE: 80}, pending=80, now=10.0 + BATCH_GAP)
+    assert later[OUTSIDE].samples == {}
+    assert follow_up_ratio(later[OUTSIDE], OCR, FanOut.ALL_OR_NONE) == (1, 1)
 
 
-def test_what_comes_at_once_again_belongs_to_the_same_batch() -> None:
-    earlier = put({OUTSIDE: seen(Batch(left=50), 50, 50)}, {}, pending=0, now=10.0)
-    later = put(earlier, {OUTSIDE: 80}, pending=80, now=9.0 + APART)
-    assert later[OUTSIDE].seen == {OCR: Seen(50, 50)}
+def test_jobs_that_arrive_soon_after_belong_to_the_same_batch() -> None:
+    earlier = update_batches(
+        {OUTSIDE: with_sample(Batch(pending=50), 50, 50)}, {}, pending=0, now=10.0
+    )
+    later = update_batches(earlier, {OUTSIDE: 80}, pending=80, now=9.0 + BATCH_GAP)
+    assert later[OUTSIDE].samples == {OCR: Sample(50, 50)}
 
 
-def lived(*gave: float) -> Batch:
-    """A batch of 50 after others of 50 of which so many follow-ups came."""
+def after_batches(*follow_ups: float) -> Batch:
+    """Return a new batch of 50 jobs after earlier ones of 50 jobs with these follow-ups each."""
     found: Mapping[str, Batch] = {}
     now = 0.0
-    for number in (*gave, None):
-        found = put(found, {OUTSIDE: 50}, pending=50, now=now)
+    for number in (*follow_ups, None):
+        found = update_batches(found, {OUTSIDE: 50}, pending=50, now=now)
         if number is not None:
-            found = {OUTSIDE: seen(found[OUTSIDE], 50, number)}
-            found = put(found, {}, pending=0, now=now + 1)
-        now += 2 * APART
+            found = {OUTSIDE: with_sample(found[OUTSIDE], 50, number)}
+            found = update_batches(found, {}, pending=0, now=now + 1)
+        now += 2 * BATCH_GAP
     return found[OUTSIDE]
 
 
-def test_where_earlier_ones_differed_nobody_knows() -> None:
+def test_the_ratio_is_unknown_if_earlier_batches_differed() -> None:
     for earlier in ((50, 0), (0, 50), (0, 50, 0, 50)):
-        low, high = follow_ups(lived(*earlier), OCR, Share.EACH)
-        assert low < 0.3
-        assert high > 0.7
+        lower, upper = follow_up_ratio(after_batches(*earlier), OCR, FanOut.ALL_OR_NONE)
+        assert lower < 0.3
+        assert upper > 0.7
 
 
-def test_a_difference_is_forgotten_after_many_that_did_not_differ() -> None:
-    assert follow_ups(lived(0, *[50] * 20), OCR, Share.EACH).low > 0.99
+def test_a_different_batch_is_forgotten_after_many_equal_ones() -> None:
+    assert follow_up_ratio(after_batches(0, *[50] * 20), OCR, FanOut.ALL_OR_NONE).lower > 0.99
 
 
-def test_what_was_seen_of_a_few_is_kept_until_it_is_enough() -> None:
+def test_samples_of_small_batches_add_up() -> None:
     found: Mapping[str, Batch] = {}
-    for photo in range(ENOUGH):
-        found = put(found, {OUTSIDE: 1}, pending=1, now=1000.0 * photo)
-        found = put({OUTSIDE: seen(found[OUTSIDE], 1, 1)}, {}, pending=0, now=1000.0 * photo + 1)
-    assert follow_ups(found[OUTSIDE], OCR, Share.EACH) == (1, 1)
+    for photo in range(MIN_SAMPLE):
+        found = update_batches(found, {OUTSIDE: 1}, pending=1, now=1000.0 * photo)
+        found = update_batches(
+            {OUTSIDE: with_sample(found[OUTSIDE], 1, 1)}, {}, pending=0, now=1000.0 * photo + 1
+        )
+    assert follow_up_ratio(found[OUTSIDE], OCR, FanOut.ALL_OR_NONE) == (1, 1)
 
 
-def test_one_album_is_no_sign_of_how_many_videos_are_in_the_next() -> None:
-    assert follow_ups(lived(5), OCR, Share.SOME) == (0, 0.1)
+def test_the_videos_of_one_album_do_not_predict_the_next() -> None:
+    assert follow_up_ratio(after_batches(5), OCR, FanOut.SOME) == (0, 0.1)
 
 
-def test_videos_may_come_at_the_end_of_an_album() -> None:
-    album = seen(lived(5), 40, 0)
-    assert follow_ups(album, OCR, Share.SOME) == (0, 0.1)
+def test_videos_may_arrive_at_the_end_of_an_album() -> None:
+    album = with_sample(after_batches(5), 40, 0)
+    assert follow_up_ratio(album, OCR, FanOut.SOME) == (0, 0.1)
 
 
-def test_a_batch_that_leads_nowhere_in_two_queues_leads_nowhere_in_a_third() -> None:
-    batch = seen(seen(Batch(), 20, 0, "faceDetection"), 20, 0, "smartSearch")
-    assert follow_ups(batch, OCR, Share.EACH) == (0, 0)
-    upload = seen(batch, 20, 20, "faceDetection")
-    assert follow_ups(upload, OCR, Share.EACH) == (0, 1)
+def test_a_batch_without_follow_ups_in_two_queues_has_none_in_a_third() -> None:
+    batch = with_sample(with_sample(Batch(), 20, 0, "faceDetection"), 20, 0, "smartSearch")
+    assert follow_up_ratio(batch, OCR, FanOut.ALL_OR_NONE) == (0, 0)
+    upload = with_sample(batch, 20, 20, "faceDetection")
+    assert follow_up_ratio(upload, OCR, FanOut.ALL_OR_NONE) == (0, 1)
 
 
-# Which batches the jobs of a queue are of
+# The batches of a queue
 
 
-def test_the_first_that_came_are_the_first_that_are_done() -> None:
-    found = put({}, {OUTSIDE: 5}, pending=5, now=0.0)
-    found = put(found, {"thumbnailGeneration": 3}, pending=8, now=1.0)
-    assert first(found)[0] == OUTSIDE
-    found = put(found, {}, pending=2, now=2.0)
-    assert [(way, batch.left) for way, batch in found.items()] == [
+def test_jobs_complete_in_order_of_arrival() -> None:
+    found = update_batches({}, {OUTSIDE: 5}, pending=5, now=0.0)
+    found = update_batches(found, {"thumbnailGeneration": 3}, pending=8, now=1.0)
+    assert current_batch(found)[0] == OUTSIDE
+    found = update_batches(found, {}, pending=2, now=2.0)
+    assert [(origin, batch.pending) for origin, batch in found.items()] == [
         (OUTSIDE, 0),
         ("thumbnailGeneration", 2),
     ]
-    assert first(found)[0] == "thumbnailGeneration"
+    assert current_batch(found)[0] == "thumbnailGeneration"
 
 
-def test_one_that_comes_again_comes_behind_the_others() -> None:
-    found = put({}, {OUTSIDE: 5}, pending=5, now=0.0)
-    found = put(found, {}, pending=0, now=1.0)
-    found = put(found, {"thumbnailGeneration": 3}, pending=3, now=2.0)
-    found = put(found, {OUTSIDE: 4}, pending=7, now=3.0)
-    assert [way for way, _, _ in parts(found, 7)] == ["thumbnailGeneration", OUTSIDE]
+def test_an_origin_that_arrives_again_moves_behind_the_others() -> None:
+    found = update_batches({}, {OUTSIDE: 5}, pending=5, now=0.0)
+    found = update_batches(found, {}, pending=0, now=1.0)
+    found = update_batches(found, {"thumbnailGeneration": 3}, pending=3, now=2.0)
+    found = update_batches(found, {OUTSIDE: 4}, pending=7, now=3.0)
+    assert [origin for origin, _, _ in split_pending(found, 7)] == ["thumbnailGeneration", OUTSIDE]
 
 
-def test_of_what_came_between_two_looks_the_larger_lot_came_at_once_and_first() -> None:
-    found = put({}, {"thumbnailGeneration": 3, OUTSIDE: 500}, pending=503, now=0.0)
-    assert [way for way, _, _ in parts(found, 503)] == [OUTSIDE, "thumbnailGeneration"]
+def test_the_larger_group_of_arrivals_is_first() -> None:
+    found = update_batches({}, {"thumbnailGeneration": 3, OUTSIDE: 500}, pending=503, now=0.0)
+    assert [origin for origin, _, _ in split_pending(found, 503)] == [
+        OUTSIDE,
+        "thumbnailGeneration",
+    ]
 
 
-def test_what_came_nobody_knows_how_is_forgotten_when_it_is_done() -> None:
-    found = put({}, {UNKNOWN: 5}, pending=5, now=0.0)
-    assert put(found, {}, pending=0, now=1.0) == {}
+def test_a_batch_of_unknown_origin_is_removed_when_it_is_completed() -> None:
+    found = update_batches({}, {UNKNOWN: 5}, pending=5, now=0.0)
+    assert update_batches(found, {}, pending=0, now=1.0) == {}
 
 
-def test_a_queue_without_jobs_was_last_at_those_that_came_last() -> None:
-    done = put({OUTSIDE: Batch(left=1)}, {}, pending=0, now=5.0)
-    done = put({**done, "thumbnailGeneration": Batch(left=1)}, {}, pending=0, now=9.0)
-    assert first(done)[0] == "thumbnailGeneration"
-    assert first({}) == (UNKNOWN, Batch())
+def test_the_current_batch_of_an_empty_queue_is_the_last_completed_one() -> None:
+    completed = update_batches({OUTSIDE: Batch(pending=1)}, {}, pending=0, now=5.0)
+    completed = update_batches(
+        {**completed, "thumbnailGeneration": Batch(pending=1)}, {}, pending=0, now=9.0
+    )
+    assert current_batch(completed)[0] == "thumbnailGeneration"
+    assert current_batch({}) == (UNKNOWN, Batch())
 
 
-@given(batches, st.dictionaries(ways, numbers, max_size=4), st.integers(0, 10**6))
-def test_all_pending_jobs_are_of_a_batch_and_no_others_are(
-    before: Mapping[str, Batch], came: Mapping[str, float], pending: int
+@given(batches, st.dictionaries(origins, numbers, max_size=4), st.integers(0, 10**6))
+def test_the_batches_contain_exactly_the_pending_jobs(
+    before: Mapping[str, Batch], arrivals: Mapping[str, float], pending: int
 ) -> None:
-    after = put(before, came, pending, now=1.0)
-    found = list(parts(after, pending))
-    assert sum(left for _, _, left in found) == pytest.approx(pending, abs=1e-3)
-    assert sum(batch.left for batch in after.values()) == pytest.approx(pending, abs=1e-3)
-    assert all(left > 0 for _, _, left in found)
+    after = update_batches(before, arrivals, pending, now=1.0)
+    found = list(split_pending(after, pending))
+    assert sum(jobs for _, _, jobs in found) == pytest.approx(pending, abs=1e-3)
+    assert sum(batch.pending for batch in after.values()) == pytest.approx(pending, abs=1e-3)
+    assert all(jobs > 0 for _, _, jobs in found)
 
 
 @given(
     st.lists(st.tuples(numbers, numbers), max_size=5),
-    st.none() | st.tuples(numbers, numbers).map(lambda two: Span(min(two), max(two))),
-    st.sampled_from(Share),
+    st.none() | st.tuples(numbers, numbers).map(lambda two: Bounds(min(two), max(two))),
+    st.sampled_from(FanOut),
 )
-def test_what_is_said_is_always_a_number(
-    looks: list[tuple[float, float]], usual: Span | None, share: Share
+def test_bounds_are_finite_and_in_order(
+    samples: list[tuple[float, float]], earlier_ratios: Bounds | None, fan_out: FanOut
 ) -> None:
-    batch = Batch(usual={} if usual is None else {OCR: usual})
-    for done, more in looks:
-        batch = seen(batch, done + 1, min(done + 1, more))
-    low, high = follow_ups(batch, OCR, share)
-    assert 0 <= low <= high < float("inf")
+    batch = Batch(earlier_ratios={} if earlier_ratios is None else {OCR: earlier_ratios})
+    for completions, follow_ups in samples:
+        batch = with_sample(batch, completions + 1, min(completions + 1, follow_ups))
+    lower, upper = follow_up_ratio(batch, OCR, fan_out)
+    assert 0 <= lower <= upper < float("inf")

@@ -1,11 +1,11 @@
-"""Who will have a slot when, and what comes of it, where everything is known exactly."""
+"""Simulations with exact service times and follow-up ratios."""
 
 from collections.abc import Mapping, Sequence
 
 import pytest
 
-from immich_job_daemon.forecast.pipeline import OUTSIDE, Batch, Span
-from immich_job_daemon.forecast.rates import MOST_BESIDE, Rate, Rates
+from immich_job_daemon.forecast.pipeline import OUTSIDE, Batch, Bounds
+from immich_job_daemon.forecast.rates import MAX_OTHERS, Rate, Rates
 from immich_job_daemon.forecast.simulation import HANDOVER, Simulation
 from immich_job_daemon.model.queue import Queue
 
@@ -21,38 +21,46 @@ SEARCH, DUPLICATES, FACES, RECOGNITION = (
     "facialRecognition",
 )
 OCR, LIBRARY, MIGRATION = "ocr", "library", "migration"
-SURE = 1e8
-"""Jobs seen, so that no rate is in doubt."""
+MANY = 1e8
+"""Enough jobs for an exact rate."""
 
-Ways = Mapping[str, Mapping[str, Mapping[str, float]]]
+Ratios = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
-def known(takes: Mapping[str, float], ways: Ways | None = None) -> Rates:
-    """Return rates by seconds a job, and ratios by queue, way and target, all without a doubt."""
-    rates = {name: Rate(SURE, SURE * seconds) for name, seconds in takes.items()}
+def exact_rates(times: Mapping[str, float], ratios: Ratios | None = None) -> Rates:
+    """Return exact rates.
+
+    Args:
+        times: seconds per job, by queue.
+        ratios: follow-ups per job, by queue, origin and downstream queue.
+    """
     return Rates(
-        queues=rates,
+        queues={name: Rate(MANY, MANY * seconds) for name, seconds in times.items()},
         batches={
             name: {
-                way: Batch(usual={target: Span(ratio, ratio) for target, ratio in fed.items()})
-                for way, fed in ways.items()
+                origin: Batch(
+                    earlier_ratios={
+                        target: Bounds(ratio, ratio) for target, ratio in targets.items()
+                    }
+                )
+                for origin, targets in origins.items()
             }
-            for name, ways in (ways or {}).items()
+            for name, origins in (ratios or {}).items()
         },
     )
 
 
-def came(rates: Rates, pending: Mapping[str, Mapping[str, float]]) -> Rates:
-    """Return the rates with so many jobs pending, by queue and way."""
-    batches = {name: dict(ways) for name, ways in rates.batches.items()}
-    for name, ways in pending.items():
-        for way, left in ways.items():
-            usual = batches.setdefault(name, {}).pop(way, Batch()).usual
-            batches[name][way] = Batch(left, usual=usual)
+def with_pending(rates: Rates, pending: Mapping[str, Mapping[str, float]]) -> Rates:
+    """Return the rates with these pending jobs, by queue and origin."""
+    batches = {name: dict(origins) for name, origins in rates.batches.items()}
+    for name, origins in pending.items():
+        for origin, jobs in origins.items():
+            earlier_ratios = batches.setdefault(name, {}).pop(origin, Batch()).earlier_ratios
+            batches[name][origin] = Batch(jobs, earlier_ratios=earlier_ratios)
     return Rates(rates.queues, batches=batches)
 
 
-def course(
+def simulate(
     rates: Rates,
     pending: Mapping[str, int],
     *,
@@ -67,59 +75,59 @@ def course(
     return Simulation(snapshot, rates, names, set(running), limit, at_worst=True)
 
 
-def about(seconds: float) -> object:
+def approximately(seconds: float) -> object:
     return pytest.approx(seconds, rel=1e-3, abs=1e-3)
 
 
 # Slots
 
 
-def test_a_queue_that_has_a_slot_is_done_when_its_jobs_are() -> None:
-    found = course(known({OCR: 0.5}), {OCR: 100}, running=[OCR])
-    assert found.ends(OCR) == found.end() == about(50)
+def test_a_queue_with_a_slot_is_drained_by_its_rate() -> None:
+    result = simulate(exact_rates({OCR: 0.5}), {OCR: 100}, running=[OCR])
+    assert result.drained_at(OCR) == result.finished_at() == approximately(50)
 
 
-def test_those_that_wait_come_one_after_the_other_in_their_order() -> None:
-    takes = known({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
-    found = course(takes, {OCR: 10, LIBRARY: 20, MIGRATION: 30}, running=[OCR],
-                   order=[MIGRATION, LIBRARY])  # fmt: skip
-    assert found.ends(OCR) == about(10)
-    assert found.ends(MIGRATION) == about(40 + HANDOVER)
-    assert found.ends(LIBRARY) == found.end() == about(60 + 2 * HANDOVER)
-
-
-def test_who_has_a_slot_keeps_it_though_a_better_one_waits() -> None:
-    takes = known({OCR: 1.0, METADATA: 1.0})
-    found = course(takes, {OCR: 10, METADATA: 5}, running=[OCR], order=[METADATA, OCR])
-    assert found.ends(OCR) == about(10)
-    assert found.ends(METADATA) == about(15 + HANDOVER)
-
-
-def test_as_many_as_the_limit_says_work_at_once() -> None:
-    takes = known({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
+def test_waiting_queues_get_the_slot_in_their_order() -> None:
+    rates = exact_rates({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
     pending = {OCR: 10, LIBRARY: 20, MIGRATION: 30}
-    two = course(takes, pending, running=[OCR, LIBRARY], limit=2)
-    assert two.ends(MIGRATION) == two.end() == about(40 + HANDOVER)
-    all_open = course(takes, pending, running=[OCR, LIBRARY, MIGRATION], limit=1000)
-    assert all_open.end() == about(30)
+    result = simulate(rates, pending, running=[OCR], order=[MIGRATION, LIBRARY])
+    assert result.drained_at(OCR) == approximately(10)
+    assert result.drained_at(MIGRATION) == approximately(40 + HANDOVER)
+    assert result.drained_at(LIBRARY) == result.finished_at() == approximately(60 + 2 * HANDOVER)
 
 
-def test_more_than_the_limit_may_be_at_work_but_nothing_new_starts_then() -> None:
-    takes = known({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
+def test_a_queue_keeps_its_slot_though_one_of_higher_priority_waits() -> None:
+    rates = exact_rates({OCR: 1.0, METADATA: 1.0})
+    result = simulate(rates, {OCR: 10, METADATA: 5}, running=[OCR], order=[METADATA, OCR])
+    assert result.drained_at(OCR) == approximately(10)
+    assert result.drained_at(METADATA) == approximately(15 + HANDOVER)
+
+
+def test_the_limit_is_the_number_of_queues_that_work_at_once() -> None:
+    rates = exact_rates({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
+    pending = {OCR: 10, LIBRARY: 20, MIGRATION: 30}
+    two = simulate(rates, pending, running=[OCR, LIBRARY], limit=2)
+    assert two.drained_at(MIGRATION) == two.finished_at() == approximately(40 + HANDOVER)
+    unlimited = simulate(rates, pending, running=[OCR, LIBRARY, MIGRATION], limit=1000)
+    assert unlimited.finished_at() == approximately(30)
+
+
+def test_no_queue_starts_while_the_limit_is_exceeded() -> None:
+    rates = exact_rates({OCR: 1.0, LIBRARY: 1.0, MIGRATION: 1.0})
     pending = {OCR: 10, LIBRARY: 20, MIGRATION: 5}
-    found = course(takes, pending, running=[OCR, LIBRARY], limit=1)
-    assert found.ends(MIGRATION) == about(25 + HANDOVER)
+    result = simulate(rates, pending, running=[OCR, LIBRARY], limit=1)
+    assert result.drained_at(MIGRATION) == approximately(25 + HANDOVER)
 
 
-def test_queues_that_share_a_machine_slow_each_other_down() -> None:
-    alone_and_beside = {0: Rate(SURE, SURE), 1: Rate(SURE, 2 * SURE)}
-    rates = Rates(beside={OCR: alone_and_beside, LIBRARY: alone_and_beside})
-    found = course(rates, {OCR: 10, LIBRARY: 20}, running=[OCR, LIBRARY], limit=2)
-    assert found.ends(OCR) == about(20)
-    assert found.end() == about(30)
+def test_queues_that_run_together_slow_each_other_down() -> None:
+    by_others = {0: Rate(MANY, MANY), 1: Rate(MANY, 2 * MANY)}
+    rates = Rates(by_others={OCR: by_others, LIBRARY: by_others})
+    result = simulate(rates, {OCR: 10, LIBRARY: 20}, running=[OCR, LIBRARY], limit=2)
+    assert result.drained_at(OCR) == approximately(20)
+    assert result.finished_at() == approximately(30)
 
 
-# What leads to what
+# Follow-ups
 
 
 CHAIN = {
@@ -134,120 +142,132 @@ CHAIN = {
     RECOGNITION: {FACES: {THUMBNAIL: 0.1}, OUTSIDE: {THUMBNAIL: 0.1}},
 }
 EIGHT = (METADATA, TEMPLATE, THUMBNAIL, SEARCH, DUPLICATES, FACES, RECOGNITION, OCR)
-SECOND_EACH = dict.fromkeys(EIGHT, 1.0)
+ONE_SECOND_EACH = dict.fromkeys(EIGHT, 1.0)
 
 
-def test_an_upload_is_done_when_the_last_of_its_jobs_is() -> None:
-    rates = came(known(SECOND_EACH, CHAIN), {METADATA: {OUTSIDE: 100}})
-    found = course(rates, {METADATA: 100}, running=[METADATA], order=EIGHT)
-    assert found.ends(METADATA) == about(100)
-    # Eight queues, ten thumbnails of persons, and every time a slot is handed over.
-    assert found.end() == about(800 + 10 + 8 * HANDOVER)
+def test_an_upload_is_done_when_its_last_follow_up_is() -> None:
+    rates = with_pending(exact_rates(ONE_SECOND_EACH, CHAIN), {METADATA: {OUTSIDE: 100}})
+    result = simulate(rates, {METADATA: 100}, running=[METADATA], order=EIGHT)
+    assert result.drained_at(METADATA) == approximately(100)
+    # Eight queues, ten thumbnails of persons, and eight handovers.
+    assert result.finished_at() == approximately(800 + 10 + 8 * HANDOVER)
 
 
-def test_a_run_over_all_thumbnails_leads_to_nothing() -> None:
-    rates = came(known(SECOND_EACH, CHAIN), {THUMBNAIL: {OUTSIDE: 100}})
-    found = course(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT)
-    assert found.end() == about(100)
+def test_a_run_over_all_thumbnails_has_no_follow_ups() -> None:
+    rates = with_pending(exact_rates(ONE_SECOND_EACH, CHAIN), {THUMBNAIL: {OUTSIDE: 100}})
+    result = simulate(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT)
+    assert result.finished_at() == approximately(100)
 
 
-def test_first_come_is_first_served() -> None:
-    rates = came(known(SECOND_EACH, CHAIN), {THUMBNAIL: {OUTSIDE: 90, TEMPLATE: 10}})
-    found = course(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT, limit=2)
-    # Only then is there something for the second slot.
-    assert found.end() == pytest.approx(130, abs=2)
-    rates = came(known(SECOND_EACH, CHAIN), {THUMBNAIL: {TEMPLATE: 10, OUTSIDE: 90}})
-    found = course(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT, limit=2)
-    assert found.end() == pytest.approx(110, abs=3)
+def test_jobs_complete_in_order_of_arrival() -> None:
+    rates = with_pending(
+        exact_rates(ONE_SECOND_EACH, CHAIN), {THUMBNAIL: {OUTSIDE: 90, TEMPLATE: 10}}
+    )
+    result = simulate(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT, limit=2)
+    # The second slot gets jobs only after the first 90.
+    assert result.finished_at() == pytest.approx(130, abs=2)
+    rates = with_pending(
+        exact_rates(ONE_SECOND_EACH, CHAIN), {THUMBNAIL: {TEMPLATE: 10, OUTSIDE: 90}}
+    )
+    result = simulate(rates, {THUMBNAIL: 100}, running=[THUMBNAIL], order=EIGHT, limit=2)
+    assert result.finished_at() == pytest.approx(110, abs=3)
 
 
-def test_jobs_that_come_to_a_queue_that_is_held_stay_there() -> None:
-    rates = came(known(SECOND_EACH, CHAIN), {METADATA: {OUTSIDE: 100}})
+def test_jobs_that_arrive_in_a_queue_that_may_not_run_stay_there() -> None:
+    rates = with_pending(exact_rates(ONE_SECOND_EACH, CHAIN), {METADATA: {OUTSIDE: 100}})
     order = [name for name in EIGHT if name != THUMBNAIL]
-    found = course(rates, {METADATA: 100}, running=[METADATA], order=order)
-    assert found.end() == about(200 + HANDOVER)
+    result = simulate(rates, {METADATA: 100}, running=[METADATA], order=order)
+    assert result.finished_at() == approximately(200 + HANDOVER)
 
 
-def test_a_slot_to_spare_goes_to_one_to_which_jobs_come() -> None:
-    rates = came(known({**SECOND_EACH, DUPLICATES: 0.1}, CHAIN), {SEARCH: {OUTSIDE: 100}})
-    found = course(rates, {SEARCH: 100}, running=[SEARCH], order=EIGHT, limit=2)
-    assert found.end() == pytest.approx(100, abs=1)
+def test_a_spare_slot_goes_to_a_queue_that_receives_jobs() -> None:
+    rates = with_pending(
+        exact_rates({**ONE_SECOND_EACH, DUPLICATES: 0.1}, CHAIN), {SEARCH: {OUTSIDE: 100}}
+    )
+    result = simulate(rates, {SEARCH: 100}, running=[SEARCH], order=EIGHT, limit=2)
+    assert result.finished_at() == pytest.approx(100, abs=1)
 
 
-def test_a_slot_that_is_not_to_spare_does_not() -> None:
-    rates = came(known({**SECOND_EACH, DUPLICATES: 0.1}, CHAIN), {SEARCH: {OUTSIDE: 100}})
+def test_a_receiving_queue_gets_no_slot_while_none_is_spare() -> None:
+    rates = with_pending(
+        exact_rates({**ONE_SECOND_EACH, DUPLICATES: 0.1}, CHAIN), {SEARCH: {OUTSIDE: 100}}
+    )
     pending = {SEARCH: 100, OCR: 300}
-    found = course(rates, pending, running=[SEARCH, OCR], order=EIGHT, limit=2)
-    assert found.ends(SEARCH) == about(100)
-    assert found.end() == about(300)
-    long = course(rates, {**pending, LIBRARY: 1}, running=[SEARCH, OCR], order=EIGHT, limit=2)
-    assert long.end() == about(300)
+    result = simulate(rates, pending, running=[SEARCH, OCR], order=EIGHT, limit=2)
+    assert result.drained_at(SEARCH) == approximately(100)
+    assert result.finished_at() == approximately(300)
+    long = simulate(rates, {**pending, LIBRARY: 1}, running=[SEARCH, OCR], order=EIGHT, limit=2)
+    assert long.finished_at() == approximately(300)
 
 
-def test_one_that_is_slower_than_what_feeds_it_is_done_later() -> None:
-    rates = came(known({**SECOND_EACH, DUPLICATES: 3.0}, CHAIN), {SEARCH: {OUTSIDE: 100}})
-    found = course(rates, {SEARCH: 100}, running=[SEARCH], order=EIGHT, limit=2)
-    assert found.end() == pytest.approx(300, rel=0.02)
+def test_a_queue_slower_than_its_upstream_queue_is_drained_later() -> None:
+    rates = with_pending(
+        exact_rates({**ONE_SECOND_EACH, DUPLICATES: 3.0}, CHAIN), {SEARCH: {OUTSIDE: 100}}
+    )
+    result = simulate(rates, {SEARCH: 100}, running=[SEARCH], order=EIGHT, limit=2)
+    assert result.finished_at() == pytest.approx(300, rel=0.02)
 
 
-def test_all_open_at_once_the_slowest_decides() -> None:
-    takes = {**dict.fromkeys(EIGHT, 0.1), THUMBNAIL: 1.0}
-    rates = came(known(takes, CHAIN), {METADATA: {OUTSIDE: 1000}})
-    found = course(rates, {METADATA: 1000}, running=[METADATA], order=EIGHT, limit=1000)
-    # Until its thumbnails are done the recognition waits; then it has persons for the slowest.
-    assert found.end() == pytest.approx(1000 + 100 + 100, rel=0.1)
+def test_without_a_limit_the_slowest_queue_decides() -> None:
+    times = {**dict.fromkeys(EIGHT, 0.1), THUMBNAIL: 1.0}
+    rates = with_pending(exact_rates(times, CHAIN), {METADATA: {OUTSIDE: 1000}})
+    result = simulate(rates, {METADATA: 1000}, running=[METADATA], order=EIGHT, limit=1000)
+    # Recognition waits for the thumbnails, then adds those of persons to the slowest queue.
+    assert result.finished_at() == pytest.approx(1000 + 100 + 100, rel=0.1)
 
 
-def test_recognition_waits_until_no_face_is_looked_for() -> None:
-    rates = came(
-        known({FACES: 1.0, RECOGNITION: 0.1, OCR: 1.0}, {FACES: {OUTSIDE: {RECOGNITION: 0.0}}}),
+def test_recognition_waits_until_face_detection_is_drained() -> None:
+    rates = with_pending(
+        exact_rates(
+            {FACES: 1.0, RECOGNITION: 0.1, OCR: 1.0}, {FACES: {OUTSIDE: {RECOGNITION: 0.0}}}
+        ),
         {FACES: {OUTSIDE: 100}, RECOGNITION: {FACES: 50}},
     )
-    found = course(
+    result = simulate(
         rates, {FACES: 100, RECOGNITION: 50, OCR: 10}, running=[FACES, RECOGNITION], limit=2
     )
-    assert found.ends(RECOGNITION) == about(105)
+    assert result.drained_at(RECOGNITION) == approximately(105)
 
 
-def test_one_that_is_a_run_of_its_own_does_not() -> None:
-    rates = came(
-        known({FACES: 1.0, RECOGNITION: 0.1}, {FACES: {OUTSIDE: {RECOGNITION: 0.0}}}),
+def test_recognition_from_outside_does_not_wait() -> None:
+    rates = with_pending(
+        exact_rates({FACES: 1.0, RECOGNITION: 0.1}, {FACES: {OUTSIDE: {RECOGNITION: 0.0}}}),
         {FACES: {OUTSIDE: 100}, RECOGNITION: {OUTSIDE: 50}},
     )
-    found = course(rates, {FACES: 100, RECOGNITION: 50}, running=[FACES, RECOGNITION], limit=2)
-    assert found.ends(RECOGNITION) == about(5)
+    result = simulate(rates, {FACES: 100, RECOGNITION: 50}, running=[FACES, RECOGNITION], limit=2)
+    assert result.drained_at(RECOGNITION) == approximately(5)
 
 
-# What nobody can tell
+# Unknown
 
 
-def test_of_a_queue_without_a_rate_nobody_can_tell_nor_of_those_behind_it() -> None:
-    takes = known({OCR: 1.0, MIGRATION: 1.0})
+def test_a_queue_without_a_rate_and_the_queues_behind_it_are_unknown() -> None:
+    rates = exact_rates({OCR: 1.0, MIGRATION: 1.0})
     pending = {OCR: 10, LIBRARY: 20, MIGRATION: 30}
-    found = course(takes, pending, running=[OCR], order=[LIBRARY, MIGRATION])
-    assert found.ends(OCR) == about(10)
-    assert found.ends(LIBRARY) is None
-    assert found.ends(MIGRATION) is None
-    assert found.end() is None
+    result = simulate(rates, pending, running=[OCR], order=[LIBRARY, MIGRATION])
+    assert result.drained_at(OCR) == approximately(10)
+    assert result.drained_at(LIBRARY) is None
+    assert result.drained_at(MIGRATION) is None
+    assert result.finished_at() is None
 
 
-def test_those_that_have_a_slot_beside_it_are_told_those_that_get_one_later_are_not() -> None:
-    takes = known({OCR: 1.0, MIGRATION: 1.0})
+def test_beside_a_queue_without_a_rate_only_queues_that_get_a_slot_later_are_unknown() -> None:
+    rates = exact_rates({OCR: 1.0, MIGRATION: 1.0})
     pending = {LIBRARY: 20, OCR: 10, MIGRATION: 30}
-    found = course(takes, pending, running=[LIBRARY, OCR], order=[MIGRATION], limit=2)
-    assert found.ends(OCR) == about(10)
-    assert found.ends(MIGRATION) is None
-    free = course(takes, pending, running=[LIBRARY, OCR, MIGRATION], limit=3)
-    assert free.ends(MIGRATION) == about(30)
-    assert free.end() is None
+    result = simulate(rates, pending, running=[LIBRARY, OCR], order=[MIGRATION], limit=2)
+    assert result.drained_at(OCR) == approximately(10)
+    assert result.drained_at(MIGRATION) is None
+    wide = simulate(rates, pending, running=[LIBRARY, OCR, MIGRATION], limit=3)
+    assert wide.drained_at(MIGRATION) == approximately(30)
+    assert wide.finished_at() is None
 
 
-def test_nor_of_one_to_which_such_a_queue_leads() -> None:
-    rates = came(known({THUMBNAIL: 1.0}, CHAIN), {TEMPLATE: {METADATA: 10}})
-    found = course(rates, {TEMPLATE: 10, THUMBNAIL: 5}, running=[TEMPLATE, THUMBNAIL], limit=2)
-    assert found.ends(THUMBNAIL) is None
+def test_a_queue_downstream_of_a_queue_without_a_rate_is_unknown() -> None:
+    rates = with_pending(exact_rates({THUMBNAIL: 1.0}, CHAIN), {TEMPLATE: {METADATA: 10}})
+    result = simulate(rates, {TEMPLATE: 10, THUMBNAIL: 5}, running=[TEMPLATE, THUMBNAIL], limit=2)
+    assert result.drained_at(THUMBNAIL) is None
 
 
-def test_an_unknown_number_of_queues_beside_it_is_taken_for_the_most_that_was_seen() -> None:
-    takes = Rates(beside={OCR: {MOST_BESIDE: Rate(SURE, SURE)}})
-    assert course(takes, {OCR: 10}, running=[OCR], limit=99).end() == about(10)
+def test_alone_a_queue_is_at_worst_as_slow_as_beside_others() -> None:
+    rates = Rates(by_others={OCR: {MAX_OTHERS: Rate(MANY, MANY)}})
+    assert simulate(rates, {OCR: 10}, running=[OCR], limit=99).finished_at() == approximately(10)

@@ -1,7 +1,7 @@
-"""Searches for bytes that a target cannot bear. Run by script/fuzz, where atheris is installed.
+"""Fuzz a target with atheris. Run by script/fuzz, whose virtualenv has atheris.
 
-The environment's TARGET is the target's name: libFuzzer, whose the arguments are, starts this again
-with those alone.
+The environment variable TARGET is the name of the target, because the arguments are libFuzzer's,
+which also uses them to start this program again.
 """
 
 import os
@@ -11,16 +11,16 @@ from importlib import import_module
 
 
 def main() -> None:
-    """Search until libFuzzer's limits are reached or something is found."""
-    # atheris is nowhere but in script/fuzz's own virtualenv.
+    """Fuzz until a limit of libFuzzer is reached or a failure is found."""
+    # atheris is installed only in the virtualenv of script/fuzz.
     atheris = import_module("atheris")
     with atheris.instrument_imports(
         include=["immich_job_daemon", "voluptuous", "tempora", "json", "urllib"]
     ):
-        from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - only so it is instrumented
-    # It does so through a shell.
-    this = shlex.join([sys.executable, __file__])
-    atheris.Setup([this, *sys.argv[1:]], TARGETS[os.environ["TARGET"]])
+        from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - must be instrumented
+    # libFuzzer starts it again through a shell.
+    command = shlex.join([sys.executable, __file__])
+    atheris.Setup([command, *sys.argv[1:]], TARGETS[os.environ["TARGET"]])
     atheris.Fuzz()
 
 

@@ -1,7 +1,7 @@
-"""What is fuzzed: any bytes go in, and either something sound comes out or an error for a person.
+"""Fuzz targets: for any bytes a parser returns a valid value or raises a readable error.
 
-Each target raises where that does not hold. ``script/fuzz`` searches for such bytes, guided by the
-lines that they reach; ``test_corpus`` replays those in tests/corpus, which reached one each.
+A target raises if that is not true. ``script/fuzz`` searches for such bytes, guided by coverage;
+``test_corpus`` replays the inputs in tests/corpus, each of which covered something new.
 """
 
 import io
@@ -21,7 +21,7 @@ from immich_job_daemon.immich.apis import (
     parse_permissions,
     parse_version,
 )
-from immich_job_daemon.immich.responses import body_of
+from immich_job_daemon.immich.responses import body_or_raise
 from immich_job_daemon.immich.transport import Response
 from immich_job_daemon.model.queue import MAX_QUEUES, Queue
 from immich_job_daemon.model.settings import Settings
@@ -32,38 +32,38 @@ KEY: Final = "the-key-of-the-fuzzer"
 NAMES: Final = tuple(SETTINGS)
 
 
-def answers(data: bytes) -> None:
-    """Take the bytes for an answer of Immich; the first one says to which request."""
+def responses(data: bytes) -> None:
+    """Parse the bytes as a response of Immich; the first byte selects the request."""
     kind, body = data[:1], data[1:]
-    said = ""
+    message = ""
     try:
         _READERS[kind[0] % len(_READERS) if kind else 0](body)
     except ImmichError as error:
-        said = str(error)
-    _is_readable(said)
+        message = str(error)
+    _assert_readable(message)
 
 
-def _is_readable(line: str) -> None:
+def _assert_readable(line: str) -> None:
     assert line.isprintable(), line
     assert len(line) < LONGEST_MESSAGE, line
 
 
-def _listing(read: Callable[[bytes], Mapping[str, Queue]]) -> Callable[[bytes], None]:
-    def listed(body: bytes) -> None:
+def _queue_list(read: Callable[[bytes], Mapping[str, Queue]]) -> Callable[[bytes], None]:
+    def check(body: bytes) -> None:
         queues = read(body)
         assert 0 < len(queues) <= MAX_QUEUES
         for name, queue in queues.items():
             assert name == queue.name
-            _is_sound(queue)
-        kept = decode(encode(DaemonState(SchedulerState(paused_by_daemon=frozenset(queues)))))
-        assert kept.scheduler.paused_by_daemon == queues.keys()
+            _assert_valid(queue)
+        restored = decode(encode(DaemonState(SchedulerState(paused_by_daemon=frozenset(queues)))))
+        assert restored.scheduler.paused_by_daemon == queues.keys()
 
-    return listed
+    return check
 
 
-def _is_sound(queue: Queue) -> None:
+def _assert_valid(queue: Queue) -> None:
     assert queue.name.isprintable()
-    assert "/" not in QUEUES_API.path_of(queue.name).removeprefix("/api/queues/")
+    assert "/" not in QUEUES_API.queue_path(queue.name).removeprefix("/api/queues/")
     assert type(queue.is_paused) is bool
     counts = (queue.active, queue.waiting, queue.paused, queue.delayed, queue.failed)
     assert all(type(count) is int and count >= 0 for count in counts)
@@ -74,8 +74,8 @@ def _version(body: bytes) -> None:
 
 
 def _permissions(body: bytes) -> None:
-    found = parse_permissions(body)
-    QUEUES_API.missing(found)
+    permissions = parse_permissions(body)
+    QUEUES_API.missing_permissions(permissions)
 
 
 def _message(body: bytes) -> None:
@@ -83,50 +83,50 @@ def _message(body: bytes) -> None:
     assert message is None or message.isprintable()
 
 
-def _meaning(body: bytes) -> None:
-    """Take lines for the status, the type and the location, and what follows for the body."""
+def _status_and_headers(body: bytes) -> None:
+    """Use the first lines as status, content type and location, and the rest as body."""
     head, _, rest = body.partition(b"\n\n")
     status, kind, location, *_ = *head.decode("latin-1").split("\n"), "", "", ""
     statuses = tuple(HTTPStatus)
     number = statuses[len(status) % len(statuses)] if not status.isdecimal() else int(status[:4])
-    body_of(Response(number, kind, rest, location or None), "GET", "/api/queues")
+    body_or_raise(Response(number, kind, rest, location or None), "GET", "/api/queues")
 
 
 _READERS: Final[tuple[Callable[[bytes], None], ...]] = (
-    _listing(QUEUES_API.parse_all),
-    _listing(JOBS_API.parse_all),
-    lambda body: _is_sound(QUEUES_API.parse_one("ocr", body)),
-    lambda body: _is_sound(JOBS_API.parse_one("ocr", body)),
+    _queue_list(QUEUES_API.parse_queues),
+    _queue_list(JOBS_API.parse_queues),
+    lambda body: _assert_valid(QUEUES_API.parse_queue("ocr", body)),
+    lambda body: _assert_valid(JOBS_API.parse_queue("ocr", body)),
     _version,
     _permissions,
     _message,
-    _meaning,
+    _status_and_headers,
 )
 
 
 def options(data: bytes) -> None:
-    """Take the bytes for the options, or for the value of one; the first one says for which."""
+    """Parse the bytes as options, or as the value of one; the first byte selects which."""
     kind, rest = data[:1], data[1:]
     name = NAMES[kind[0] % len(NAMES)] if kind else ""
     try:
         if kind and kind[0] < len(NAMES):
             text = rest.decode("utf-8", "surrogateescape")
-            settings, said = read_settings({"API_KEY": KEY, name: text}, None)
+            settings, lines = read_settings({"API_KEY": KEY, name: text}, None)
         elif kind and kind[0] < 2 * len(NAMES):
             value = read_options("-", io.BytesIO(b'{"value":' + rest + b"}")).get("value")
-            settings, said = read_settings({"API_KEY": KEY}, {name: value})
+            settings, lines = read_settings({"API_KEY": KEY}, {name: value})
         else:
-            settings, said = read_settings({"API_KEY": KEY}, read_options("-", io.BytesIO(rest)))
+            settings, lines = read_settings({"API_KEY": KEY}, read_options("-", io.BytesIO(rest)))
     except SettingsError as error:
-        said = error.problems or [""]
+        lines = error.problems or [""]
     else:
-        _are_sound(settings)
-    for line in said:
-        _is_readable(line)
+        _assert_valid_settings(settings)
+    for line in lines:
+        _assert_readable(line)
         assert KEY not in line
 
 
-def _are_sound(settings: Settings) -> None:
+def _assert_valid_settings(settings: Settings) -> None:
     hour = 3600
     assert 1 <= settings.poll_interval <= hour
     assert settings.max_concurrent_jobs >= 1
@@ -137,4 +137,4 @@ def _are_sound(settings: Settings) -> None:
     assert {field.name.upper() for field in fields(settings)} == set(NAMES)
 
 
-TARGETS: Final = {"answers": answers, "options": options}
+TARGETS: Final = {"responses": responses, "options": options}

@@ -1,4 +1,4 @@
-"""What the search by script/fuzz has found to be worth keeping, once more."""
+"""Replay of the fuzz inputs that script/fuzz kept."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from tests.fuzz.targets import TARGETS
 from tests.support.repository import ROOT
 
 CORPUS = ROOT / "tests" / "corpus"
-LARGEST = 200_000
+MAX_BYTES = 200_000
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_input_of_the_corpus_is_borne(name: str) -> None:
+def test_every_input_of_the_corpus_is_handled(name: str) -> None:
     inputs = sorted((CORPUS / name).iterdir())
     assert len(inputs) > 20
     for path in inputs:
@@ -23,4 +23,4 @@ def test_every_input_of_the_corpus_is_borne(name: str) -> None:
 
 def test_the_corpus_is_small() -> None:
     files = [path for path in CORPUS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < LARGEST
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES

@@ -1,4 +1,4 @@
-"""How long it takes from the start of a container to the first look at Immich, and to its end.
+"""Measure how long a container takes from its start to the first poll, and to stop.
 
 Run by script/image --measure; the argument is the folder of the unpacked image.
 """
@@ -10,47 +10,47 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.image.test_service import MAY, container, options_for
-from tests.support.immich_server import immich, is_under_control, until
+from tests.image.test_service import PERMISSIONS, container, options_for
+from tests.support.immich_server import is_under_control, simulated_immich_server
+from tests.support.waiting import wait_until
 
-STARTS: Final = 7
-MOST: Final = 1.5
-"""Seconds that it may take in the median."""
-MOST_STOP: Final = 5.0
-"""The same of a stop."""
+RUNS: Final = 7
+MAX_START: Final = 1.5
+"""Longest median time to the first poll, in seconds."""
+MAX_STOP: Final = 5.0
+"""Longest median time of a stop, in seconds."""
 
 
 def start_and_stop(image: Path) -> tuple[float, float]:
     """Run a container once.
 
     Returns:
-        the seconds until Immich is asked for its queues, and those that a stop takes in which all
-        held queues are resumed.
+        the seconds until the first poll, and the seconds of a stop that resumes all queues.
     """
-    looks: list[float] = []
+    polls: list[float] = []
 
-    def seen(_method: str, path: str) -> None:
+    def note(_method: str, path: str) -> None:
         if path == "/api/queues":
-            looks.append(time.monotonic())
+            polls.append(time.monotonic())
 
-    with TemporaryDirectory() as folder, immich(MAY) as server:
-        server.faults = seen
+    with TemporaryDirectory() as folder, simulated_immich_server(PERMISSIONS) as server:
+        server.faults = note
         began = time.monotonic()
-        with container(image, Path(folder), options=options_for(server)) as running:
-            until(lambda: is_under_control(server))
-            stopped = running.stop()
-    return looks[0] - began, stopped
+        with container(image, Path(folder), options=options_for(server)) as started:
+            wait_until(lambda: is_under_control(server))
+            stopped = started.stop()
+    return polls[0] - began, stopped
 
 
 def main(image: Path) -> int:
-    """Say the medians of some starts; return 1 if anything takes too long."""
-    looks, stops = zip(*(start_and_stop(image) for _ in range(STARTS)), strict=True)
+    """Print the medians of several runs; return 1 if one is too long."""
+    polls, stops = zip(*(start_and_stop(image) for _ in range(RUNS)), strict=True)
     sys.stdout.write(
-        f"From the start of the container to the first look at Immich: {median(looks):.2f} s, of "
-        f"at most {MOST} s; a stop: {median(stops):.2f} s, of at most {MOST_STOP} s (medians of "
-        f"{STARTS})\n"
+        f"From the start of the container to the first poll: {median(polls):.2f} s "
+        f"(limit {MAX_START} s); "
+        f"stop: {median(stops):.2f} s (limit {MAX_STOP} s); medians of {RUNS} runs\n"
     )
-    return 0 if median(looks) <= MOST and median(stops) <= MOST_STOP else 1
+    return 0 if median(polls) <= MAX_START and median(stops) <= MAX_STOP else 1
 
 
 if __name__ == "__main__":

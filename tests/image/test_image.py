@@ -12,35 +12,33 @@ import yaml
 from immich_job_daemon import __version__
 from tests.support.repository import ROOT
 
-PLACE = "opt/immich-job-daemon/"
+INSTALL_FOLDER = "opt/immich-job-daemon/"
 
 
 class File(NamedTuple):
-    """A line of tar's table of contents."""
+    """A line of tar's list of files."""
 
-    rights: str
+    mode: str
     owner: str
     size: int
     path: str
 
 
 @pytest.fixture(scope="module")
-def ours(image: Path) -> list[File]:
-    """Return what our layers hold."""
+def our_files(image: Path) -> list[File]:
+    """Return the files in our layers."""
     lines = [line.split(maxsplit=5) for line in (image / "layer.txt").read_text().splitlines()]
-    return [
-        File(rights, owner, int(size), path) for rights, owner, size, _day, _time, path in lines
-    ]
+    return [File(mode, owner, int(size), path) for mode, owner, size, _day, _time, path in lines]
 
 
 @pytest.fixture(scope="module")
 def config(image: Path) -> dict[str, Any]:
-    """Return how a container of the image is to be started."""
+    """Return the configuration of the image."""
     read: dict[str, Any] = json.loads((image / "config.json").read_text())["config"]
     return read
 
 
-def in_image(
+def run_in_image(
     image: Path, config: dict[str, Any], *command: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -52,7 +50,7 @@ def in_image(
     )
 
 
-def test_without_a_build_argument_the_base_is_that_of_build_yaml() -> None:
+def test_the_default_base_is_that_of_build_yaml() -> None:
     default = re.findall(r"^ARG BUILD_FROM=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     bases = yaml.safe_load((ROOT / "build.yaml").read_text())["build_from"]
     assert bases == dict.fromkeys(["aarch64", "amd64"], default[0])
@@ -67,14 +65,16 @@ def test_the_base_is_pinned_to_versions_of_python_and_alpine() -> None:
     )
 
 
-def test_our_layer_weighs_at_most_15_mb(ours: list[File]) -> None:
-    assert 1e6 < sum(file.size for file in ours) <= 15e6
+def test_our_layer_has_at_most_15_mb(our_files: list[File]) -> None:
+    assert 1e6 < sum(file.size for file in our_files) <= 15e6
 
 
-def test_our_layer_holds_the_daemon_its_packages_and_its_service_only(ours: list[File]) -> None:
-    files = {file.path for file in ours if not file.path.endswith("/")}
+def test_our_layer_contains_only_the_daemon_its_packages_and_its_service(
+    our_files: list[File],
+) -> None:
+    files = {file.path for file in our_files if not file.path.endswith("/")}
     service = "etc/s6-overlay/s6-rc.d/"
-    assert {path for path in files if not path.startswith((PLACE, service))} == {
+    assert {path for path in files if not path.startswith((INSTALL_FOLDER, service))} == {
         "etc/group",
         "etc/passwd",
     }
@@ -85,20 +85,22 @@ def test_our_layer_holds_the_daemon_its_packages_and_its_service_only(ours: list
     }
 
 
-def test_nothing_of_tests_documents_or_a_checkout_is_inside(ours: list[File]) -> None:
-    words = re.compile(r"(^|/)(tests?|docs?|\.git\w*|\.venv|simulator.worlds|benchmark)(/|$)|\.md$")
-    found = [file.path for file in ours if words.search(file.path)]
+def test_the_image_contains_no_tests_documents_or_git_files(our_files: list[File]) -> None:
+    pattern = re.compile(
+        r"(^|/)(tests?|docs?|\.git\w*|\.venv|simulator.worlds|benchmark)(/|$)|\.md$"
+    )
+    found = [file.path for file in our_files if pattern.search(file.path)]
     assert [path for path in found if not re.search(r"/licenses/|LICENSE", path)] == []
 
 
-def test_no_compiler_is_in_the_image(image: Path) -> None:
+def test_the_image_contains_no_compiler(image: Path) -> None:
     programs = {path.name for path in (image / "rootfs" / "usr" / "bin").iterdir()}
     assert "env" in programs
     assert programs & {"cc", "gcc", "c++", "g++", "clang", "make", "rustc", "cargo"} == set()
 
 
-def test_every_module_is_compiled_for_a_file_system_that_is_read_only(ours: list[File]) -> None:
-    paths = {file.path for file in ours}
+def test_every_module_is_compiled(our_files: list[File]) -> None:
+    paths = {file.path for file in our_files}
     modules = [path for path in paths if path.endswith(".py")]
     compiled = {
         re.sub(r"__pycache__/([^/]+)\.cpython-3\d+\.pyc$", r"\1.py", path)
@@ -109,16 +111,16 @@ def test_every_module_is_compiled_for_a_file_system_that_is_read_only(ours: list
     assert set(modules) == compiled
 
 
-def test_everybody_may_read_what_runs_and_only_root_may_change_it(ours: list[File]) -> None:
-    for file in ours:
+def test_our_files_are_readable_for_all_and_writable_for_root_only(our_files: list[File]) -> None:
+    for file in our_files:
         if file.path.startswith(("opt/", "etc/")):
-            assert (file.owner, file.rights[7], file.rights[8]) == ("0/0", "r", "-"), file
-            assert file.rights[5] == "-", file
-            assert file.rights[0] != "d" or file.rights[9] == "x", file
+            assert (file.owner, file.mode[7], file.mode[8]) == ("0/0", "r", "-"), file
+            assert file.mode[5] == "-", file
+            assert file.mode[0] != "d" or file.mode[9] == "x", file
 
 
-def test_a_new_volume_for_data_belongs_to_the_daemons_user(ours: list[File], image: Path) -> None:
-    owners = {file.path: file.owner for file in ours if file.path.startswith("data/")}
+def test_a_new_data_volume_belongs_to_the_daemons_user(our_files: list[File], image: Path) -> None:
+    owners = {file.path: file.owner for file in our_files if file.path.startswith("data/")}
     assert owners == {"data/": "1000/1000", "data/state/": "1000/1000"}
     users = [
         line.split(":") for line in (image / "rootfs" / "etc" / "passwd").read_text().splitlines()
@@ -128,7 +130,7 @@ def test_a_new_volume_for_data_belongs_to_the_daemons_user(ours: list[File], ima
     ]
 
 
-def test_the_labels_tell_name_version_architecture_and_where_it_comes_from(
+def test_the_labels_contain_name_version_architecture_and_source(
     config: dict[str, Any],
 ) -> None:
     labels = config["Labels"]
@@ -141,13 +143,13 @@ def test_the_labels_tell_name_version_architecture_and_where_it_comes_from(
     assert labels["org.opencontainers.image.licenses"] == "MIT"
 
 
-def test_it_starts_with_s6(config: dict[str, Any]) -> None:
+def test_the_entrypoint_is_s6(config: dict[str, Any]) -> None:
     assert config["Entrypoint"] == ["/init"]
     assert not config["Cmd"]
 
 
-def test_the_environment_is_the_base_s_and_what_the_dockerfile_adds(config: dict[str, Any]) -> None:
-    """Nothing of the machine that built it: no index, no certificate, no proxy."""
+def test_the_environment_contains_nothing_of_the_build_machine(config: dict[str, Any]) -> None:
+    """No package index, certificate or proxy."""
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert environment["S6_KILL_GRACETIME"] == "0"
     assert environment["DATA_DIR"] == "/data/state"
@@ -156,9 +158,11 @@ def test_the_environment_is_the_base_s_and_what_the_dockerfile_adds(config: dict
     ]
 
 
-def test_the_commands_can_be_used_in_the_container(image: Path, config: dict[str, Any]) -> None:
-    done = in_image(image, config, "python3", "-m", "immich_job_daemon", "--version")
-    assert (done.returncode, done.stdout.strip()) == (0, __version__), done.stderr
+def test_the_commands_work_in_the_container(image: Path, config: dict[str, Any]) -> None:
+    result = run_in_image(image, config, "python3", "-m", "immich_job_daemon", "--version")
+    assert (result.returncode, result.stdout.strip()) == (0, __version__), result.stderr
     for command in ("run", "check", "release"):
-        done = in_image(image, config, "python3", "-m", "immich_job_daemon", command, "--help")
-        assert done.returncode == 0, done.stderr
+        result = run_in_image(
+            image, config, "python3", "-m", "immich_job_daemon", command, "--help"
+        )
+        assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The service directory under a real s6, in the image's root file system, started as root."""
+"""The service under a real s6, in the root file system of the image; needs root."""
 
 import json
 import os
@@ -17,19 +17,26 @@ import yaml
 
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
-from tests.support.immich_server import KEY, LIMIT, MANAGED, immich, is_under_control, paused, until
+from tests.support.immich_server import (
+    KEY,
+    MANAGED,
+    is_under_control,
+    paused,
+    simulated_immich_server,
+)
 from tests.support.repository import ROOT
+from tests.support.waiting import TIMEOUT, wait_until
 
 USER = 1000
-"""The daemon's own."""
-MAY = frozenset({"queue.read", "queue.update"})
-"""What the key may: this and nothing else."""
+"""The uid of the daemon's user."""
+PERMISSIONS = frozenset({"queue.read", "queue.update"})
+"""The permissions of the API key."""
 
 Config = dict[str, Any]
 
 # $1: the root file system, $2: the folder for /data, $3: the user, $4: the capabilities of root.
-# Mounts are seen by nobody else, processes end with their first one: s6, or the s6-overlay of the
-# real base. The file system is read-only but for what Docker would give a container as well.
+# Mounts are private, and all processes end with the first one: s6, or the s6-overlay of the real
+# base. The file system is read-only, except for the mounts that Docker makes too.
 CONTAINER = """
 mount --bind "$1" "$1"
 mount -o remount,bind,ro "$1"
@@ -43,44 +50,44 @@ exec setpriv --no-new-privs --bounding-set "-all,+sys_chroot,$4" \
   chroot --userspec="$3:$3" --groups= "$1" /init
 """
 UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-DOCKER_GIVES = (
+DOCKER_CAPABILITIES = (
     "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service"
 )
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("arguments", "message"),
     [
         (("0", "0"), ""),
         (("256", "15"), ""),
-        (("256", "9"), "WARNING: The daemon was ended by signal 9. It is started again."),
-        (("1", "0"), "WARNING: The daemon ended with code 1. It is started again."),
+        (("256", "9"), "WARNING: The daemon was killed by signal 9 and is restarted."),
+        (("1", "0"), "WARNING: The daemon exited with code 1 and is restarted."),
     ],
 )
-def test_what_finish_says_does_not_depend_on_the_daemons_log_level(
-    ended: tuple[str, str], said: str
+def test_finish_logs_whatever_the_log_level_of_the_daemon(
+    arguments: tuple[str, str], message: str
 ) -> None:
     finish = ROOT / "rootfs/etc/s6-overlay/s6-rc.d/immich_job_daemon/finish"
-    done = subprocess.run(
-        ["/bin/bash", "-euo", "pipefail", finish, *ended],
+    result = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", finish, *arguments],
         env={**os.environ, "LOG_LEVEL": "info"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stderr.partition("] ")[2].strip() == said
+    assert result.stderr.partition("] ")[2].strip() == message
 
 
-def read_of(process: int, name: str) -> bytes:
-    """Return what /proc tells of a process, nothing if it has ended."""
+def read_proc(process: int, name: str) -> bytes:
+    """Return a file of a process in /proc, nothing if the process has ended."""
     try:
         return Path("/proc", str(process), name).read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
 
 
-def namespace_of(process: int) -> str | None:
-    """Return which processes a process belongs with, None if it has ended or is hidden."""
+def pid_namespace(process: int) -> str | None:
+    """Return the PID namespace of a process, None if it has ended or is hidden."""
     try:
         return str(Path(f"/proc/{process}/ns/pid").readlink())
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -88,7 +95,7 @@ def namespace_of(process: int) -> str | None:
 
 
 class Container:
-    """One that runs. ``folder`` is what /data is in it."""
+    """A running container; ``folder`` is mounted at /data."""
 
     def __init__(
         self,
@@ -107,47 +114,47 @@ class Container:
         return (self.folder.parent / "log.txt").read_text()
 
     @property
-    def first(self) -> int:
-        """The process that is number 1 inside."""
+    def init_pid(self) -> int:
+        """The process that has the PID 1 inside the container."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return int(children.read_text())
 
     @property
     def processes(self) -> list[int]:
-        """All that run inside."""
-        ours = namespace_of(self.first)
+        """All processes of the container."""
+        namespace = pid_namespace(self.init_pid)
         ids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        return [one for one in ids if namespace_of(one) == ours]
+        return [pid for pid in ids if pid_namespace(pid) == namespace]
 
     @property
-    def daemon(self) -> int | None:
-        """The daemon's process."""
+    def daemon_pid(self) -> int | None:
+        """The PID of the daemon, None if it does not run."""
         for process in self.processes:
-            words = read_of(process, "cmdline").split(b"\0")
-            if b"immich_job_daemon" in words and words[0].endswith(b"python3"):
+            arguments = read_proc(process, "cmdline").split(b"\0")
+            if b"immich_job_daemon" in arguments and arguments[0].endswith(b"python3"):
                 return process
         return None
 
     def status(self, name: str) -> list[str]:
-        """Return a line of /proc's status of the daemon."""
-        assert self.daemon is not None
-        lines = read_of(self.daemon, "status").decode().splitlines()
+        """Return the values of a line of the daemon's /proc status."""
+        assert self.daemon_pid is not None
+        lines = read_proc(self.daemon_pid, "status").decode().splitlines()
         return next(line.split()[1:] for line in lines if line.startswith(f"{name}:"))
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Do what `docker exec` does."""
-        inside = ["nsenter", f"--target={self.first}", "--mount", "--pid", "--root", "--wd"]
+        """Run a command in the container, as `docker exec` does."""
+        nsenter = ["nsenter", f"--target={self.init_pid}", "--mount", "--pid", "--root", "--wd"]
         return subprocess.run(
-            [*inside, *command],
+            [*nsenter, *command],
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=TIMEOUT,
             check=False,
         )
 
     def is_healthy(self) -> bool:
-        """Ask as Docker does: with the image's own health check."""
+        """Run the health check of the image."""
         kind, *command = self.config["Healthcheck"]["Test"]
         assert kind == "CMD"
         code = self.run(*command).returncode
@@ -155,10 +162,10 @@ class Container:
         return code == 0
 
     def stop(self) -> float:
-        """Do what `docker stop` does; return how many seconds it took."""
+        """Stop the container, as `docker stop` does; return the seconds that it took."""
         began = time.monotonic()
-        os.kill(self.first, signal.SIGTERM)
-        assert self.process.wait(LIMIT) == 0, self.log
+        os.kill(self.init_pid, signal.SIGTERM)
+        assert self.process.wait(TIMEOUT) == 0, self.log
         return time.monotonic() - began
 
 
@@ -167,16 +174,16 @@ def environment_of(config: Config) -> dict[str, str]:
 
 
 @contextmanager
-def container(  # noqa: PLR0913 - each of them is something that Docker can be told
+def container(  # noqa: PLR0913 - each is an option of Docker
     image: Path,
     tmp_path: Path,
     *,
     options: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     user: int = 0,
-    capabilities: str = DOCKER_GIVES,
+    capabilities: str = DOCKER_CAPABILITIES,
 ) -> Iterator[Container]:
-    """Start a container as Home Assistant does, or as Docker does where there are no options."""
+    """Run a container: with options as Home Assistant does, without as Docker does."""
     config = json.loads((image / "config.json").read_text())["config"]
     folder = tmp_path / "data"
     if not folder.exists():
@@ -186,9 +193,9 @@ def container(  # noqa: PLR0913 - each of them is something that Docker can be t
         file = folder / "options.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(options))
-    # Its network is this machine's, and others run beside it.
-    closed = {"STATUS_PORT": "0", "UI_PORT": "0"}
-    variables = {**environment_of(config), **closed, **(environment or {})}
+    # It shares this machine's network with other tests, so no listeners by default.
+    ports = {"STATUS_PORT": "0", "UI_PORT": "0"}
+    variables = {**environment_of(config), **ports, **(environment or {})}
     arguments = [str(image / "rootfs"), str(folder), str(user), capabilities]
     with (tmp_path / "log.txt").open("ab") as log:
         process = subprocess.Popen(
@@ -209,16 +216,16 @@ def options_for(server: SimulatedServer, **options: object) -> dict[str, object]
     return {"IMMICH_URL": server.url, "API_KEY": KEY, **options}
 
 
-# As the add-on
+# As an add-on
 
 
-def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
+def test_the_daemon_runs_as_its_own_user_with_options_readable_for_root_only(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(PERMISSIONS) as server:
         options = options_for(server, MAX_CONCURRENT_JOBS=2)
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "at most 2 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             assert running.status("Gid") == ["1000"] * 4
@@ -231,28 +238,26 @@ def test_the_daemon_runs_as_its_own_user_with_options_that_only_root_can_read(
             running.stop()
 
 
-def test_the_key_is_in_no_process_list_no_environment_and_no_log(
-    image: Path, tmp_path: Path
-) -> None:
-    with immich(MAY) as server:
+def test_the_key_is_in_no_process_list_environment_or_log(image: Path, tmp_path: Path) -> None:
+    with simulated_immich_server(PERMISSIONS) as server:
         options = options_for(server, LOG_LEVEL="trace")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             processes = running.processes
-            assert {running.first, running.daemon} < set(processes)
+            assert {running.init_pid, running.daemon_pid} < set(processes)
             for process in [running.process.pid, *processes]:
                 for name in ("cmdline", "environ"):
-                    assert KEY.encode() not in read_of(process, name), (process, name)
-            assert running.run("grep", "-rlF", KEY, "/run", "/tmp").stdout == ""  # noqa: S108 - its own
+                    assert KEY.encode() not in read_proc(process, name), (process, name)
+            assert running.run("grep", "-rlF", KEY, "/run", "/tmp").stdout == ""  # noqa: S108 - the temporary folder of the container
             running.stop()
             assert KEY not in running.log
 
 
-def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
+def test_jobs_are_processed_by_priority_and_a_stop_resumes_every_queue_in_time(
     image: Path, tmp_path: Path
 ) -> None:
     timeout = yaml.safe_load((ROOT / "config.yaml").read_text())["timeout"]
-    with immich(MAY) as server:
+    with simulated_immich_server(PERMISSIONS) as server:
         with server.present() as engine:
             for name in MANAGED:
                 engine.pause(name, by="an older tool")
@@ -263,85 +268,83 @@ def test_work_is_done_by_priority_and_a_stop_resumes_every_queue_in_time(
                 with server.present() as engine:
                     return engine.is_idle
 
-            until(is_done)
-            until(lambda: is_under_control(server))
+            wait_until(is_done)
+            wait_until(lambda: is_under_control(server))
             took = running.stop()
         assert paused(server) == set()
         assert took < timeout / 2
-    order = re.findall(r"INFO: (\S+) runs \(", running.log)
+    order = re.findall(r"INFO: (\S+) is running \(", running.log)
     assert order[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
 
 
-def test_every_line_of_the_log_looks_alike(image: Path, tmp_path: Path) -> None:
+def test_every_line_of_the_log_has_the_same_format(image: Path, tmp_path: Path) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(PERMISSIONS) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         running.stop()
         lines = running.log.splitlines()
         assert lines
-        assert [one for one in lines if not re.match(r"\[\d\d:\d\d:\d\d\] [A-Z]+: ", one)] == []
+        assert [line for line in lines if not re.match(r"\[\d\d:\d\d:\d\d\] [A-Z]+: ", line)] == []
 
 
-def test_a_wrong_option_ends_the_container_with_the_daemons_code(
+def test_an_invalid_option_stops_the_container_with_the_daemons_exit_code(
     image: Path, tmp_path: Path
 ) -> None:
     with container(image, tmp_path, options={"API_KEY": KEY, "POLL_INTERVAL": "soon"}) as running:
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert running.log.count("ERROR: POLL_INTERVAL: ") == 1
 
 
-def test_a_rejected_key_ends_the_container_with_the_daemons_code(
+def test_a_rejected_key_stops_the_container_with_the_daemons_exit_code(
     image: Path, tmp_path: Path
 ) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(PERMISSIONS) as server,
         container(image, tmp_path, options=options_for(server, API_KEY="wrong")) as running,
     ):
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert running.log.count("FATAL: ") == 1
 
 
-def test_a_crash_is_restarted_and_goes_on_where_it_was(image: Path, tmp_path: Path) -> None:
+def test_after_a_crash_the_daemon_is_restarted_and_continues(image: Path, tmp_path: Path) -> None:
     with (
-        immich(MAY) as server,
+        simulated_immich_server(PERMISSIONS) as server,
         container(image, tmp_path, options=options_for(server)) as running,
     ):
-        until(lambda: is_under_control(server))
-        before = running.daemon
+        wait_until(lambda: is_under_control(server))
+        before = running.daemon_pid
         assert before is not None
         os.kill(before, signal.SIGKILL)
-        until(lambda: running.daemon not in {None, before})
-        until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
-        assert "WARNING: The daemon was ended by signal 9. It is started again." in running.log
-        # Each start pauses the open queue that has the spare slot, and resumes it at once.
-        until(lambda: is_under_control(server))
+        wait_until(lambda: running.daemon_pid not in {None, before})
+        wait_until(lambda: running.log.count("INFO: Immich Job Daemon ") == 2)
+        assert "WARNING: The daemon was killed by signal 9 and is restarted." in running.log
+        # A start pauses the queue that was lent the free slot, and resumes it at once.
+        wait_until(lambda: is_under_control(server))
         running.stop()
         assert paused(server) == set()
 
 
-def test_options_that_are_damaged_end_the_container_instead_of_being_tried_for_ever(
-    image: Path, tmp_path: Path
-) -> None:
+def test_corrupt_options_stop_the_container(image: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "options.json").write_text('{"API_KEY": ')
     with container(image, tmp_path) as running:
-        assert running.process.wait(LIMIT) == 2
+        assert running.process.wait(TIMEOUT) == 2
         assert "is not JSON" in running.log
 
 
-# As plain Docker
+# With plain Docker
 
 
-def test_without_options_the_settings_are_those_of_the_environment(
+def test_without_options_the_settings_come_from_the_environment(
     image: Path, tmp_path: Path
 ) -> None:
-    with immich(MAY) as server:
+    with simulated_immich_server(PERMISSIONS) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "MAX_CONCURRENT_JOBS": "3"}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "at most 3 of Immich's queues" in running.log
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
@@ -349,13 +352,11 @@ def test_without_options_the_settings_are_those_of_the_environment(
 
 
 @pytest.mark.parametrize("user", [USER, 4711])
-def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
-    image: Path, tmp_path: Path, user: int
-) -> None:
-    with immich(MAY) as server:
+def test_it_runs_as_any_user_without_capabilities(image: Path, tmp_path: Path, user: int) -> None:
+    with simulated_immich_server(PERMISSIONS) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=user) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert running.status("Uid") == [str(user)] * 4
             assert running.status("NoNewPrivs") == ["1"]
             assert (running.folder / "state" / "ledger.json").stat().st_uid == user
@@ -364,68 +365,68 @@ def test_it_runs_as_any_user_that_docker_is_told_without_any_right(
         assert "ERROR" not in running.log
 
 
-def test_root_needs_four_rights_and_no_more(image: Path, tmp_path: Path) -> None:
-    with immich(MAY) as server:
+def test_root_needs_only_four_capabilities(image: Path, tmp_path: Path) -> None:
+    with simulated_immich_server(PERMISSIONS) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
-        four = "+chown,+kill,+setgid,+setuid"
-        with container(image, tmp_path, environment=settings, capabilities=four) as running:
-            until(lambda: is_under_control(server))
+        capabilities = "+chown,+kill,+setgid,+setuid"
+        with container(image, tmp_path, environment=settings, capabilities=capabilities) as running:
+            wait_until(lambda: is_under_control(server))
             assert running.status("Uid") == ["1000"] * 4
             running.stop()
         assert paused(server) == set()
         assert "ERROR" not in running.log
 
 
-def test_where_data_cannot_be_written_the_daemon_says_so_and_works(
+def test_a_read_only_data_folder_is_logged_and_the_daemon_works(
     image: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
-    with immich(MAY) as server:
+    with simulated_immich_server(PERMISSIONS) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY}
         with container(image, tmp_path, environment=settings, user=USER) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             assert "ledger.json cannot be written (Permission denied)" in running.log
             running.stop()
         assert paused(server) == set()
 
 
-def test_what_was_left_paused_can_be_resumed_from_inside(image: Path, tmp_path: Path) -> None:
-    with immich(MAY) as server:
+def test_release_works_inside_the_container(image: Path, tmp_path: Path) -> None:
+    with simulated_immich_server(PERMISSIONS) as server:
         options = options_for(server, ON_EXIT="keep")
         with container(image, tmp_path, options=options) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
             release = ["python3", "-m", "immich_job_daemon", "release", "--all"]
-            done = running.run(*release, "--options", "/data/options.json")
-            assert done.returncode == 0, done.stderr
-            assert "library: resumed" in done.stdout
+            result = running.run(*release, "--options", "/data/options.json")
+            assert result.returncode == 0, result.stderr
+            assert "library: resumed" in result.stdout
             running.stop()
 
 
-# Is it well?
+# Health check and listeners
 
 
-@pytest.mark.parametrize("asks_the_daemon", [True, False])
-def test_the_health_check_tells_a_daemon_that_works_from_one_that_does_not(
-    image: Path, tmp_path: Path, *, asks_the_daemon: bool
+@pytest.mark.parametrize("uses_http", [True, False])
+def test_the_health_check_detects_a_stopped_daemon(
+    image: Path, tmp_path: Path, *, uses_http: bool
 ) -> None:
-    ports = {"STATUS_PORT": str(free_port() if asks_the_daemon else 0)}
+    ports = {"STATUS_PORT": str(free_port() if uses_http else 0)}
     with (
-        immich(MAY) as server,
+        simulated_immich_server(PERMISSIONS) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         assert running.is_healthy()
-        daemon = running.daemon
-        assert daemon is not None
-        os.kill(daemon, signal.SIGSTOP)
-        until(lambda: not running.is_healthy())
-        os.kill(daemon, signal.SIGCONT)
-        until(running.is_healthy)
+        daemon_pid = running.daemon_pid
+        assert daemon_pid is not None
+        os.kill(daemon_pid, signal.SIGSTOP)
+        wait_until(lambda: not running.is_healthy())
+        os.kill(daemon_pid, signal.SIGCONT)
+        wait_until(running.is_healthy)
         running.run("/command/s6-svc", "-d", "/run/service/immich_job_daemon")
-        until(lambda: not running.is_healthy())
+        wait_until(lambda: not running.is_healthy())
 
 
-def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None:
+def test_it_is_healthy_while_immich_is_down(image: Path, tmp_path: Path) -> None:
     port = free_port()
     settings = {
         "IMMICH_URL": f"http://127.0.0.1:{free_port()}",
@@ -433,38 +434,38 @@ def test_it_is_healthy_while_immich_is_away(image: Path, tmp_path: Path) -> None
         "STATUS_PORT": str(port),
     }
     with container(image, tmp_path, environment=settings) as running:
-        until(lambda: "Trying again in" in running.log)
-        until(running.is_healthy)
+        wait_until(lambda: "Trying again in" in running.log)
+        wait_until(running.is_healthy)
         totals = running.run("curl", "--silent", f"http://127.0.0.1:{port}/").stdout
         assert "refuses the connection" in json.loads(totals)["error"]
 
 
-def test_both_listeners_answer_from_outside(image: Path, tmp_path: Path) -> None:
+def test_both_listeners_respond_outside_the_container(image: Path, tmp_path: Path) -> None:
     status, page = free_port(), free_port()
     ports = {"STATUS_PORT": str(status), "UI_PORT": str(page)}
-    with immich(MAY) as server:
+    with simulated_immich_server(PERMISSIONS) as server:
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, **ports}
         with container(image, tmp_path, environment=settings) as running:
-            until(lambda: is_under_control(server))
+            wait_until(lambda: is_under_control(server))
 
             def totals() -> dict[str, Any]:
                 return dict(requests.get(f"http://127.0.0.1:{status}/", timeout=90).json())
 
-            until(lambda: totals().get("state") == "idle")
+            wait_until(lambda: totals().get("state") == "idle")
             assert totals()["queues"] == 19
-            answer = requests.get(f"http://127.0.0.1:{page}/", timeout=90)
-            assert answer.status_code == 200
-            assert answer.headers["Content-Type"].startswith("text/html")
+            response = requests.get(f"http://127.0.0.1:{page}/", timeout=90)
+            assert response.status_code == 200
+            assert response.headers["Content-Type"].startswith("text/html")
             running.stop()
 
 
-def test_the_page_of_the_add_on_is_home_assistants_alone(image: Path, tmp_path: Path) -> None:
+def test_the_page_of_the_add_on_is_for_home_assistant_only(image: Path, tmp_path: Path) -> None:
     page = free_port()
     ports = {"UI_PORT": str(page), "SUPERVISOR_TOKEN": "x"}
     with (
-        immich(MAY) as server,
+        simulated_immich_server(PERMISSIONS) as server,
         container(image, tmp_path, options=options_for(server), environment=ports) as running,
     ):
-        until(lambda: is_under_control(server))
+        wait_until(lambda: is_under_control(server))
         assert requests.get(f"http://127.0.0.1:{page}/", timeout=90).status_code == 403
         running.stop()

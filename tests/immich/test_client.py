@@ -27,7 +27,7 @@ from immich_job_daemon.base.errors import (
     UnexpectedError,
     UnreachableError,
 )
-from immich_job_daemon.immich.apis import START
+from immich_job_daemon.immich.apis import START_BODY
 from immich_job_daemon.immich.client import Connection, ImmichClient
 from immich_job_daemon.immich.transport import HttpTransport, Response
 from immich_job_daemon.model.queue import MAX_QUEUES
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     Simulate = Callable[..., ImmichClient]
 
 LIMIT = 60.0
+"""Seconds after which a test has failed."""
 
 KEYS = {
     "all": Key(),
@@ -65,29 +66,29 @@ QUEUES_ONLY, JOBS_ONLY = frozenset({"queues"}), frozenset({"jobs"})
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start servers that answer as a function of method and path says; None never answers."""
+    """Start servers with a function from method and path to response; None is no response."""
     with ExitStack() as stack:
         over = threading.Event()
 
         def start(respond: Respond) -> ImmichClient:
-            class Connected(BaseHTTPRequestHandler):
+            class Handler(BaseHTTPRequestHandler):
                 protocol_version = "HTTP/1.1"
                 disable_nagle_algorithm = True
 
                 def do_GET(self) -> None:
                     self.rfile.read(int(self.headers.get("content-length", 0)))
-                    answer = respond(self.command, self.path)
-                    if answer is None:
+                    response = respond(self.command, self.path)
+                    if response is None:
                         self.close_connection = True
                         over.wait(LIMIT)
                         return
-                    self.send_response(answer.status)
-                    self.send_header("content-type", answer.content_type)
-                    self.send_header("content-length", str(len(answer.body)))
-                    if answer.location is not None:
-                        self.send_header("location", answer.location)
+                    self.send_response(response.status)
+                    self.send_header("content-type", response.content_type)
+                    self.send_header("content-length", str(len(response.body)))
+                    if response.location is not None:
+                        self.send_header("location", response.location)
                     self.end_headers()
-                    self.wfile.write(answer.body)
+                    self.wfile.write(response.body)
 
                 def do_PUT(self) -> None:
                     self.do_GET()
@@ -99,7 +100,7 @@ def serve() -> Iterator[Serve]:
                 daemon_threads = True
                 request_queue_size = 64
 
-            server = stack.enter_context(Server(("127.0.0.1", 0), Connected))
+            server = stack.enter_context(Server(("127.0.0.1", 0), Handler))
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             stack.callback(thread.join)
@@ -114,7 +115,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def simulate() -> Iterator[Simulate]:
-    """Start simulated servers; make an Immich that has one of KEYS."""
+    """Start simulated servers and return a client of each, with one of KEYS."""
     with ExitStack() as stack:
 
         def start(
@@ -123,21 +124,21 @@ def simulate() -> Iterator[Simulate]:
             faults: FaultQueue | None = None,
         ) -> ImmichClient:
             engine = Engine(seed=1)
-            keys = {in_header(name): kind for name, kind in KEYS.items()}
+            keys = {header_key(name): kind for name, kind in KEYS.items()}
             api = Api(engine, keys=keys, serves=serves)
             server = stack.enter_context(SimulatedServer(engine, api, faults=faults))
-            transport = HttpTransport(server.url, in_header(key), read_timeout=LIMIT)
+            transport = HttpTransport(server.url, header_key(key), read_timeout=LIMIT)
             return stack.enter_context(closing(ImmichClient(transport)))
 
         yield start
 
 
-def in_header(name: str) -> str:
-    """Return the key of that name: unlike what it may do, it stands in no answer."""
+def header_key(name: str) -> str:
+    """Return the API key with this name. Unlike the plain name, no response contains it."""
     return f"the-key-{name}".replace(" ", "-")
 
 
-def answer(body: object, status: int = 200) -> Response:
+def json_response(body: object, status: int = 200) -> Response:
     return Response(status, "application/json; charset=utf-8", json.dumps(body).encode())
 
 
@@ -146,23 +147,25 @@ def queue(name: str, *, paused: bool = False) -> dict[str, object]:
     return {"name": name, "isPaused": paused, "statistics": counts}
 
 
-def healthy(method: str, path: str) -> Response:
-    """Answer as an Immich with one queue that is always open."""
+def respond_normally(method: str, path: str) -> Response:
+    """Respond as an Immich with one queue that is never paused."""
     if method == "PUT":
-        return answer(queue(path.rpartition("/")[2]))
-    answers: dict[str, object] = {
+        return json_response(queue(path.rpartition("/")[2]))
+    bodies: dict[str, object] = {
         "/api/server/version": {"major": 3, "minor": 1, "patch": 0, "prerelease": None},
         "/api/api-keys/me": {"id": "1", "name": "mine", "permissions": ["all"]},
         "/api/queues": [queue("ocr")],
     }
-    if path in answers:
-        return answer(answers[path])
-    return answer({"message": f"Cannot {method} {path}"}, 404)
+    if path in bodies:
+        return json_response(bodies[path])
+    return json_response({"message": f"Cannot {method} {path}"}, 404)
 
 
-def instead(path: str, other: Response) -> Respond:
-    """Answer as a healthy Immich, but at one path."""
-    return lambda method, asked: other if asked == path else healthy(method, asked)
+def respond_at(path: str, response: Response) -> Respond:
+    """Respond normally except at one path."""
+    return lambda method, requested: (
+        response if requested == path else respond_normally(method, requested)
+    )
 
 
 PAGE = Response(200, "text/html; charset=utf-8", b"<!doctype html><title>Log in</title>")
@@ -181,7 +184,9 @@ PAGE = Response(200, "text/html; charset=utf-8", b"<!doctype html><title>Log in<
         ("read both, write jobs", "jobs API"),
     ],
 )
-def test_the_api_is_the_first_that_the_key_can_use(simulate: Simulate, key: str, api: str) -> None:
+def test_the_first_api_that_the_key_can_use_is_chosen(
+    simulate: Simulate, key: str, api: str
+) -> None:
     immich = simulate(key)
     assert immich.connect() == Connection("3.1.0", api, KEYS[key].permissions)
     assert immich.api == api
@@ -203,112 +208,114 @@ def test_the_api_is_the_first_that_the_key_can_use(simulate: Simulate, key: str,
         ("read queues, write jobs", QUEUES_ONLY | JOBS_ONLY, {"queue.update"}),
     ],
 )
-def test_a_key_that_can_use_no_api_is_told_exactly_what_it_lacks_for_the_best_one(
+def test_a_key_that_can_use_no_api_lacks_the_permissions_of_the_preferred_one(
     simulate: Simulate, key: str, serves: frozenset[str], missing: set[str]
 ) -> None:
     with pytest.raises(PermissionMissingError) as caught:
         simulate(key, serves).connect()
     assert caught.value.missing == missing
-    said = str(caught.value)
-    assert said.startswith(f"the API key lacks the permission {', '.join(sorted(missing))}: ")
-    assert "user icon > Account Settings > API Keys" in said
+    message = str(caught.value)
+    assert message.startswith(f"the API key lacks the permission {', '.join(sorted(missing))}: ")
+    assert "user icon > Account Settings > API Keys" in message
 
 
-def test_the_key_of_someone_who_is_no_administrator_is_told_so(simulate: Simulate) -> None:
-    with pytest.raises(PermissionMissingError, match="no administrator") as caught:
+def test_the_key_of_a_user_who_is_not_an_administrator_is_reported(simulate: Simulate) -> None:
+    with pytest.raises(PermissionMissingError, match="not an administrator") as caught:
         simulate("no admin").connect()
     assert caught.value.missing == frozenset()
 
 
-def test_a_key_without_permissions_of_someone_who_is_no_administrator(
+def test_a_key_without_permissions_of_a_user_who_is_not_an_administrator(
     serve: Serve,
 ) -> None:
     def respond(method: str, path: str) -> Response:
         if path == "/api/api-keys/me":
-            return answer({"permissions": ["asset.upload"]})
+            return json_response({"permissions": ["asset.upload"]})
         return (
-            healthy(method, path)
+            respond_normally(method, path)
             if path.startswith("/api/server")
-            else answer({"message": "Forbidden"}, 403)
+            else json_response({"message": "Forbidden"}, 403)
         )
 
-    with pytest.raises(PermissionMissingError, match="no administrator"):
+    with pytest.raises(PermissionMissingError, match="not an administrator"):
         serve(respond).connect()
 
 
-def test_a_key_that_immich_does_not_know_is_rejected(simulate: Simulate) -> None:
+def test_an_unknown_key_is_rejected(simulate: Simulate) -> None:
     with pytest.raises(KeyRejectedError, match=r"401 Invalid API key.*set API_KEY"):
         simulate("unknown").connect()
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-def test_an_immich_that_does_not_tell_permissions_is_tried(serve: Serve, status: int) -> None:
-    immich = serve(instead("/api/api-keys/me", answer({"message": "no"}, status)))
+def test_an_immich_that_does_not_tell_permissions_can_be_used(serve: Serve, status: int) -> None:
+    immich = serve(respond_at("/api/api-keys/me", json_response({"message": "no"}, status)))
     assert immich.connect() == Connection("3.1.0", "queues API", None)
 
 
-def test_what_is_not_told_is_named_from_the_refusal(serve: Serve) -> None:
+def test_permissions_that_immich_does_not_tell_are_named_after_a_refusal(serve: Serve) -> None:
     def respond(method: str, path: str) -> Response:
         if path == "/api/queues":
-            return answer({"message": "Missing required permission: queue.read"}, 403)
+            return json_response({"message": "Missing required permission: queue.read"}, 403)
         if path == "/api/api-keys/me":
-            return answer({"message": "no"}, 404)
-        return healthy(method, path)
+            return json_response({"message": "no"}, 404)
+        return respond_normally(method, path)
 
     with pytest.raises(PermissionMissingError) as caught:
         serve(respond).connect()
     assert caught.value.missing == {"queue.read"}
-    assert "give the key queue.read and queue.update" in str(caught.value)
+    assert "grant queue.read and queue.update to the key" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "other",
+    "response",
     [
         PAGE,
-        answer({"res": "pong"}),
-        answer("ok"),
-        answer({"message": "not found"}, 404),
-        answer({"message": "log in"}, 401),
-        answer({"message": "log in"}, 403),
+        json_response({"res": "pong"}),
+        json_response("ok"),
+        json_response({"message": "not found"}, 404),
+        json_response({"message": "log in"}, 401),
+        json_response({"message": "log in"}, 403),
         Response(404, "text/html", b"<h1>nginx</h1>"),
         Response(403, "text/plain", b"no"),
         Response(302, "text/html", b"", "https://login.example/"),
     ],
 )
-def test_a_server_that_tells_no_version_is_not_immich(serve: Serve, other: Response) -> None:
+def test_a_server_without_a_version_is_not_immich(serve: Serve, response: Response) -> None:
     with pytest.raises(NotImmichError, match="set IMMICH_URL"):
-        serve(instead("/api/server/version", other)).connect()
+        serve(respond_at("/api/server/version", response)).connect()
 
 
-def test_an_immich_without_any_api_for_queues_is_unexpected(simulate: Simulate) -> None:
-    with pytest.raises(UnexpectedError, match="neither of the two APIs"):
+def test_an_immich_without_a_known_api_is_an_error(simulate: Simulate) -> None:
+    with pytest.raises(UnexpectedError, match="has no API for queues that the daemon knows"):
         simulate("all", frozenset()).connect()
 
 
-def test_a_queues_api_that_makes_no_sense_gives_way_to_the_jobs_api(
+def test_the_jobs_api_is_used_if_the_queues_api_sends_invalid_responses(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = {"queueStatus": {"isPaused": False}, "jobCounts": queue("ocr")["statistics"]}
 
     def respond(method: str, path: str) -> Response:
         if path == "/api/queues":
-            return answer({"items": []})
-        return answer({"ocr": job}) if path == "/api/jobs" else healthy(method, path)
+            return json_response({"items": []})
+        return (
+            json_response({"ocr": job}) if path == "/api/jobs" else respond_normally(method, path)
+        )
 
     assert serve(respond).connect().api == "jobs API"
-    assert "GET /api/queues makes no sense" in caplog.text
+    assert "GET /api/queues is invalid" in caplog.text
 
 
-def test_the_first_complaint_counts_when_both_apis_make_no_sense(serve: Serve) -> None:
-    with pytest.raises(UnexpectedError, match="GET /api/queues makes no sense"):
-        serve(instead("/api/queues", answer([]))).connect()
+def test_the_first_error_is_raised_if_both_apis_send_invalid_responses(serve: Serve) -> None:
+    with pytest.raises(UnexpectedError, match="GET /api/queues is invalid"):
+        serve(respond_at("/api/queues", json_response([]))).connect()
 
 
-# Looking, pausing, resuming
+# Fetching, pausing, resuming
 
 
 @pytest.mark.parametrize("key", ["queues", "jobs"])
-def test_pause_and_resume_return_what_immich_shows(simulate: Simulate, key: str) -> None:
+def test_pause_and_resume_return_the_queue_in_the_response(simulate: Simulate, key: str) -> None:
     immich = simulate(key)
     immich.connect()
     assert immich.pause("ocr").is_paused
@@ -326,7 +333,7 @@ def test_pause_and_resume_return_what_immich_shows(simulate: Simulate, key: str)
         ("read both, write jobs", QUEUES_ONLY | JOBS_ONLY, "jobs API"),
     ],
 )
-def test_it_works_without_connecting_first(
+def test_connecting_first_is_optional(
     simulate: Simulate, key: str, serves: frozenset[str], api: str
 ) -> None:
     immich = simulate(key, serves)
@@ -336,7 +343,7 @@ def test_it_works_without_connecting_first(
     assert not immich.resume("ocr").is_paused
 
 
-def test_a_queue_that_cannot_be_paused_is_refused_with_immichs_words(simulate: Simulate) -> None:
+def test_a_refused_pause_has_immichs_message(simulate: Simulate) -> None:
     immich = simulate("all")
     with pytest.raises(RefusedError, match="The BackgroundTask queue cannot be paused"):
         immich.pause("backgroundTask")
@@ -348,65 +355,75 @@ def test_an_unknown_queue_is_refused(simulate: Simulate) -> None:
         simulate("all").pause("nosuchqueue")
 
 
-def test_an_answer_that_does_not_show_the_pause_is_unexpected(serve: Serve) -> None:
-    immich = serve(healthy)
-    with pytest.raises(UnexpectedError, match="pause ocr but does not show it done"):
+def test_a_response_that_does_not_show_the_pause_is_an_error(serve: Serve) -> None:
+    immich = serve(respond_normally)
+    with pytest.raises(UnexpectedError, match="to pause ocr does not show it done"):
         immich.pause("ocr")
     assert immich.resume("ocr").name == "ocr"
 
 
-def test_an_answer_about_all_queues_does_not_pass_for_one(serve: Serve) -> None:
-    immich = serve(instead("/api/queues/ocr", answer([queue("ocr", paused=True)])))
-    with pytest.raises(UnexpectedError, match="PUT /api/queues/ocr makes no sense"):
+def test_a_response_with_all_queues_does_not_confirm_a_pause(serve: Serve) -> None:
+    immich = serve(respond_at("/api/queues/ocr", json_response([queue("ocr", paused=True)])))
+    with pytest.raises(UnexpectedError, match="PUT /api/queues/ocr is invalid"):
         immich.pause("ocr")
 
 
 STATUSES = [
-    (answer({"message": "Invalid API key"}, 401), KeyRejectedError, "401 Invalid API key"),
+    (json_response({"message": "Invalid API key"}, 401), KeyRejectedError, "401 Invalid API key"),
     (Response(401, "text/html", b"<h1>Log in</h1>"), NotImmichError, "status 401"),
-    (answer({"message": "Forbidden"}, 403), PermissionMissingError, "no administrator"),
+    (json_response({"message": "Forbidden"}, 403), PermissionMissingError, "not an administrator"),
     (
-        answer({"message": "Missing required permission: queue.read"}, 403),
+        json_response({"message": "Missing required permission: queue.read"}, 403),
         PermissionMissingError,
         "lacks the permission queue.read: ",
     ),
     (Response(403, "text/html", b"<h1>Blocked</h1>"), NotImmichError, "status 403"),
     (Response(404, "text/html", b"<h1>nginx</h1>"), NotImmichError, "status 404"),
-    (Response(404, "text/plain", b"404"), NotImmichError, "404 is all it says"),
-    (answer({"message": "Cannot GET /api/queues"}, 404), UnexpectedError, "Cannot GET"),
-    (answer({"message": "Bad\x1b[31m\nrequest"}, 400), RefusedError, r"Bad \[31m request"),
+    (Response(404, "text/plain", b"404"), NotImmichError, "it sent 404 without a message"),
+    (json_response({"message": "Cannot GET /api/queues"}, 404), UnexpectedError, "Cannot GET"),
+    (
+        json_response({"message": "Bad\x1b[31m\nrequest"}, 400),
+        RefusedError,
+        r"Bad\\x1b\[31m\\nrequest",
+    ),
     (Response(400, "text/plain", b"plain HTTP to HTTPS port"), UnexpectedError, "with 400"),
     (Response(400, "text/html", b"<h1>400</h1>"), NotImmichError, "status 400"),
-    (answer({"message": "slow down"}, 429), UnexpectedError, "with 429 slow down"),
-    (answer({"message": "Internal server error"}, 500), UnexpectedError, "500 Internal server"),
-    (answer({"message": "x" * 1000}, 500), UnexpectedError, "x{197}[.]{3}: if"),
+    (json_response({"message": "slow down"}, 429), UnexpectedError, "with 429 slow down"),
+    (
+        json_response({"message": "Internal server error"}, 500),
+        UnexpectedError,
+        "500 Internal server",
+    ),
+    (json_response({"message": "x" * 1000}, 500), UnexpectedError, "x{197}[.]{3}: if"),
     (Response(500, "text/html", b"<h1>500</h1>"), UnexpectedError, "with 500"),
-    (Response(502, "text/html", b"<h1>502</h1>"), UnreachableError, "a proxy answers, Immich"),
-    (answer({"message": "starting"}, 503), UnreachableError, "503 starting"),
+    (Response(502, "text/html", b"<h1>502</h1>"), UnreachableError, "a proxy responds, but Immich"),
+    (json_response({"message": "starting"}, 503), UnreachableError, "503 starting"),
     (Response(504, "text/plain", b""), UnreachableError, "behind it does not"),
-    (PAGE, NotImmichError, "it sends a page, with status 200"),
-    (Response(200, "application/json", b" <html>"), NotImmichError, "it sends a page"),
-    (Response(200, "application/json", b'[{"name": "oc'), UnexpectedError, "no complete JSON"),
-    (Response(200, "application/json", b""), UnexpectedError, "no complete JSON"),
-    (Response(204, "", b""), UnexpectedError, "no complete JSON"),
+    (PAGE, NotImmichError, "it sent an HTML page with status 200"),
+    (Response(200, "application/json", b" <html>"), NotImmichError, "it sent an HTML page"),
+    (Response(200, "application/json", b'[{"name": "oc'), UnexpectedError, "not complete JSON"),
+    (Response(200, "application/json", b""), UnexpectedError, "not complete JSON"),
+    (Response(204, "", b""), UnexpectedError, "not complete JSON"),
     (Response(304, "", b""), UnexpectedError, "with 304"),
 ]
 
 
-@pytest.mark.parametrize(("other", "kind", "words"), STATUSES)
-def test_what_each_answer_means(
-    serve: Serve, other: Response, kind: type[ImmichError], words: str
+@pytest.mark.parametrize(("response", "kind", "words"), STATUSES)
+def test_each_response_raises_its_error(
+    serve: Serve, response: Response, kind: type[ImmichError], words: str
 ) -> None:
-    is_well = [True]
+    is_normal = [True]
     immich = serve(
-        lambda method, path: healthy(method, path) if is_well[0] or path != "/api/queues" else other
+        lambda method, path: (
+            respond_normally(method, path) if is_normal[0] or path != "/api/queues" else response
+        )
     )
     immich.connect()
-    is_well[0] = False
+    is_normal[0] = False
     with pytest.raises(kind, match=words) as caught:
         immich.fetch_queues()
     assert isinstance(caught.value, kind)
-    is_well[0] = True
+    is_normal[0] = True
     assert list(immich.fetch_queues()) == ["ocr"]
 
 
@@ -422,55 +439,57 @@ def test_what_each_answer_means(
         ("http://[", "http://["),
     ],
 )
-def test_a_redirected_pause_failed_and_the_address_to_set_is_told(
+def test_a_redirected_pause_fails_and_names_the_address_to_set(
     serve: Serve, status: int, location: str, target: str
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def respond(method: str, _path: str) -> Response:
-        asked.append(method)
+        requests.append(method)
         if method == "PUT":
             return Response(status, "text/html", b"<p>moved</p>", location)
-        return answer([queue("ocr", paused=True)])
+        return json_response([queue("ocr", paused=True)])
 
     with pytest.raises(NotImmichError) as caught:
         serve(respond).pause("ocr")
-    said = str(caught.value)
-    assert said.startswith(f"Immich redirects to {target}: set IMMICH_URL to {target}, ")
-    assert asked == ["GET", "PUT"]
+    message = str(caught.value)
+    assert message.startswith(f"Immich redirects to {target}: set IMMICH_URL to {target}, ")
+    assert requests == ["GET", "PUT"]
 
 
-# Losing an API
+# Switching to the other API
 
 
-class Losing:
-    """An Immich whose queues API ends at some time, with an answer of choice."""
+class LosingQueuesApi:
+    """Responds as an Immich that loses its queues API while it runs."""
 
-    def __init__(self, ending: Response, jobs: Response) -> None:
+    def __init__(self, response: Response, jobs: Response) -> None:
         self.is_lost = False
-        self.ending = ending
+        self.response = response
         self.jobs = jobs
 
     def __call__(self, method: str, path: str) -> Response:
         if self.is_lost and path.startswith("/api/queues"):
-            return self.ending
-        return self.jobs if path == "/api/jobs" else healthy(method, path)
+            return self.response
+        return self.jobs if path == "/api/jobs" else respond_normally(method, path)
 
 
-SOUND = answer({"ocr": {"queueStatus": {"isPaused": False}, "jobCounts": queue("")["statistics"]}})
+JOBS_RESPONSE = json_response(
+    {"ocr": {"queueStatus": {"isPaused": False}, "jobCounts": queue("")["statistics"]}}
+)
 
-ENDINGS = [
-    answer({"message": "Cannot GET /api/queues"}, 404),
-    answer({"message": "Missing required permission: queue.read"}, 403),
-    answer({"message": "Forbidden"}, 403),
+API_LOST = [
+    json_response({"message": "Cannot GET /api/queues"}, 404),
+    json_response({"message": "Missing required permission: queue.read"}, 403),
+    json_response({"message": "Forbidden"}, 403),
 ]
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_an_api_lost_at_run_time_gives_way_to_the_other_with_one_warning(
-    serve: Serve, caplog: pytest.LogCaptureFixture, ending: Response
+@pytest.mark.parametrize("response", API_LOST)
+def test_the_other_api_is_used_after_one_warning_if_an_api_is_lost(
+    serve: Serve, caplog: pytest.LogCaptureFixture, response: Response
 ) -> None:
-    respond = Losing(ending, SOUND)
+    respond = LosingQueuesApi(response, JOBS_RESPONSE)
     immich = serve(respond)
     immich.connect()
     respond.is_lost = True
@@ -479,22 +498,20 @@ def test_an_api_lost_at_run_time_gives_way_to_the_other_with_one_warning(
     assert immich.api == "jobs API"
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("Using Immich's jobs API, the other one fails: ")
+    assert record.getMessage().startswith("Using Immich's jobs API because the other one fails: ")
 
 
 @pytest.mark.parametrize(
     "jobs",
     [
-        answer({"message": "Missing required permission: job.read"}, 403),
-        answer({"message": "Cannot GET /api/jobs"}, 404),
-        answer({"message": "Internal server error"}, 500),
-        answer({}),
+        json_response({"message": "Missing required permission: job.read"}, 403),
+        json_response({"message": "Cannot GET /api/jobs"}, 404),
+        json_response({"message": "Internal server error"}, 500),
+        json_response({}),
     ],
 )
-def test_the_first_failure_is_told_when_the_other_api_fails_too(
-    serve: Serve, jobs: Response
-) -> None:
-    respond = Losing(ENDINGS[1], jobs)
+def test_the_first_error_is_raised_if_the_other_api_fails_too(serve: Serve, jobs: Response) -> None:
+    respond = LosingQueuesApi(API_LOST[1], jobs)
     immich = serve(respond)
     immich.connect()
     respond.is_lost = True
@@ -506,15 +523,15 @@ def test_the_first_failure_is_told_when_the_other_api_fails_too(
     assert list(immich.fetch_queues()) == ["ocr"]
 
 
-def test_an_api_lost_while_all_are_resumed_is_told_once(
+def test_an_api_lost_during_resume_all_is_logged_once(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = {"queueStatus": {"isPaused": False}, "jobCounts": queue("")["statistics"]}
 
     def respond(method: str, path: str) -> Response:
         if method == "PUT" and path.startswith("/api/queues"):
-            return answer({"message": f"Cannot {method} {path}"}, 404)
-        return answer(job) if method == "PUT" else healthy(method, path)
+            return json_response({"message": f"Cannot {method} {path}"}, 404)
+        return json_response(job) if method == "PUT" else respond_normally(method, path)
 
     immich = serve(respond)
     immich.connect()
@@ -524,20 +541,22 @@ def test_an_api_lost_while_all_are_resumed_is_told_once(
     assert len(caplog.records) == 1
 
 
-def test_names_without_an_end_are_refused_and_the_known_ones_go_on(serve: Serve) -> None:
-    known = [queue(f"queue{number}") for number in range(MAX_QUEUES - 1)]
-    more = [queue("one more")]
-    immich = serve(lambda _method, _path: answer([*known, *more]))
+def test_ever_new_queue_names_are_rejected_and_known_ones_still_work(serve: Serve) -> None:
+    others = [queue(f"queue{number}") for number in range(MAX_QUEUES - 1)]
+    last = [queue("one-more")]
+    immich = serve(lambda _method, _path: json_response([*others, *last]))
     assert len(immich.fetch_queues()) == MAX_QUEUES
-    more[0] = queue("another")
+    last[0] = queue("another")
     with pytest.raises(UnexpectedError, match=f"more than {MAX_QUEUES} different queues"):
         immich.fetch_queues()
-    more.clear()
+    last.clear()
     assert len(immich.fetch_queues()) == MAX_QUEUES - 1
 
 
-def test_a_failure_that_may_pass_does_not_change_the_api(serve: Serve) -> None:
-    respond = Losing(answer({"message": "Internal server error"}, 500), SOUND)
+def test_a_temporary_failure_does_not_change_the_api(serve: Serve) -> None:
+    respond = LosingQueuesApi(
+        json_response({"message": "Internal server error"}, 500), JOBS_RESPONSE
+    )
     immich = serve(respond)
     immich.connect()
     respond.is_lost = True
@@ -546,7 +565,7 @@ def test_a_failure_that_may_pass_does_not_change_the_api(serve: Serve) -> None:
     assert immich.api == "queues API"
 
 
-def test_a_key_that_reads_in_one_api_and_writes_in_the_other_works_with_one_warning_each(
+def test_a_key_that_reads_over_one_api_and_writes_over_the_other_works(
     simulate: Simulate, caplog: pytest.LogCaptureFixture
 ) -> None:
     immich = simulate("read queues, write jobs")
@@ -554,39 +573,37 @@ def test_a_key_that_reads_in_one_api_and_writes_in_the_other_works_with_one_warn
         assert len(immich.fetch_queues()) == 19
         assert immich.pause("ocr").is_paused
     messages = [record.getMessage() for record in caplog.records]
-    assert [message.split(",")[0] for message in messages] == [
+    assert [message.split(" because")[0] for message in messages] == [
         "Using Immich's jobs API",
         "Using Immich's queues API",
     ]
 
 
-# Starting a run on what is missing
+# Scanning for missing assets
 
 
 @pytest.fixture
 def simulated() -> Iterator[SimulatedServer]:
-    """Start a simulated Immich that knows every one of KEYS; in its queue ocr nothing starts."""
+    """Start a simulated Immich that knows all KEYS; its queue ocr is paused."""
     engine = Engine(seed=1)
     engine.pause("ocr")
-    keys = {in_header(name): kind for name, kind in KEYS.items()}
+    keys = {header_key(name): kind for name, kind in KEYS.items()}
     with SimulatedServer(engine, Api(engine, keys=keys)) as server:
         yield server
 
 
 def client(server: SimulatedServer, key: str) -> ImmichClient:
-    return ImmichClient(HttpTransport(server.url, in_header(key), read_timeout=LIMIT))
+    return ImmichClient(HttpTransport(server.url, header_key(key), read_timeout=LIMIT))
 
 
-def begun(server: SimulatedServer) -> int:
-    """Return how often the queue ocr was told to look for what is missing."""
+def started_scans(server: SimulatedServer) -> int:
+    """Return how many scans were started in the queue ocr."""
     with server.present() as engine:
         return engine.queues["ocr"].ready
 
 
 @pytest.mark.parametrize("key", ["all", "both", "jobs"])
-def test_a_queue_is_told_to_look_for_what_is_missing_whichever_api_is_in_use(
-    simulated: SimulatedServer, key: str
-) -> None:
+def test_a_scan_is_started_whichever_api_is_in_use(simulated: SimulatedServer, key: str) -> None:
     with closing(client(simulated, key)) as immich:
         api = immich.connect().api
         found = immich.start("ocr")
@@ -595,32 +612,32 @@ def test_a_queue_is_told_to_look_for_what_is_missing_whichever_api_is_in_use(
         assert immich.api == api
 
 
-def test_only_what_is_missing_is_asked_for() -> None:
-    """With ``force`` Immich does everything anew, which takes days."""
-    assert json.loads(START) == {"command": "start", "force": False}
+def test_a_scan_covers_missing_assets_only() -> None:
+    """With ``force`` Immich processes every asset again, which takes days."""
+    assert json.loads(START_BODY) == {"command": "start", "force": False}
 
 
-def test_a_queue_in_which_something_runs_says_so_and_is_not_told_twice(
+def test_a_scan_of_a_busy_queue_fails_and_is_sent_once(
     simulated: SimulatedServer,
 ) -> None:
     with closing(client(simulated, "all")) as immich:
         with simulated.present() as engine:
             engine.add("library", lasting(3600))
-        asked = []
-        simulated.faults = lambda method, path: asked.append(f"{method} {path}")
+        requests = []
+        simulated.faults = lambda method, path: requests.append(f"{method} {path}")
         with pytest.raises(AlreadyRunningError, match="Job is already running"):
             immich.start("library")
-        assert asked == ["PUT /api/jobs/library"]
+        assert requests == ["PUT /api/jobs/library"]
 
 
-def test_a_queue_that_knows_no_such_run_refuses_it(simulated: SimulatedServer) -> None:
+def test_a_queue_without_scans_refuses_one(simulated: SimulatedServer) -> None:
     with closing(client(simulated, "all")) as immich:
         with pytest.raises(RefusedError, match="Invalid job name: search") as caught:
             immich.start("search")
         assert not isinstance(caught.value, AlreadyRunningError)
 
 
-def test_without_job_create_it_is_named_and_the_api_in_use_stays(
+def test_a_scan_without_job_create_fails_and_the_api_stays(
     simulated: SimulatedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(client(simulated, "queues")) as immich:
@@ -630,50 +647,52 @@ def test_without_job_create_it_is_named_and_the_api_in_use_stays(
         assert caught.value.missing == {"job.create"}
         assert immich.api == "queues API"
         assert immich.pause("library").is_paused
-    assert begun(simulated) == 0
+    assert started_scans(simulated) == 0
     assert caplog.records == []
 
 
 @pytest.mark.parametrize(
     ("fault", "times"), [(Fault.RESET, 0), (Fault.LOST_RESPONSE, 1), (Fault.TRUNCATED, 1)]
 )
-def test_what_was_asked_for_without_an_answer_is_never_asked_for_again(
+def test_a_scan_without_a_response_is_not_sent_again(
     simulated: SimulatedServer, fault: Fault, times: int
 ) -> None:
-    """A pause is sent anew over a new connection when a kept one was closed; this is not."""
+    """A pause is sent again if its kept-alive connection was closed; a scan is not."""
     with closing(client(simulated, "all")) as immich:
         immich.connect()
-        asked = []
+        requests = []
 
         def fail(method: str, path: str) -> Fault | None:
-            asked.append(f"{method} {path}")
-            return fault if len(asked) == 1 else None
+            requests.append(f"{method} {path}")
+            return fault if len(requests) == 1 else None
 
         simulated.faults = fail
         with pytest.raises(ImmichError):
             immich.start("ocr")
-        assert asked == ["PUT /api/jobs/ocr"]
-        assert begun(simulated) == times
+        assert requests == ["PUT /api/jobs/ocr"]
+        assert started_scans(simulated) == times
         assert len(immich.fetch_queues()) == 19
 
 
-def test_a_kept_connection_that_was_closed_meanwhile_does_not_make_it_fail(
+def test_a_scan_succeeds_after_the_kept_alive_connection_was_closed(
     simulated: SimulatedServer,
 ) -> None:
     with closing(client(simulated, "all")) as immich:
         immich.connect()
         simulated.faults = FaultQueue([Fault.LOST_RESPONSE])
-        # The look is made good over a new connection; the first one is dead from now on.
+        # This request is repeated over a new connection; the first one is closed.
         immich.fetch_queues()
         immich.start("ocr")
-        assert begun(simulated) == 1
+        assert started_scans(simulated) == 1
 
 
-# Faults of the network
+# Network faults
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.LOST_RESPONSE])
-def test_a_kept_connection_that_breaks_once_is_no_failure(simulate: Simulate, fault: Fault) -> None:
+def test_a_request_is_repeated_if_its_kept_alive_connection_breaks(
+    simulate: Simulate, fault: Fault
+) -> None:
     faults = FaultQueue()
     immich = simulate("all", faults=faults)
     immich.connect()
@@ -692,7 +711,7 @@ def test_a_kept_connection_that_breaks_once_is_no_failure(simulate: Simulate, fa
         (Fault.TRUNCATED, UnexpectedError),
     ],
 )
-def test_it_goes_on_after_a_fault(
+def test_requests_succeed_after_a_fault(
     simulate: Simulate, fault: Fault, kind: type[ImmichError]
 ) -> None:
     faults = FaultQueue()
@@ -705,7 +724,7 @@ def test_it_goes_on_after_a_fault(
     assert len(immich.fetch_queues()) == 19
 
 
-def test_nobody_there_is_unreachable() -> None:
+def test_a_port_without_a_listener_is_unreachable() -> None:
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with closing(ImmichClient(HttpTransport(f"http://127.0.0.1:{port}", "key"))) as immich:
@@ -714,7 +733,7 @@ def test_nobody_there_is_unreachable() -> None:
                 request()
 
 
-# Resuming all
+# Resuming all queues
 
 
 @pytest.mark.parametrize("key", ["queues", "jobs"])
@@ -727,7 +746,7 @@ def test_all_queues_are_resumed(simulate: Simulate, key: str) -> None:
     assert not any(queue.is_paused for queue in immich.fetch_queues().values())
 
 
-def test_all_queues_are_resumed_without_connecting_first(
+def test_resume_all_works_without_connecting_first(
     simulate: Simulate, caplog: pytest.LogCaptureFixture
 ) -> None:
     immich = simulate("jobs")
@@ -736,36 +755,36 @@ def test_all_queues_are_resumed_without_connecting_first(
     assert caplog.records == []
 
 
-def test_nothing_to_resume_asks_nothing(serve: Serve) -> None:
-    asked: list[str] = []
+def test_resume_all_without_names_sends_nothing(serve: Serve) -> None:
+    requests: list[str] = []
 
     def respond(_method: str, path: str) -> None:
-        asked.append(path)
+        requests.append(path)
 
     assert serve(respond).resume_all([], within=LIMIT) == {}
-    assert asked == []
+    assert requests == []
 
 
-def test_all_are_resumed_at_the_same_time(serve: Serve) -> None:
+def test_all_queues_are_resumed_in_parallel(serve: Serve) -> None:
     names = [f"queue{number}" for number in range(13)]
-    # Nobody is answered before everybody has asked.
-    everybody = threading.Barrier(len(names), timeout=LIMIT)
+    # No request gets a response before all have arrived.
+    barrier = threading.Barrier(len(names), timeout=LIMIT)
 
     def respond(method: str, path: str) -> Response:
-        everybody.wait()
-        return healthy(method, path)
+        barrier.wait()
+        return respond_normally(method, path)
 
     assert serve(respond).resume_all(names, within=LIMIT) == dict.fromkeys(names)
 
 
-def test_each_queue_has_its_own_outcome(serve: Serve) -> None:
+def test_each_queue_has_its_own_result(serve: Serve) -> None:
     def respond(method: str, path: str) -> Response:
-        others = {
-            "refused": answer({"message": "no"}, 400),
-            "failed": answer({"message": "no"}, 500),
-            "paused": answer(queue("paused", paused=True)),
+        responses = {
+            "refused": json_response({"message": "no"}, 400),
+            "failed": json_response({"message": "no"}, 500),
+            "paused": json_response(queue("paused", paused=True)),
         }
-        return others.get(path.rpartition("/")[2]) or healthy(method, path)
+        return responses.get(path.rpartition("/")[2]) or respond_normally(method, path)
 
     results = serve(respond).resume_all(
         iter(["open", "refused", "failed", "paused", "open"]), within=1.0
@@ -777,28 +796,28 @@ def test_each_queue_has_its_own_outcome(serve: Serve) -> None:
     assert isinstance(results["paused"], UnexpectedError)
 
 
-def test_what_fails_at_first_is_tried_again_within_the_time(serve: Serve) -> None:
-    counted: Counter[str] = Counter()
+def test_a_failed_resume_is_retried_within_the_time(serve: Serve) -> None:
+    attempts: Counter[str] = Counter()
 
     def respond(method: str, path: str) -> Response:
-        counted[path] += 1
-        if counted[path] < 3:
-            return answer({"message": "not now"}, 500)
-        return healthy(method, path)
+        attempts[path] += 1
+        if attempts[path] < 3:
+            return json_response({"message": "not now"}, 500)
+        return respond_normally(method, path)
 
     assert serve(respond).resume_all(["ocr", "sidecar"], within=LIMIT) == {
         "ocr": None,
         "sidecar": None,
     }
-    assert counted == {"/api/queues/ocr": 3, "/api/queues/sidecar": 3}
+    assert attempts == {"/api/queues/ocr": 3, "/api/queues/sidecar": 3}
 
 
-def test_a_deadline_is_kept_and_the_missing_are_named(serve: Serve) -> None:
-    counted: Counter[str] = Counter()
+def test_a_deadline_is_kept_and_the_unconfirmed_queues_are_named(serve: Serve) -> None:
+    attempts: Counter[str] = Counter()
 
     def respond(method: str, path: str) -> Response | None:
-        counted[path] += 1
-        return None if path.endswith("slow") else healthy(method, path)
+        attempts[path] += 1
+        return None if path.endswith("slow") else respond_normally(method, path)
 
     before = time.monotonic()
     results = serve(respond).resume_all(["quick", "slow"], within=5.0)
@@ -806,16 +825,16 @@ def test_a_deadline_is_kept_and_the_missing_are_named(serve: Serve) -> None:
     assert isinstance(results["slow"], UnreachableError)
     assert re.search(r" within \d(\.\d+)? s\b", str(results["slow"]))
     assert results["quick"] is None
-    assert counted["/api/queues/slow"] == 1
+    assert attempts["/api/queues/slow"] == 1
 
 
-def test_without_any_time_nothing_is_claimed(serve: Serve) -> None:
-    results = serve(healthy).resume_all(["ocr", "sidecar"], within=0.0)
+def test_without_time_no_queue_counts_as_resumed(serve: Serve) -> None:
+    results = serve(respond_normally).resume_all(["ocr", "sidecar"], within=0.0)
     assert all(isinstance(error, UnreachableError) for error in results.values())
     assert list(results) == ["ocr", "sidecar"]
 
 
-def test_a_server_that_hangs_does_not_keep_the_process_alive(serve: Serve) -> None:
+def test_a_hanging_server_does_not_keep_the_process_alive(serve: Serve) -> None:
     hanging = threading.Event()
 
     def respond(_method: str, _path: str) -> None:
@@ -824,17 +843,17 @@ def test_a_server_that_hangs_does_not_keep_the_process_alive(serve: Serve) -> No
     serve_url = url_of(serve(respond))
     program = (
         "import sys\n"
-        "from immich_job_daemon.immich.client import Immich\n"
+        "from immich_job_daemon.immich.client import ImmichClient\n"
         "from immich_job_daemon.immich.transport import HttpTransport, Transport\n"
         "class Patient(HttpTransport):\n"
         "    def send(self, method, path, body=None, *, timeout=None):\n"
         "        return super().send(method, path, body, timeout=3600)\n"
-        "    def another(self):\n"
+        "    def new_connection(self):\n"
         "        return Patient(self._url, self._key)\n"
-        "results = Immich(Patient(sys.argv[1], 'key')).resume_all(['ocr'], within=0.5)\n"
+        "results = ImmichClient(Patient(sys.argv[1], 'key')).resume_all(['ocr'], within=0.5)\n"
         "print(type(results['ocr']).__name__)\n"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, serve_url],
         capture_output=True,
         text=True,
@@ -842,7 +861,7 @@ def test_a_server_that_hangs_does_not_keep_the_process_alive(serve: Serve) -> No
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    assert done.stdout == "UnreachableError\n"
+    assert completed.stdout == "UnreachableError\n"
     assert hanging.is_set()
 
 
@@ -853,7 +872,7 @@ def url_of(immich: ImmichClient) -> str:
 # Secrets
 
 
-def test_nothing_shows_the_key(simulate: Simulate, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_never_shown(simulate: Simulate, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     immich = simulate("s3cret-key")
     with pytest.raises(KeyRejectedError) as caught:

@@ -1,4 +1,4 @@
-"""What a person may ask for: read once at the border, and taken back by what undoes it."""
+"""Changes by a user: parsing, JSON and description."""
 
 import json
 import re
@@ -43,18 +43,18 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(changes)
-def test_a_change_is_the_same_after_its_way_through_json(change: Change) -> None:
+def test_a_change_survives_a_round_trip_through_json(change: Change) -> None:
     assert read_change(json.loads(json.dumps(as_json(change)))) == change
 
 
 @given(values)
-def test_whatever_comes_is_a_change_or_a_clear_refusal(found: object) -> None:
+def test_any_value_is_a_change_or_an_error(value: object) -> None:
     with suppress(ChangeError):
-        assert as_json(read_change(found)) == found
+        assert as_json(read_change(value)) == value
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "value",
     [
         None,
         [],
@@ -79,28 +79,28 @@ def test_whatever_comes_is_a_change_or_a_clear_refusal(found: object) -> None:
         {"queue": "ocr", "override": "held", "more": 1},
     ],
 )
-def test_what_is_no_change_is_refused(wrong: object) -> None:
+def test_an_invalid_change_is_refused(value: object) -> None:
     with pytest.raises(ChangeError, match=re.escape(EXPECTED)):
-        read_change(wrong)
+        read_change(value)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "text"),
     [
-        (SetMode(Mode.AUTOMATIC), "everything automatic"),
-        (SetMode(Mode.OPEN), "everything open"),
-        (SetMode(Mode.HELD), "everything held"),
+        (SetMode(Mode.AUTOMATIC), "automatic"),
+        (SetMode(Mode.OPEN), "run everything"),
+        (SetMode(Mode.HELD), "pause everything"),
         (SetLimit(None), "as many queues at once as MAX_CONCURRENT_JOBS says"),
         (SetLimit(1), "at most 1 queue at once"),
         (SetLimit(3), "at most 3 queues at once"),
-        (SetQueue("ocr", Override.HELD), "ocr held"),
+        (SetQueue("ocr", Override.HELD), "ocr: hold"),
     ],
 )
-def test_a_change_reads_well_in_the_log(change: Change, words: str) -> None:
-    assert describe(change) == words
+def test_changes_are_described_for_the_log(change: Change, text: str) -> None:
+    assert describe(change) == text
 
 
-def test_a_hold_goes_before_what_is_next() -> None:
+def test_held_takes_precedence_over_next() -> None:
     controls = Controls(held_by_user=frozenset({"ocr"}))
     assert override_of("ocr", controls, {"ocr"}) is Override.HELD
     assert override_of("library", controls, {"library"}) is Override.NEXT

@@ -1,4 +1,4 @@
-"""Somebody else at the broker: hears all that is said, and says what he likes."""
+"""A test's own client at the broker: it receives every message and can publish any."""
 
 import json
 import threading
@@ -9,72 +9,72 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from immich_job_daemon.mqtt.topics import Topics
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
-from tests.support.immich_server import LIMIT, until
+from tests.support.waiting import TIMEOUT, wait_until
 
 
-class Said(NamedTuple):
-    """One message; ``kept``: the broker had it from before."""
+class Message(NamedTuple):
+    """A received message; ``retained``: the broker had stored it before the subscription."""
 
     topic: str
     payload: bytes
-    kept: bool
+    retained: bool
 
 
 class BrokerClient:
-    """A client that hears everything, as a context manager. It does not come back by itself."""
+    """A client that subscribes to all topics, as a context manager. It does not reconnect."""
 
     def __init__(self, broker: Mosquitto) -> None:
-        self.said: list[Said] = []
+        self.messages: list[Message] = []
         self._broker = broker
-        self._heard = threading.Event()
+        self._subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         self._client.username_pw_set(USER, PASSWORD)
         self._client.on_message = self._on_message
-        self._client.on_subscribe = lambda *_: self._heard.set()
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
 
     def __enter__(self) -> Self:
         self._client.connect("127.0.0.1", self._broker.port)
         self._client.loop_start()
         self._client.subscribe("#")
-        assert self._heard.wait(LIMIT)
+        assert self._subscribed.wait(TIMEOUT)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def last(self, topic: str) -> bytes | None:
-        """Return what was said last on a topic."""
-        found = [one.payload for one in self.said if one.topic == topic]
-        return found[-1] if found else None
+    def last_payload(self, topic: str) -> bytes | None:
+        """Return the last payload received on a topic."""
+        payloads = self.payloads(topic)
+        return payloads[-1] if payloads else None
 
-    def every(self, topic: str) -> list[bytes]:
-        """Return all that was said on a topic."""
-        return [one.payload for one in self.said if one.topic == topic]
+    def payloads(self, topic: str) -> list[bytes]:
+        """Return all payloads received on a topic."""
+        return [message.payload for message in self.messages if message.topic == topic]
 
-    def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
-        """Say something, and return when the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(LIMIT)
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+        """Publish a message and wait until the broker has acknowledged it."""
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(TIMEOUT)
 
-    def shout(self, topic: str, payload: bytes) -> None:
-        """Say something without waiting for whether anybody hears it."""
+    def publish_without_waiting(self, topic: str, payload: bytes) -> None:
+        """Publish a message with QoS 0."""
         self._client.publish(topic, payload)
 
     def state(self, topics: Topics) -> dict[str, Any]:
-        """Return the state that was said last; nothing before any was."""
-        return self._object(topics.state)
+        """Return the last state; empty before the first one."""
+        return self._last_object(topics.state)
 
     def device(self, topics: Topics) -> dict[str, Any]:
-        """Return the discovery message that was said last; nothing before any was."""
-        return self._object(topics.discovery)
+        """Return the last discovery message; empty before the first one."""
+        return self._last_object(topics.discovery)
 
-    def until_said(self, topic: str, payload: bytes) -> None:
-        """Wait until that is what was said last on a topic."""
-        until(lambda: self.last(topic) == payload)
+    def wait_for(self, topic: str, payload: bytes) -> None:
+        """Wait until this is the last payload on a topic."""
+        wait_until(lambda: self.last_payload(topic) == payload)
 
-    def _object(self, topic: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.last(topic) or b"{}")
-        return found
+    def _last_object(self, topic: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.last_payload(topic) or b"{}")
+        return value
 
     def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:
-        self.said.append(Said(message.topic, bytes(message.payload), message.retain))
+        self.messages.append(Message(message.topic, bytes(message.payload), message.retain))

@@ -1,4 +1,4 @@
-"""Stands in for Home Assistant's Supervisor: answers one request, over real HTTP, in one way."""
+"""A fake of Home Assistant's Supervisor: an HTTP server with one fixed response."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,30 +10,31 @@ TOKEN: Final = "token-of-the-supervisor"
 
 
 @contextmanager
-def standing_in(status: int, body: bytes, asked: list[str] | None = None) -> Iterator[str]:
-    """Give the address of a Supervisor that says this to whoever has the token.
+def fake_supervisor(status: int, body: bytes, requests: list[str] | None = None) -> Iterator[str]:
+    """Yield the base URL of a Supervisor that sends this response to requests with the token.
 
     Args:
-        status: of the answer.
-        body: the answer.
-        asked: gets each path that was asked for.
+        status: the HTTP status of the response.
+        body: the body of the response.
+        requests: receives the path of each request.
     """
 
-    class Answering(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if asked is not None:
-                asked.append(self.path)
-            is_known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-            is_there = self.path == "/services/mqtt"
-            self.send_response(status if is_known and is_there else 401 if is_there else 404)
+            if requests is not None:
+                requests.append(self.path)
+            has_token = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+            is_known_path = self.path == "/services/mqtt"
+            is_valid = has_token and is_known_path
+            self.send_response(status if is_valid else 401 if is_known_path else 404)
             self.end_headers()
-            if is_known and is_there:
+            if is_valid:
                 self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -1,22 +1,26 @@
-"""A real Home Assistant Core as a process of its own, and what it says over its API."""
+"""A real Home Assistant Core as a separate process, driven over its REST and WebSocket APIs."""
 
 import json
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 import requests
-from tests.support.patience import until
 
 from simulator.immich.ports import free_port
 from tests.mqtt.mosquitto import PASSWORD, USER, Mosquitto
+from tests.support import waiting
 
-STARTS_WITHIN: Final = 900.0
-"""Seconds for a first start, in which it installs what its own parts need."""
+wait_until: Final = partial(waiting.wait_until, timeout=120.0, interval=0.2)
+"""Poll Home Assistant less often: it is slow, and each poll is an HTTP request."""
 
-ANSWERS_WITHIN: Final = 60.0
+START_TIMEOUT: Final = 900.0
+"""Seconds. At its first start Home Assistant installs the packages of its integrations."""
+
+RESPONSE_TIMEOUT: Final = 60.0
 
 CONFIGURATION: Final = """\
 homeassistant:
@@ -42,12 +46,12 @@ class Core:
     """Home Assistant Core, as a context manager.
 
     Args:
-        inside: runs a command where Home Assistant is installed.
-        folder: for its configuration; the same path there.
+        runner: a program that runs a command where Home Assistant is installed.
+        folder: the configuration folder; it must have the same path there.
     """
 
-    def __init__(self, inside: Path, folder: Path) -> None:
-        self._inside = inside
+    def __init__(self, runner: Path, folder: Path) -> None:
+        self._runner = runner
         self._folder = folder
         self._port = free_port()
         self._session = requests.Session()
@@ -69,108 +73,109 @@ class Core:
 
     @property
     def log(self) -> str:
-        """What it has written: warnings and errors."""
+        """The log: warnings and errors."""
         return (self._folder / "log.txt").read_text(errors="replace")
 
     def start(self) -> None:
-        """Start it, and return when it has started."""
+        """Start Home Assistant and wait until it has started."""
         with (self._folder / "log.txt").open("ab") as log:
-            command = [str(self._inside), "hass", "-c", str(self._folder)]
+            command = [str(self._runner), "hass", "-c", str(self._folder)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until("Home Assistant answers", self._answers, STARTS_WITHIN)
+        wait_until(self._responds, "Home Assistant responds", timeout=START_TIMEOUT)
         if self._token:
-            until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+            wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")
 
     def stop(self) -> None:
-        """End it as its own user interface does, or at once where it cannot be asked."""
+        """Stop Home Assistant through its API; kill it if that fails."""
         if self._process is None:
             return
         with suppress(requests.RequestException):
             self.call("homeassistant.stop")
         try:
-            self._process.wait(ANSWERS_WITHIN)
+            self._process.wait(RESPONSE_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process = None
 
     def restart(self) -> None:
-        """Stop it and start it again."""
+        """Stop and start Home Assistant."""
         self.stop()
         self.start()
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
-        """Return what is at a path of its REST API."""
-        answer = self._session.get(f"{self._url}/api/{path}", timeout=ANSWERS_WITHIN)
-        answer.raise_for_status()
-        return answer.json()
+        """Send a GET request to the REST API and return the JSON of the response."""
+        response = self._session.get(f"{self._url}/api/{path}", timeout=RESPONSE_TIMEOUT)
+        response.raise_for_status()
+        return response.json()
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:  # noqa: ANN401 - JSON
-        """Send something to a path of its REST API, and return what it says."""
-        answer = self._session.post(f"{self._url}/api/{path}", json=body, timeout=ANSWERS_WITHIN)
-        answer.raise_for_status()
-        return answer.json()
+        """Send a POST request to the REST API and return the JSON of the response."""
+        url = f"{self._url}/api/{path}"
+        response = self._session.post(url, json=body, timeout=RESPONSE_TIMEOUT)
+        response.raise_for_status()
+        return response.json()
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Return every entity's state and attributes, by its id."""
-        return {one["entity_id"]: one for one in self.get("states")}
+        """Return the state and attributes of every entity by its ID."""
+        return {state["entity_id"]: state for state in self.get("states")}
 
     def state(self, entity: str) -> str | None:
-        """Return an entity's state, None if there is no such entity."""
-        found = self.states().get(entity)
-        return None if found is None else str(found["state"])
+        """Return the state of an entity, None if there is no such entity."""
+        state = self.states().get(entity)
+        return None if state is None else str(state["state"])
 
     def call(self, action: str, entity: str = "", **data: object) -> None:
-        """Carry out an action, as a press or a choice in its user interface does."""
+        """Call an action, as the user interface does."""
         target = {"entity_id": entity} if entity else {}
         self.post(f"services/{action.replace('.', '/')}", {**target, **data})
 
-    def pretend(self, entity: str, state: str) -> None:
-        """Set the state of an entity of some other device."""
+    def set_state(self, entity: str, state: str) -> None:
+        """Set the state of an entity that no integration provides."""
         self.post(f"states/{entity}", {"state": state})
 
-    def ask(self, **command: object) -> Any:  # noqa: ANN401 - JSON
-        """Return what it answers to a command of its WebSocket API."""
+    def send_command(self, **command: object) -> Any:  # noqa: ANN401 - JSON
+        """Send a command to the WebSocket API and return the result."""
         program = Path(__file__).with_name("websocket_command.py").read_text()
         arguments = [self._url, self._token, json.dumps(command)]
-        asked = subprocess.run(
-            [self._inside, "python", "-", *arguments],
+        completed = subprocess.run(
+            [self._runner, "python", "-", *arguments],
             input=program,
             text=True,
             check=True,
             stdout=subprocess.PIPE,
         )
-        return json.loads(asked.stdout)
+        return json.loads(completed.stdout)
 
-    def automate(self, automations: str) -> None:
-        """Have it run these automations, in YAML, and no others."""
+    def set_automations(self, automations: str) -> None:
+        """Replace all automations by these, given in YAML."""
         (self._folder / "automations.yaml").write_text(automations)
         self.call("automation.reload")
 
-    def connect(self, broker: Mosquitto) -> None:
-        """Set the MQTT integration up, through the form that a user fills in."""
+    def set_up_mqtt(self, broker: Mosquitto) -> None:
+        """Set up the MQTT integration through its config flow, as a user does."""
         form = self.post("config/config_entries/flow", {"handler": "mqtt"})
-        filled: dict[str, object] = {
+        values: dict[str, object] = {
             "broker": "127.0.0.1",
             "port": broker.port,
             "username": USER,
             "password": PASSWORD,
         }
         for field in form["data_schema"]:
-            # Newer versions ask for more at once.
+            # Newer versions have more required fields.
             if field["name"] == "protocol":
-                filled["protocol"] = field["default"]
+                values["protocol"] = field["default"]
             if field["name"] == "other_settings":
-                off = {"set_client_cert": False, "set_ca_cert": "off", "tls_insecure": False}
-                filled["other_settings"] = {**off, "transport": "tcp"}
-        done = self.post(f"config/config_entries/flow/{form['flow_id']}", filled)
-        assert done["type"] == "create_entry", done
+                disabled = {"set_client_cert": False, "set_ca_cert": "off", "tls_insecure": False}
+                values["other_settings"] = {**disabled, "transport": "tcp"}
+        result = self.post(f"config/config_entries/flow/{form['flow_id']}", values)
+        assert result["type"] == "create_entry", result
 
     @property
     def _url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         with suppress(requests.RequestException):
@@ -179,16 +184,21 @@ class Core:
         return False
 
     def _onboard(self) -> None:
-        """Do what its first page asks for."""
-        me = f"{self._url}/"
-        user = {"client_id": me, "name": "Test", "username": "test", "language": "en"}
-        made = self.post("onboarding/users", {**user, "password": "of-nobody"})
-        form = {"client_id": me, "grant_type": "authorization_code", "code": made["auth_code"]}
-        answer = self._session.post(f"{self._url}/auth/token", data=form, timeout=ANSWERS_WITHIN)
-        answer.raise_for_status()
-        self._token = answer.json()["access_token"]
+        """Complete the onboarding of a new installation."""
+        client_id = f"{self._url}/"
+        user = {"client_id": client_id, "name": "Test", "username": "test", "language": "en"}
+        created = self.post("onboarding/users", {**user, "password": "password-of-tests"})
+        form = {
+            "client_id": client_id,
+            "grant_type": "authorization_code",
+            "code": created["auth_code"],
+        }
+        url = f"{self._url}/auth/token"
+        response = self._session.post(url, data=form, timeout=RESPONSE_TIMEOUT)
+        response.raise_for_status()
+        self._token = response.json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {self._token}"
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
-        self.post("onboarding/integration", {"client_id": me, "redirect_uri": me})
-        until("Home Assistant runs", lambda: self.get("config")["state"] == "RUNNING")
+        self.post("onboarding/integration", {"client_id": client_id, "redirect_uri": client_id})
+        wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant runs")

@@ -1,4 +1,4 @@
-"""A house with all that is needed: Immich, a broker, and the daemon as a process of its own."""
+"""A simulated Immich, a real broker, and the daemon as a separate process."""
 
 import json
 import os
@@ -13,14 +13,15 @@ from immich_job_daemon.config.schema import SETTINGS
 from immich_job_daemon.mqtt.topics import Topics
 from simulator.immich.server import SimulatedServer
 from tests.mqtt.mosquitto import PASSWORD, Mosquitto
-from tests.support.immich_server import KEY, until
+from tests.support.immich_server import KEY
+from tests.support.waiting import wait_until
 
 UI_PASSWORD: Final = "password-of-the-page"
 SECRETS: Final = (KEY, PASSWORD, UI_PASSWORD)
 
 
 class Installation:
-    """All that is there: Immich, a broker, somebody who listens to it, and the daemon."""
+    """Everything that a user installs. The files of the daemon are in ``folder``."""
 
     def __init__(self, server: SimulatedServer, broker: Mosquitto, folder: Path) -> None:
         self.server = server
@@ -29,9 +30,10 @@ class Installation:
 
     @contextmanager
     def daemon(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the daemon; the ports of the page and of dashboards are closed."""
-        mine = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        given = {
+        """Run the daemon without its HTTP ports; check that it logs no secret."""
+        inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        environment = {
+            **inherited,
             "IMMICH_URL": self.server.url,
             "API_KEY": KEY,
             "DATA_DIR": str(self.folder / "data"),
@@ -45,20 +47,20 @@ class Installation:
         }
         with (self.folder / "log.txt").open("ab") as log:
             command = [sys.executable, "-m", "immich_job_daemon", "run"]
-            process = subprocess.Popen(command, stderr=log, env={**mine, **given})
+            process = subprocess.Popen(command, stderr=log, env=environment)
         try:
             yield process
         finally:
             process.kill()
             process.wait()
-            assert not [one for one in SECRETS if one in self.log]
+            assert not [secret for secret in SECRETS if secret in self.log]
 
     @property
     def log(self) -> str:
         return (self.folder / "log.txt").read_text()
 
     def topics(self) -> Topics:
-        """Return the topics of the daemon, by what its ledger says of its name."""
+        """Return the topics of the daemon, whose instance ID is in its ledger."""
         ledger = self.folder / "data" / "ledger.json"
-        until(ledger.exists)
+        wait_until(ledger.exists)
         return Topics(json.loads(ledger.read_text())["instance"])

@@ -1,4 +1,4 @@
-"""A real broker: Debian's mosquitto on a port of this machine, which asks for a password."""
+"""A real broker: Debian's mosquitto on a local port, with user names and passwords."""
 
 import getpass
 import socket
@@ -11,21 +11,21 @@ from typing import Final
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.settings import Broker
 from simulator.immich.ports import free_port
-from tests.support.programs import Serving, program
+from tests.support.programs import ServerProcess, find_program
 
 USER: Final = "ha"
 PASSWORD: Final = "secret-of-the-broker"
-STRANGER: Final = "stranger"
-"""A user who may do nothing but listen to what is not ours."""
+RESTRICTED_USER: Final = "restricted"
+"""A user without permissions for the daemon's topics."""
 
 
-class Mosquitto(Serving):
-    """The broker; it keeps nothing.
+class Mosquitto(ServerProcess):
+    """The broker, as a context manager. It stores nothing on disk.
 
     Args:
-        folder: for its files.
-        certificate: of the server, with its key beside it: it speaks TLS then.
-        port: where it listens.
+        folder: the folder for its files.
+        certificate: the server's certificate, with its key beside it; enables TLS.
+        port: the TCP port; None: any free one.
     """
 
     def __init__(
@@ -35,18 +35,20 @@ class Mosquitto(Serving):
         self.port = port or free_port()
         users = folder / "users"
         users.touch(mode=0o600)
-        for user in (USER, STRANGER):
-            command = [program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
+        for user in (USER, RESTRICTED_USER):
+            command = [find_program("mosquitto_passwd"), "-b", str(users), user, PASSWORD]
             subprocess.run(command, check=True, capture_output=True)
-        rights = folder / "rights"
-        rights.write_text(f"user {USER}\ntopic readwrite #\n\nuser {STRANGER}\ntopic read else/#\n")
-        rights.chmod(0o600)
+        acl = folder / "acl"
+        acl.write_text(
+            f"user {USER}\ntopic readwrite #\n\nuser {RESTRICTED_USER}\ntopic read other/#\n"
+        )
+        acl.chmod(0o600)
         lines = [
             f"listener {self.port} 127.0.0.1",
             f"user {getpass.getuser()}",
             "allow_anonymous false",
             f"password_file {users}",
-            f"acl_file {rights}",
+            f"acl_file {acl}",
             "persistence false",
         ]
         if certificate:
@@ -56,20 +58,20 @@ class Mosquitto(Serving):
 
     @property
     def url(self) -> str:
-        """What is given as MQTT_URL."""
+        """The value for MQTT_URL."""
         return f"mqtt://{USER}:{PASSWORD}@127.0.0.1:{self.port}"
 
     @property
     def broker(self) -> Broker:
-        """The same, read."""
+        """The same as a Broker."""
         return Broker("127.0.0.1", self.port, USER, Secret(PASSWORD))
 
     def command(self) -> list[str]:
-        """Return what starts it."""
-        return [program("mosquitto"), "-c", str(self._configuration)]
+        """Return the command that starts the broker."""
+        return [find_program("mosquitto"), "-c", str(self._configuration)]
 
-    def answers(self) -> bool:
-        """Return whether it listens."""
+    def is_ready(self) -> bool:
+        """Whether the broker accepts connections."""
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
             return True
@@ -78,7 +80,7 @@ class Mosquitto(Serving):
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[Mosquitto]:
-    """Give a running broker."""
+    """Yield a running broker."""
     folder.mkdir(exist_ok=True)
     with Mosquitto(folder) as broker:
         yield broker

@@ -1,4 +1,4 @@
-"""Makes an old broker of a new one: lets nobody through who speaks MQTT 5."""
+"""A TCP proxy that makes a broker look older: it rejects clients that speak MQTT 5."""
 
 import socket
 import threading
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-NEW: Final = 5
-UNKNOWN_VERSION: Final = b"\x20\x02\x00\x01"
-"""How a broker of old says that it does not know the version of MQTT."""
+MQTT_5: Final = 5
+UNSUPPORTED_VERSION: Final = b"\x20\x02\x00\x01"
+"""The CONNACK with which an MQTT 3.1.1 broker rejects the protocol version."""
 
 
 @contextmanager
-def knowing_no_mqtt_5(port: int, *, politely: bool = True) -> Iterator[int]:
-    """Give the port of the old broker.
+def mqtt3_proxy(broker_port: int, *, sends_connack: bool = True) -> Iterator[int]:
+    """Yield the port of the proxy.
 
     Args:
-        port: the new one's.
-        politely: whether a client is told why it is not let in.
+        broker_port: the port of the real broker.
+        sends_connack: whether a client that is rejected gets a CONNACK with the reason.
     """
 
     def listen() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                work = (connection, port, politely)
-                threading.Thread(target=_serve, args=work, daemon=True).start()
+                args = (connection, broker_port, sends_connack)
+                threading.Thread(target=_serve, args=args, daemon=True).start()
 
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         thread = threading.Thread(target=listen)
@@ -35,20 +35,22 @@ def knowing_no_mqtt_5(port: int, *, politely: bool = True) -> Iterator[int]:
         thread.join()
 
 
-def _serve(connection: socket.socket, port: int, politely: bool) -> None:  # noqa: FBT001 - a thread's argument
-    with connection:
-        greeting = connection.recv(65536)
-        if greeting[greeting.index(b"MQTT") + 4] == NEW:
-            if politely:
-                connection.sendall(UNKNOWN_VERSION)
+def _serve(client: socket.socket, broker_port: int, sends_connack: bool) -> None:  # noqa: FBT001 - a thread's argument
+    # The broker may have ended, or the client left: then the connection just closes.
+    with client, suppress(OSError):
+        if not (connect := client.recv(65536)):
             return
-        with socket.create_connection(("127.0.0.1", port)) as behind:
-            behind.sendall(greeting)
-            threading.Thread(target=_pass_on, args=(behind, connection), daemon=True).start()
-            _pass_on(connection, behind)
+        if connect[connect.index(b"MQTT") + 4] == MQTT_5:
+            if sends_connack:
+                client.sendall(UNSUPPORTED_VERSION)
+            return
+        with socket.create_connection(("127.0.0.1", broker_port)) as broker:
+            broker.sendall(connect)
+            threading.Thread(target=_forward, args=(broker, client), daemon=True).start()
+            _forward(client, broker)
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

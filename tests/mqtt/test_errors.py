@@ -1,4 +1,4 @@
-"""Why there is no connection, in words for a person."""
+"""Connection errors as text for users."""
 
 import re
 import socket
@@ -8,34 +8,44 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from immich_job_daemon.mqtt.errors import NO_ANSWER, REFUSED, TOO_NEW, reason, said
+from immich_job_daemon.mqtt.errors import (
+    BAD_CREDENTIALS,
+    CLOSED_WITHOUT_REPLY,
+    UNSUPPORTED_VERSION,
+    describe_error,
+    describe_reason_code,
+)
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
-        (ConnectionRefusedError(111, "x"), "refuses the connection"),
-        (TimeoutError(), "does not answer"),
-        (socket.gaierror(-2, "x"), "is not found"),
+        (ConnectionRefusedError(111, "x"), "refused the connection"),
+        (TimeoutError(), "did not respond"),
+        (socket.gaierror(-2, "x"), "was not found"),
         (ssl.SSLCertVerificationError(1, "x"), "a certificate that is not trusted"),
-        (ssl.SSLError(1, "x"), "does not speak TLS as expected"),
+        (ssl.SSLError(1, "x"), "did not complete the TLS handshake"),
         (OSError(113, "No route to host"), r"cannot be reached \(No route to host\)"),
         (ValueError("what was sent"), r"cannot be reached \(ValueError\)"),
     ],
 )
-def test_an_error_is_explained_and_its_own_words_are_not_passed_on(
-    error: Exception, words: str
-) -> None:
-    assert re.search(words, reason(error))
-    assert "what was sent" not in reason(error)
+def test_an_error_is_described_without_its_own_message(error: Exception, text: str) -> None:
+    assert re.search(text, describe_error(error))
+    assert "what was sent" not in describe_error(error)
 
 
-def test_what_a_broker_says_is_explained() -> None:
-    assert said("Bad user name or password") == "does not know the user or the password"
-    assert said(NO_ANSWER).startswith("ends the connection without a word")
-    assert said("Quota exceeded") == "ends the connection (Quota exceeded)"
+def test_a_reason_code_is_described() -> None:
+    assert describe_reason_code("Bad user name or password") == (
+        "rejected the user name or the password: check the user name and the password"
+    )
+    assert describe_reason_code(CLOSED_WITHOUT_REPLY).startswith(
+        "closed the connection without a reply"
+    )
+    assert describe_reason_code("Quota exceeded") == "closed the connection (Quota exceeded)"
 
 
-@pytest.mark.parametrize("name", [*sorted(REFUSED), TOO_NEW, "Server busy", "Server unavailable"])
-def test_the_names_are_mqtts_own(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [*sorted(BAD_CREDENTIALS), UNSUPPORTED_VERSION, "Server busy", "Server unavailable"]
+)
+def test_the_names_are_those_of_mqtt(name: str) -> None:
     assert ReasonCode(PacketTypes.CONNACK, name).getName() == name

@@ -1,4 +1,4 @@
-"""The published picture as the entities show it."""
+"""The status as the JSON object that the entities show."""
 
 import json
 from dataclasses import replace
@@ -13,14 +13,13 @@ from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.mqtt.state import (
-    LONGEST_STATE,
-    LONGEST_TEXT,
-    MOST_REASONS,
-    WHOLE,
-    estimates,
-    is_immich_there,
-    managed,
-    shown,
+    MAX_ATTRIBUTE_QUEUES,
+    MAX_PROBLEM_LENGTH,
+    MAX_STATE_LENGTH,
+    TOTAL,
+    build_state,
+    completion_times,
+    is_immich_available,
 )
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING
@@ -29,15 +28,16 @@ KEY: Final = "a-secret-key-of-tests"
 BEGAN: Final = 1_790_000_000.5
 
 
-def show(status: Status, **done: float) -> dict[str, Any]:
-    found = shown(status, queues=managed(status), done=done, now=AT)
-    assert json.loads(json.dumps(found)) == found
-    return found
+def state_of(status: Status, **completion: float) -> dict[str, Any]:
+    """Return the state of a status; check that it survives JSON."""
+    state = build_state(status, queues=status.managed, completion=completion, now=AT)
+    assert json.loads(json.dumps(state)) == state
+    return state
 
 
-def test_everything_is_shown_at_its_place() -> None:
-    found = show(BUSY, **{WHOLE: BEGAN, "thumbnailGeneration": BEGAN + 60})
-    assert found == {
+def test_every_value_has_its_place() -> None:
+    state = state_of(BUSY, **{TOTAL: BEGAN, "thumbnailGeneration": BEGAN + 60})
+    assert state == {
         "state": "running",
         "connected": True,
         "problem": None,
@@ -51,7 +51,7 @@ def test_everything_is_shown_at_its_place() -> None:
                 "search": "protected",
                 "ocr": "waiting for a slot",
                 "thumbnailGeneration": "running",
-                "videoConversion": "paused by someone else",
+                "videoConversion": "paused by a user or another tool",
                 "sidecar": "idle",
             },
             "may_run_again": {},
@@ -74,84 +74,79 @@ def test_everything_is_shown_at_its_place() -> None:
     }
 
 
-def test_a_rehearsal_and_the_hours_of_queues_are_told() -> None:
+def test_the_state_contains_the_dry_run_and_the_times_when_windows_open() -> None:
     opens = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))
-    found = show(replace(BUSY, is_dry_run=True, opens_at={"ocr": opens}))
-    assert found["rehearsal"] is True
-    assert found["running_attributes"]["may_run_again"] == {"ocr": "2026-11-25T22:30:00+01:00"}
+    state = state_of(replace(BUSY, is_dry_run=True, opens_at={"ocr": opens}))
+    assert state["rehearsal"] is True
+    assert state["running_attributes"]["may_run_again"] == {"ocr": "2026-11-25T22:30:00+01:00"}
 
 
-def test_before_anything_is_known_nothing_is_made_up() -> None:
-    found = show(NOTHING)
-    assert (found["state"], found["connected"], found["limit"]) == ("waiting for Immich", False, 1)
+def test_before_the_first_poll_values_are_unknown() -> None:
+    state = state_of(NOTHING)
+    assert (state["state"], state["connected"], state["limit"]) == ("waiting for Immich", False, 1)
     unknown = ("pending", "active", "failed", "running", "done_at", "problem")
-    assert [found[key] for key in unknown] == [None] * len(unknown)
-    assert found["queues"] == {}
-    assert not is_immich_there(NOTHING, AT)
+    assert [state[key] for key in unknown] == [None] * len(unknown)
+    assert state["queues"] == {}
+    assert not is_immich_available(NOTHING, AT)
 
 
-def test_while_immich_is_away_it_says_so_and_what_to_do() -> None:
-    found = show(LOST, **{WHOLE: BEGAN})
-    assert found["state"] == "waiting for Immich"
-    assert not found["connected"]
-    assert found["problem"] == {
+def test_while_immich_is_away_the_state_contains_the_problem() -> None:
+    state = state_of(LOST, **{TOTAL: BEGAN})
+    assert state["state"] == "waiting for Immich"
+    assert not state["connected"]
+    assert state["problem"] == {
         "kind": "unreachable",
         "text": "http://photos:2283 refuses the connection",
         "since": "2026-09-21T14:13:30+00:00",
     }
-    assert found["done_at"] is None
-    assert not is_immich_there(LOST, AT)
+    assert state["done_at"] is None
+    assert not is_immich_available(LOST, AT)
 
 
-def test_a_problem_with_the_key_is_no_missing_connection_but_nothing_holds_any_more() -> None:
+def test_with_a_rejected_key_immich_is_connected_but_the_counts_are_stale() -> None:
     rejected = replace(BUSY, problem=Problem(ProblemKind.KEY_REJECTED, "make a new one", AT))
-    assert show(rejected)["connected"]
-    assert show(rejected)["state"] == "needs attention"
-    assert not is_immich_there(rejected, AT)
+    assert state_of(rejected)["connected"]
+    assert state_of(rejected)["state"] == "needs attention"
+    assert not is_immich_available(rejected, AT)
 
 
-def test_a_refused_command_leaves_what_is_known_of_immich_standing() -> None:
+def test_after_a_refused_command_the_counts_are_current() -> None:
     refused = replace(BUSY, problem=Problem(ProblemKind.REFUSED, "no", BEGAN - 10))
-    assert show(refused)["state"] == "needs attention"
-    assert is_immich_there(refused, AT)
+    assert state_of(refused)["state"] == "needs attention"
+    assert is_immich_available(refused, AT)
 
 
-def test_when_the_loop_stands_still_nothing_holds_any_more() -> None:
-    assert is_immich_there(BUSY, BUSY.due)
-    assert not is_immich_there(BUSY, BUSY.due + 1)
+def test_when_the_loop_is_stuck_the_counts_are_stale() -> None:
+    assert is_immich_available(BUSY, BUSY.next_due)
+    assert not is_immich_available(BUSY, BUSY.next_due + 1)
 
 
-def test_what_a_person_asks_for_is_shown() -> None:
-    asked = replace(
+def test_controls_and_overrides_are_shown() -> None:
+    status = replace(
         BUSY,
         controls=Controls(Mode.HELD, 1, frozenset({"ocr"})),
         wanted=frozenset({"videoConversion"}),
     )
-    found = show(asked)
-    assert (found["mode"], found["state"]) == ("held", "held")
-    assert found["queues"]["ocr"]["mode"] == "held"
-    assert found["queues"]["videoConversion"]["mode"] == "run next"
+    state = state_of(status)
+    assert (state["mode"], state["state"]) == ("held", "held")
+    assert state["queues"]["ocr"]["mode"] == "held"
+    assert state["queues"]["videoConversion"]["mode"] == "run next"
 
 
-def test_the_limit_is_one_that_home_assistant_lets_a_person_set() -> None:
-    assert show(replace(BUSY, limit=50))["limit"] == 4
+def test_the_limit_is_at_most_the_number_of_managed_queues() -> None:
+    assert state_of(replace(BUSY, limit=50))["limit"] == 4
 
 
-def test_only_managed_queues_with_a_name_that_can_be_spoken_have_entities() -> None:
-    odd = "two words/#"
-    status = replace(
-        BUSY,
-        queues={**BUSY.queues, odd: Queue(odd, is_paused=False)},
-        order=(*BUSY.order, odd),
-        reasons={**BUSY.reasons, odd: Reason.IDLE, "sidecar": Reason.UNPAUSABLE},
-    )
-    assert managed(status) == ["thumbnailGeneration", "videoConversion", "ocr"]
-    assert odd in show(status)["running_attributes"]["reasons"]
+def test_only_managed_queues_have_entities_but_all_have_reasons() -> None:
+    status = replace(BUSY, reasons={**BUSY.reasons, "sidecar": Reason.UNPAUSABLE})
+    state = state_of(status)
+    assert list(state["queues"]) == ["thumbnailGeneration", "videoConversion", "ocr"]
+    assert state["running_attributes"]["reasons"].keys() == BUSY.queues.keys()
 
 
-def test_a_queue_that_is_gone_is_unknown() -> None:
-    found = shown(BUSY, queues=["gone"], done={}, now=AT)
-    assert found["queues"]["gone"] == {
+def test_a_missing_queue_is_unknown() -> None:
+    state = build_state(BUSY, queues=["gone"], completion={}, now=AT)
+    assert state["queues"]["gone"] == {
         "pending": None,
         "failed": None,
         "done_at": None,
@@ -159,14 +154,16 @@ def test_a_queue_that_is_gone_is_unknown() -> None:
     }
 
 
-def test_secrets_in_a_problem_are_not_shown_and_its_text_has_an_end() -> None:
-    told = Problem(ProblemKind.UNEXPECTED, f"it says {KEY} " + "x" * 5000, AT)
-    found = shown(replace(BUSY, problem=told), queues=[], done={}, now=AT, hide=redactor(KEY))
-    assert KEY not in json.dumps(found)
-    assert len(found["problem"]["text"]) == LONGEST_TEXT
+def test_the_text_of_a_problem_is_redacted_and_limited() -> None:
+    problem = Problem(ProblemKind.UNEXPECTED, f"it says {KEY} " + "x" * 5000, AT)
+    state = build_state(
+        replace(BUSY, problem=problem), queues=[], completion={}, now=AT, redact=redactor(KEY)
+    )
+    assert KEY not in json.dumps(state)
+    assert len(state["problem"]["text"]) == MAX_PROBLEM_LENGTH
 
 
-def test_many_queues_fit_into_one_state() -> None:
+def test_many_running_queues_fit_into_one_state() -> None:
     names = [f"queueWithLongName{number}" for number in range(200)]
     crowded = replace(
         BUSY,
@@ -174,65 +171,70 @@ def test_many_queues_fit_into_one_state() -> None:
         order=tuple(names),
         reasons=dict.fromkeys(names, Reason.RUNNING),
     )
-    found = show(crowded)
-    assert len(found["running"]) <= LONGEST_STATE
-    assert found["running"].startswith("Queue with long name0, Queue with")
-    assert found["running"].endswith(" more")
-    assert len(found["running_attributes"]["reasons"]) == MOST_REASONS
+    state = state_of(crowded)
+    assert len(state["running"]) <= MAX_STATE_LENGTH
+    assert state["running"].startswith("Queue with long name0, Queue with")
+    assert state["running"].endswith(" more")
+    assert len(state["running_attributes"]["reasons"]) == MAX_ATTRIBUTE_QUEUES
 
 
-def test_where_nothing_runs_no_queue_is_named() -> None:
+def test_when_nothing_runs_no_queue_is_named() -> None:
     idle = replace(BUSY, reasons=dict.fromkeys(BUSY.reasons, Reason.IDLE))
-    assert show(idle)["running"] == "none"
-    assert show(idle)["state"] == "idle"
+    assert state_of(idle)["running"] == "none"
+    assert state_of(idle)["state"] == "idle"
 
 
-# When everything will be done
+# Completion times
 
 
-def expecting(seconds: float | None, at: float = 0.0) -> Status:
+def with_forecast(seconds: float | None, at: float = 0.0) -> Status:
     return replace(
         BUSY,
-        updated_at=1_790_000_000 + at,
+        polled_at_unix=1_790_000_000 + at,
         forecast=Forecast({"ocr": seconds, "videoConversion": None}, total=seconds),
     )
 
 
-def test_a_time_far_off_is_told_to_the_minute_and_a_near_one_to_ten_seconds() -> None:
-    assert estimates(expecting(3600), {})["ocr"] % 60 == 0
-    assert 0 <= estimates(expecting(3600), {})["ocr"] - 1_790_003_600 < 60
-    assert estimates(expecting(75), {})["ocr"] % 10 == 0
-    assert 0 <= estimates(expecting(75), {})["ocr"] - 1_790_000_075 < 10
+def test_times_are_rounded_to_a_minute_or_near_the_end_to_ten_seconds() -> None:
+    assert completion_times(with_forecast(3600), {})["ocr"] % 60 == 0
+    assert 0 <= completion_times(with_forecast(3600), {})["ocr"] - 1_790_003_600 < 60
+    assert completion_times(with_forecast(75), {})["ocr"] % 10 == 0
+    assert 0 <= completion_times(with_forecast(75), {})["ocr"] - 1_790_000_075 < 10
 
 
-def test_a_time_stays_while_the_estimate_only_trembles() -> None:
-    told, seen = estimates(expecting(3600), {}), set()
+def test_a_time_does_not_change_with_small_variations_of_the_forecast() -> None:
+    times, seen = completion_times(with_forecast(3600), {}), set()
     for second in range(600):
-        trembling = 3600 - second + (second * 7919 % 200) - 100
-        told = estimates(expecting(trembling, second), told)
-        seen.add(told[WHOLE])
+        remaining = 3600 - second + (second * 7919 % 200) - 100
+        times = completion_times(with_forecast(remaining, second), times)
+        seen.add(times[TOTAL])
     assert len(seen) == 1
 
 
-def test_a_time_moves_once_the_estimate_does() -> None:
-    told = estimates(expecting(3600), {})
-    later = estimates(expecting(7200, at=10), told)
-    assert later[WHOLE] - 1_790_007_210 < 60
-    near = estimates(expecting(60), told)
-    assert near[WHOLE] == 1_790_000_060
+def test_a_time_changes_when_the_forecast_changes() -> None:
+    times = completion_times(with_forecast(3600), {})
+    later = completion_times(with_forecast(7200, at=10), times)
+    assert later[TOTAL] - 1_790_007_210 < 60
+    near = completion_times(with_forecast(60), times)
+    assert near[TOTAL] == 1_790_000_060
 
 
-def test_a_time_that_is_passed_is_told_anew() -> None:
-    told = estimates(expecting(30), {})
-    assert estimates(expecting(30, at=120), told)[WHOLE] >= 1_790_000_150
+def test_a_time_in_the_past_is_replaced() -> None:
+    times = completion_times(with_forecast(30), {})
+    assert completion_times(with_forecast(30, at=120), times)[TOTAL] >= 1_790_000_150
 
 
 @pytest.mark.parametrize("seconds", [None, float("inf"), float("nan")])
-def test_what_nobody_can_tell_is_not_told(seconds: float | None) -> None:
-    assert estimates(expecting(seconds), {}) == {}
+def test_an_unknown_forecast_gives_no_time(seconds: float | None) -> None:
+    assert completion_times(with_forecast(seconds), {}) == {}
 
 
-def test_with_nothing_left_to_do_there_is_no_time() -> None:
+def test_without_pending_jobs_there_is_no_time() -> None:
     drained = {name: replace(q, active=0, waiting=0, paused=0) for name, q in BUSY.queues.items()}
-    assert estimates(replace(expecting(0.0), queues=drained, forecast=Forecast({}, 0.0)), {}) == {}
-    assert estimates(NOTHING, {}) == {}
+    assert (
+        completion_times(
+            replace(with_forecast(0.0), queues=drained, forecast=Forecast({}, 0.0)), {}
+        )
+        == {}
+    )
+    assert completion_times(NOTHING, {}) == {}

@@ -1,4 +1,4 @@
-"""What the Supervisor says of a broker, over real HTTP."""
+"""Ask a fake Supervisor for the broker, over real HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ import pytest
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import supervisor
-from immich_job_daemon.mqtt.supervisor import NoBrokerError, ask
+from immich_job_daemon.mqtt.supervisor import NoBrokerError, find_broker
 from simulator.immich.ports import free_port
-from tests.mqtt.fake_supervisor import TOKEN, standing_in
+from tests.mqtt.fake_supervisor import TOKEN, fake_supervisor
 
 SERVICE: Final[dict[str, Any]] = {
     "addon": "core_mosquitto",
@@ -23,82 +23,86 @@ SERVICE: Final[dict[str, Any]] = {
     "ssl": False,
     "protocol": "3.1.1",
     "username": "addons",
-    "password": "of-the-service",
+    "password": "password-of-the-service",
 }
 
 
-def told(**changes: object) -> bytes:
+def service_response(**changes: object) -> bytes:
     return json.dumps({"result": "ok", "data": {**SERVICE, **changes}}).encode()
 
 
-def test_the_broker_is_the_one_that_the_supervisor_knows() -> None:
-    with standing_in(200, told()) as address:
-        found = ask(TOKEN, address)
-    assert found == Broker("core-mosquitto", 1883, "addons", Secret("of-the-service"))
+def test_the_supervisor_names_the_broker() -> None:
+    with fake_supervisor(200, service_response()) as url:
+        broker = find_broker(TOKEN, url)
+    assert broker == Broker("core-mosquitto", 1883, "addons", Secret("password-of-the-service"))
 
 
-def test_a_service_without_users_or_with_tls_is_understood() -> None:
-    with standing_in(200, told(username=None, password=None, port="8883", ssl=True)) as address:
-        assert ask(TOKEN, address) == Broker("core-mosquitto", 8883, is_encrypted=True)
+def test_a_service_without_credentials_and_with_tls_is_supported() -> None:
+    with fake_supervisor(
+        200, service_response(username=None, password=None, port="8883", ssl=True)
+    ) as url:
+        assert find_broker(TOKEN, url) == Broker("core-mosquitto", 8883, is_encrypted=True)
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "why"),
+    ("status", "body", "message"),
     [
         (
             400,
             b'{"result": "error", "message": "Service not enabled"}',
-            "the Supervisor says 400: Service not enabled",
+            "the Supervisor responded with 400: Service not enabled",
         ),
-        (403, b"403: Forbidden", "the Supervisor says 403"),
-        (500, b"[]", "the Supervisor says 500"),
-        (302, b"", "the Supervisor says 302"),
-        (200, b"<html>", "the Supervisor's answer makes no sense"),
-        (200, b"[]", "the Supervisor's answer makes no sense"),
-        (200, b'{"data": {}}', "the Supervisor's answer makes no sense"),
-        (200, told(host=""), "the Supervisor's answer makes no sense"),
-        (200, told(port=0), "the Supervisor's answer makes no sense"),
-        (200, told(password=5), "the Supervisor's answer makes no sense"),
-        (200, b"\xff" * 50, "the Supervisor's answer makes no sense"),
+        (403, b"403: Forbidden", "the Supervisor responded with 403"),
+        (500, b"[]", "the Supervisor responded with 500"),
+        (302, b"", "the Supervisor responded with 302"),
+        (200, b"<html>", "the Supervisor sent an invalid response"),
+        (200, b"[]", "the Supervisor sent an invalid response"),
+        (200, b'{"data": {}}', "the Supervisor sent an invalid response"),
+        (200, service_response(host=""), "the Supervisor sent an invalid response"),
+        (200, service_response(port=0), "the Supervisor sent an invalid response"),
+        (200, service_response(password=5), "the Supervisor sent an invalid response"),
+        (200, b"\xff" * 50, "the Supervisor sent an invalid response"),
     ],
 )
-def test_no_broker_is_told_with_the_reason(status: int, body: bytes, why: str) -> None:
-    with standing_in(status, body) as address, pytest.raises(NoBrokerError) as caught:
-        ask(TOKEN, address)
-    assert str(caught.value) == why
+def test_an_unusable_response_raises_an_error_with_the_reason(
+    status: int, body: bytes, message: str
+) -> None:
+    with fake_supervisor(status, body) as url, pytest.raises(NoBrokerError) as caught:
+        find_broker(TOKEN, url)
+    assert str(caught.value) == message
 
 
-def test_a_wrong_token_is_no_broker_and_is_not_shown() -> None:
-    with standing_in(200, told()) as address, pytest.raises(NoBrokerError) as caught:
-        ask("another-token", address)
-    assert str(caught.value) == "the Supervisor says 401"
+def test_a_wrong_token_is_not_in_the_error() -> None:
+    with fake_supervisor(200, service_response()) as url, pytest.raises(NoBrokerError) as caught:
+        find_broker("another-token", url)
+    assert str(caught.value) == "the Supervisor responded with 401"
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "\u20ac"])
-def test_a_token_that_no_header_can_hold_is_no_broker_and_is_not_shown(token: str) -> None:
-    with standing_in(200, told()) as address, pytest.raises(NoBrokerError) as caught:
-        ask(token, address)
-    assert str(caught.value) == "the Supervisor does not answer"
+def test_a_token_that_is_invalid_in_a_header_is_not_in_the_error(token: str) -> None:
+    with fake_supervisor(200, service_response()) as url, pytest.raises(NoBrokerError) as caught:
+        find_broker(token, url)
+    assert str(caught.value) == "the Supervisor did not respond"
 
 
-def test_where_no_supervisor_is_there_is_no_broker() -> None:
-    with pytest.raises(NoBrokerError, match="does not answer"):
-        ask(TOKEN, f"http://127.0.0.1:{free_port()}")
+def test_an_unreachable_supervisor_raises_an_error() -> None:
+    with pytest.raises(NoBrokerError, match="did not respond"):
+        find_broker(TOKEN, f"http://127.0.0.1:{free_port()}")
 
 
 @contextmanager
-def hanging() -> Iterator[str]:
-    """Stand in for a Supervisor that takes a request and never answers."""
+def hanging_supervisor() -> Iterator[str]:
+    """Yield the URL of a Supervisor that accepts requests and never responds."""
     ended = Event()
 
-    class Silent(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             ended.wait()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -110,13 +114,13 @@ def hanging() -> Iterator[str]:
         server.server_close()
 
 
-def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "WITHIN", (5.0, 0.1))
-    with hanging() as address, pytest.raises(NoBrokerError, match="does not answer"):
-        ask(TOKEN, address)
+def test_a_hanging_supervisor_causes_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "TIMEOUT", (5.0, 0.1))
+    with hanging_supervisor() as url, pytest.raises(NoBrokerError, match="did not respond"):
+        find_broker(TOKEN, url)
 
 
-def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_from_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    with standing_in(200, told()) as address:
-        assert ask(TOKEN, address).host == "core-mosquitto"
+    with fake_supervisor(200, service_response()) as url:
+        assert find_broker(TOKEN, url).host == "core-mosquitto"

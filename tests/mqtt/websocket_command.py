@@ -1,6 +1,6 @@
-"""Sends one command to Home Assistant's WebSocket API; runs where Home Assistant is installed.
+"""Send one command to Home Assistant's WebSocket API; runs where Home Assistant is installed.
 
-The arguments: the address, a token, the command as JSON. Writes the result to standard output.
+Arguments: the base URL, an access token, the command as JSON. Prints the result as JSON.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 
-async def ask(url: str, token: str, command: dict[str, Any]) -> object:
+async def send(url: str, token: str, command: dict[str, Any]) -> object:
     """Return the result of a command."""
     import aiohttp  # type: ignore[import-not-found]  # noqa: PLC0415 - only Home Assistant has it
 
@@ -18,14 +18,14 @@ async def ask(url: str, token: str, command: dict[str, Any]) -> object:
         await ws.send_json({"type": "auth", "access_token": token})
         await ws.receive_json()
         await ws.send_json({"id": 1, **command})
-        answer = await ws.receive_json()
-    if not answer["success"]:
-        raise SystemExit(f"{command['type']}: {answer['error']}")
-    result: object = answer["result"]
+        response = await ws.receive_json()
+    if not response["success"]:
+        raise SystemExit(f"{command['type']}: {response['error']}")
+    result: object = response["result"]
     return result
 
 
 if __name__ == "__main__":
     sys.stdout.write(
-        json.dumps(asyncio.run(ask(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))
+        json.dumps(asyncio.run(send(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))
     )

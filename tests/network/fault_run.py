@@ -1,4 +1,4 @@
-"""One daemon's course through what goes wrong between it and a simulated Immich."""
+"""A daemon that has to survive network faults between it and a simulated Immich."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -8,69 +8,70 @@ from pathlib import Path
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon_through, stop
-from tests.support.immich_server import is_idle, is_under_control, paused, until
+from tests.support.immich_server import is_idle, is_under_control, paused
 from tests.support.observed_process import ObservedProcess
 from tests.support.scenario import FACES, SEARCH, VIDEO, most_at_once
+from tests.support.waiting import wait_until
 
 
-class Course:
-    """What is asked of a daemon meanwhile."""
+class FaultRun:
+    """A running daemon, its work and its log."""
 
     def __init__(
-        self, watched: ObservedProcess, process: subprocess.Popen[str], server: SimulatedServer
+        self, observed: ObservedProcess, process: subprocess.Popen[str], server: SimulatedServer
     ) -> None:
-        self.watched = watched
+        self.observed = observed
         self.process = process
         self._server = server
         with server.present() as engine:
-            self._most = most_at_once(engine)
+            self._max_busy_queues = most_at_once(engine)
 
     def add_backlog(self) -> None:
-        """Give three queues work for some seconds."""
+        """Add jobs for a few seconds to three queues."""
         with self._server.present() as engine:
             for name in (SEARCH, FACES, VIDEO):
                 engine.add(name, lasting(0.1), count=5)
 
-    def says(self, *words: str) -> None:
-        """Wait until one of these is in the log."""
-        until(lambda: any(one in self.watched.log for one in words))
+    def wait_for_log(self, *words: str) -> None:
+        """Wait until the log contains one of the texts."""
+        wait_until(lambda: any(word in self.observed.log for word in words))
 
-    def is_well(self) -> None:
-        """Wait until the work is done; at most one queue ever ran at once."""
-        until(lambda: is_idle(self._server))
-        until(lambda: is_under_control(self._server))
-        assert self._most() == 1
+    def wait_for_recovery(self) -> None:
+        """Wait until all jobs are done; assert that never more than one queue ran."""
+        wait_until(lambda: is_idle(self._server))
+        wait_until(lambda: is_under_control(self._server))
+        assert self._max_busy_queues() == 1
         assert self.process.poll() is None
-        self.watched.said_since(0)
+        self.observed.log_since(0)
 
 
-def running(
+def running_daemon(
     server: SimulatedServer, folder: Path, url: str, command: Sequence[str] = ()
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Run a daemon that reaches the server at an address; ``command`` takes it to its host."""
+    """Run a daemon for the server at a URL; the prefix ``command`` runs it on its host."""
     return daemon_through(command, server, folder, {"IMMICH_URL": url, "POLL_INTERVAL": 1})
 
 
 @contextmanager
-def course(
+def fault_run(
     server: SimulatedServer, folder: Path, url: str, command: Sequence[str] = ()
-) -> Iterator[Course]:
-    """Run a daemon that has Immich in hand; at the end it stops, and nothing is left paused."""
-    with running(server, folder, url, command) as process:
-        until(lambda: is_under_control(server))
-        yield Course(ObservedProcess(process.pid, folder), process, server)
+) -> Iterator[FaultRun]:
+    """Run a daemon that is under way; at the end it must stop and leave nothing paused."""
+    with running_daemon(server, folder, url, command) as process:
+        wait_until(lambda: is_under_control(server))
+        yield FaultRun(ObservedProcess(process.pid, folder), process, server)
         stop(process)
     assert paused(server) == set()
 
 
-def in_the_middle(server: SimulatedServer) -> None:
-    """Wait until Immich has a request that it does not answer yet."""
-    asked: list[str] = []
+def wait_for_request_in_flight(server: SimulatedServer) -> None:
+    """Wait until Immich has received a request that it has not answered."""
+    requested: list[str] = []
 
     def note(_: str, path: str) -> None:
-        asked.append(path)
+        requested.append(path)
 
     server.latency = 1.0
     server.faults = note
-    until(lambda: bool(asked))
+    wait_until(lambda: bool(requested))
     server.latency = 0.0

@@ -1,8 +1,8 @@
-"""A real daemon and a simulated Immich on two hosts, and what goes wrong on the way between them.
+"""A real daemon and a simulated Immich on two hosts, with network faults between them.
 
-Each time the daemon lives and says what is wrong in words, keeps the limit, does the backlog when
-all is well again, and leaves nothing paused at its end. Where a machine gives us no such hosts,
-test_proxy.py has to do.
+Each time the daemon stays up, logs what is wrong, keeps the limit, processes the backlog after the
+fault, and leaves nothing paused when it stops. Where such hosts are not permitted, test_proxy.py
+has to suffice.
 """
 
 import json
@@ -21,162 +21,164 @@ from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import stop
-from tests.network.fault_run import Course, in_the_middle, running
-from tests.network.fault_run import course as on_course
-from tests.network.namespaces import IMMICHS, Host, may_have_hosts, two_hosts
-from tests.network.resolver import NAME, Mood, Resolver
-from tests.support import patience
-from tests.support.immich_server import GRACE, KEY, is_under_control, paused, until
+from tests.network.fault_run import FaultRun, running_daemon, wait_for_request_in_flight
+from tests.network.fault_run import fault_run as fault_run_at
+from tests.network.namespaces import IMMICH_ADDRESS, Host, can_create_hosts, two_hosts
+from tests.network.resolver import NAME, Behaviour, Resolver
+from tests.support.immich_server import KEY, STOP_GRACE_PERIOD, is_under_control, paused
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 
 MINUTE: Final = 60.0
 
 pytestmark = pytest.mark.skipif(
-    not may_have_hosts(),
-    reason="no network namespaces on this machine: test_proxy.py does the same by a faulty proxy",
+    not can_create_hosts(),
+    reason="network namespaces are not permitted: test_proxy.py tests the same with a faulty proxy",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """The two hosts, and Immich on its own."""
+class Hosts:
+    """The two hosts, and Immich on its host."""
 
-    daemons: Host
-    immichs: Host
+    daemon: Host
+    immich: Host
     server: SimulatedServer
 
     @property
     def port(self) -> int:
-        """Where Immich listens."""
+        """Immich's port."""
         port = urlsplit(self.server.url).port
         assert port is not None
         return port
 
 
 @pytest.fixture
-def way() -> Iterator[Way]:
+def hosts() -> Iterator[Hosts]:
     engine = Engine()
     api = Api(engine, keys={KEY: Key(name="daemon")})
-    with two_hosts() as (daemons, immichs):
-        server = SimulatedServer(engine, api, host=IMMICHS)
-        with immichs.sockets():
+    with two_hosts() as (daemon, simulated_immich_server):
+        server = SimulatedServer(engine, api, host=IMMICH_ADDRESS)
+        with simulated_immich_server.sockets():
             server.start()
-        yield Way(daemons, immichs, server)
-        with immichs.sockets():
+        yield Hosts(daemon, simulated_immich_server, server)
+        with simulated_immich_server.sockets():
             server.close()
 
 
-def there(
-    way: Way, folder: Path, url: str | None = None
+def daemon_on_host(
+    hosts: Hosts, folder: Path, url: str | None = None
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Run a daemon on its host."""
-    return running(way.server, folder, url or way.server.url, way.daemons.command)
+    """Run a daemon on its host, without checks."""
+    return running_daemon(hosts.server, folder, url or hosts.server.url, hosts.daemon.command)
 
 
-def course(way: Way, folder: Path, url: str | None = None) -> AbstractContextManager[Course]:
-    """Let a daemon on its host go its course."""
-    return on_course(way.server, folder, url or way.server.url, way.daemons.command)
+def fault_run(
+    hosts: Hosts, folder: Path, url: str | None = None
+) -> AbstractContextManager[FaultRun]:
+    """Run a daemon on its host, with the checks of a fault run."""
+    return fault_run_at(hosts.server, folder, url or hosts.server.url, hosts.daemon.command)
 
 
-def test_where_one_packet_in_five_is_lost_the_work_is_done(way: Way, tmp_path: Path) -> None:
-    with course(way, tmp_path) as one, way.immichs.loss(0.1), way.daemons.loss(0.1):
-        one.add_backlog()
-        one.is_well()
+def test_with_packet_loss_all_jobs_are_done(hosts: Hosts, tmp_path: Path) -> None:
+    with fault_run(hosts, tmp_path) as run, hosts.immich.loss(0.1), hosts.daemon.loss(0.1):
+        run.add_backlog()
+        run.wait_for_recovery()
 
 
-def test_a_cable_that_is_pulled_for_a_minute_in_the_middle_of_a_request_is_told_and_waited_for(
-    way: Way, tmp_path: Path
+def test_it_recovers_from_a_cable_unplugged_for_a_minute_during_a_request(
+    hosts: Hosts, tmp_path: Path
 ) -> None:
-    with course(way, tmp_path) as one:
-        one.add_backlog()
-        in_the_middle(way.server)
-        way.immichs.plug(in_=False)
-        pulled = monotonic()
-        one.says("gave no complete answer within 10 s")
-        # The next tries end otherwise: nobody answers at the address, or at the card.
-        one.says("accepts no connection within 5 s", "cannot be reached (")
-        patience.until("a minute is over", lambda: monotonic() > pulled + MINUTE, 2 * MINUTE)
-        assert one.process.poll() is None
-        way.immichs.plug(in_=True)
-        one.says("All is well again")
-        one.is_well()
+    with fault_run(hosts, tmp_path) as run:
+        run.add_backlog()
+        wait_for_request_in_flight(hosts.server)
+        hosts.immich.unplug()
+        unplugged_at = monotonic()
+        run.wait_for_log("sent no complete response within 10 s")
+        # The next tries time out or find no route.
+        run.wait_for_log("did not accept a connection within 5 s", "cannot be reached (")
+        wait_until(lambda: monotonic() > unplugged_at + MINUTE, timeout=2 * MINUTE)
+        assert run.process.poll() is None
+        hosts.immich.plug_in()
+        run.wait_for_log("All is well again")
+        run.wait_for_recovery()
 
 
-def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_good(
-    way: Way, tmp_path: Path
+def test_a_stop_with_the_cable_unplugged_is_in_time_and_the_next_run_resumes(
+    hosts: Hosts, tmp_path: Path
 ) -> None:
-    with there(way, tmp_path) as process:
-        until(lambda: is_under_control(way.server))
-        way.immichs.plug(in_=False)
-        assert stop(process) < GRACE
-    said = ObservedProcess(process.pid, tmp_path).said_since(0)
-    assert "Not resumed, so it may stay paused: " in said
-    assert set(json.loads((tmp_path / "ledger.json").read_text())["held"]) == paused(way.server)
-    way.immichs.plug(in_=True)
-    with course(way, tmp_path) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+    with daemon_on_host(hosts, tmp_path) as process:
+        wait_until(lambda: is_under_control(hosts.server))
+        hosts.immich.unplug()
+        assert stop(process) < STOP_GRACE_PERIOD
+    log = ObservedProcess(process.pid, tmp_path).log_since(0)
+    assert "Not resumed, so these may stay paused: " in log
+    assert set(json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"]) == paused(
+        hosts.server
+    )
+    hosts.immich.plug_in()
+    with fault_run(hosts, tmp_path) as run:
+        wait_until(lambda: run.observed.log.count("Connected") == 2)
 
 
-def test_without_a_network_at_the_start_it_says_so_and_begins_when_there_is_one(
-    way: Way, tmp_path: Path
-) -> None:
-    way.daemons.plug(in_=False)
-    with there(way, tmp_path) as process:
-        watched = ObservedProcess(process.pid, tmp_path)
-        until(lambda: "cannot be reached (Network is unreachable)" in watched.log)
-        way.daemons.plug(in_=True)
-        until(lambda: is_under_control(way.server))
+def test_without_a_network_at_the_start_it_waits_for_one(hosts: Hosts, tmp_path: Path) -> None:
+    hosts.daemon.unplug()
+    with daemon_on_host(hosts, tmp_path) as process:
+        observed = ObservedProcess(process.pid, tmp_path)
+        wait_until(lambda: "cannot be reached (Network is unreachable)" in observed.log)
+        hosts.daemon.plug_in()
+        wait_until(lambda: is_under_control(hosts.server))
         stop(process)
-    assert paused(way.server) == set()
+    assert paused(hosts.server) == set()
 
 
-# Names
+# DNS
 
 
 @pytest.fixture
-def resolver(way: Way) -> Iterator[Resolver]:
-    """Where the daemon's host asks for names: on Immich's host."""
-    (way.daemons.files / "resolv.conf").write_text(f"nameserver {IMMICHS}\n")
-    (way.daemons.files / "nsswitch.conf").write_text("hosts: dns\n")
-    with way.immichs.sockets():
-        resolver = Resolver(IMMICHS, IMMICHS)
+def resolver(hosts: Hosts) -> Iterator[Resolver]:
+    """A DNS server on Immich's host that the daemon's host uses."""
+    (hosts.daemon.files / "resolv.conf").write_text(f"nameserver {IMMICH_ADDRESS}\n")
+    (hosts.daemon.files / "nsswitch.conf").write_text("hosts: dns\n")
+    with hosts.immich.sockets():
+        resolver = Resolver(IMMICH_ADDRESS, IMMICH_ADDRESS)
     with closing(resolver):
         yield resolver
 
 
 @pytest.mark.parametrize(
-    ("mood", "words"),
+    ("behaviour", "text"),
     [
-        (Mood.FAILS, "no name server tells where the host in "),
-        (Mood.SILENT, "no name server tells where the host in "),
-        (Mood.KNOWS_NOTHING, "the host name in "),
+        (Behaviour.FAILS, "no name server could look up the host name in {}: "),
+        (Behaviour.SILENT, "no name server could look up the host name in {}: "),
+        (Behaviour.NAME_UNKNOWN, "the host name in {} is not found"),
     ],
 )
-def test_a_name_server_that_fails_is_told_and_waited_for(
-    way: Way, tmp_path: Path, resolver: Resolver, mood: Mood, words: str
+def test_it_recovers_from_a_failing_name_server(
+    hosts: Hosts, tmp_path: Path, resolver: Resolver, behaviour: Behaviour, text: str
 ) -> None:
-    way.server.keep_alive = 0.1
-    with course(way, tmp_path, f"http://{NAME}:{way.port}") as one:
-        one.add_backlog()
-        resolver.mood = mood
-        one.says(f"{words}http://{NAME}:{way.port} is")
-        resolver.mood = Mood.KNOWS
-        one.says("All is well again")
-        one.is_well()
+    hosts.server.keep_alive = 0.1
+    with fault_run(hosts, tmp_path, f"http://{NAME}:{hosts.port}") as run:
+        run.add_backlog()
+        resolver.behaviour = behaviour
+        run.wait_for_log(text.format(f"http://{NAME}:{hosts.port}"))
+        resolver.behaviour = Behaviour.RESOLVES
+        run.wait_for_log("All is well again")
+        run.wait_for_recovery()
 
 
-def test_a_stop_while_a_silent_name_server_is_asked_is_in_time(
-    way: Way, tmp_path: Path, resolver: Resolver
+def test_a_stop_during_a_dns_query_without_a_response_is_in_time(
+    hosts: Hosts, tmp_path: Path, resolver: Resolver
 ) -> None:
-    url = f"http://{NAME}:{way.port}"
-    way.server.keep_alive = 0.1
-    with there(way, tmp_path, url) as process:
-        until(lambda: is_under_control(way.server))
-        asked = resolver.asked
-        resolver.mood = Mood.SILENT
-        until(lambda: resolver.asked > asked)
-        assert stop(process) < GRACE
-    assert "Not resumed, so it may stay paused: " in (tmp_path / "log.txt").read_text()
-    resolver.mood = Mood.KNOWS
-    with course(way, tmp_path, url) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+    url = f"http://{NAME}:{hosts.port}"
+    hosts.server.keep_alive = 0.1
+    with daemon_on_host(hosts, tmp_path, url) as process:
+        wait_until(lambda: is_under_control(hosts.server))
+        queries_before = resolver.queries
+        resolver.behaviour = Behaviour.SILENT
+        wait_until(lambda: resolver.queries > queries_before)
+        assert stop(process) < STOP_GRACE_PERIOD
+    assert "Not resumed, so these may stay paused: " in (tmp_path / "log.txt").read_text()
+    resolver.behaviour = Behaviour.RESOLVES
+    with fault_run(hosts, tmp_path, url) as run:
+        wait_until(lambda: run.observed.log.count("Connected") == 2)

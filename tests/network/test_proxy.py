@@ -1,6 +1,6 @@
-"""A faulty proxy between a real daemon and a simulated Immich; proxies that let nothing through.
+"""A real daemon behind a faulty proxy, and behind proxies that answer in Immich's place.
 
-What can be done to whole connections without network hosts of one's own: test_hosts.py does more.
+These tests need no network namespaces; test_hosts.py covers more faults.
 """
 
 from collections.abc import Iterator
@@ -13,143 +13,147 @@ import pytest
 from simulator.immich.faults import Fault
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
-from tests.network.fault_run import course, in_the_middle, running
+from tests.network.fault_run import fault_run, running_daemon, wait_for_request_in_flight
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.immich_server import GRACE, immich, is_under_control, paused, until
-from tests.support.intercepting_server import EVERYTHING, LOOKS, InterceptingServer, whole
+from tests.support.immich_server import (
+    STOP_GRACE_PERIOD,
+    is_under_control,
+    paused,
+    simulated_immich_server,
+)
+from tests.support.intercepting_server import ALL_REQUESTS, POLLS, InterceptingServer, http_response
 from tests.support.observed_process import ObservedProcess
+from tests.support.waiting import wait_until
 
-Way = tuple[SimulatedServer, FaultyProxy]
+Setup = tuple[SimulatedServer, FaultyProxy]
 
 
 @pytest.fixture
-def way() -> Iterator[Way]:
-    """Immich, and the line to it."""
-    with immich() as server:
+def setup() -> Iterator[Setup]:
+    """Immich, and the proxy in front of it."""
+    with simulated_immich_server() as server:
         port = urlsplit(server.url).port
         assert port is not None
-        with FaultyProxy(port) as line:
-            yield server, line
+        with FaultyProxy(port) as proxy:
+            yield server, proxy
 
 
-def test_where_every_answer_takes_200_ms_the_work_is_done_without_a_complaint(
-    way: Way, tmp_path: Path
+def test_with_a_latency_of_200_ms_all_jobs_are_done_without_a_warning(
+    setup: Setup, tmp_path: Path
 ) -> None:
-    server, line = way
-    line.delay = 0.1
-    with course(server, tmp_path, line.url) as one:
-        one.add_backlog()
-        one.is_well()
-        assert "WARNING" not in one.watched.log
+    server, proxy = setup
+    proxy.delay = 0.1
+    with fault_run(server, tmp_path, proxy.url) as run:
+        run.add_backlog()
+        run.wait_for_recovery()
+        assert "WARNING" not in run.observed.log
 
 
-def test_where_one_piece_in_five_is_lost_the_work_is_done(way: Way, tmp_path: Path) -> None:
-    server, line = way
-    with course(server, tmp_path, line.url) as one:
-        line.loss = 0.2
-        one.add_backlog()
-        one.is_well()
+def test_with_lost_data_all_jobs_are_done(setup: Setup, tmp_path: Path) -> None:
+    server, proxy = setup
+    with fault_run(server, tmp_path, proxy.url) as run:
+        proxy.loss = 0.2
+        run.add_backlog()
+        run.wait_for_recovery()
 
 
-def test_a_connection_that_immich_closes_while_a_request_is_on_its_way_is_no_failure(
-    way: Way, tmp_path: Path
+def test_a_connection_closed_by_immich_during_a_request_is_no_failure(
+    setup: Setup, tmp_path: Path
 ) -> None:
-    """Immich closes after 5 idle seconds; here just when the next look is on its way to it.
+    """Immich closes idle connections after 5 s; here after 1.15 s, with the next poll in transit.
 
-    An answer takes 0.2 s, the daemon waits for 1 s, and a request takes 0.2 s again.
+    A response takes 0.2 s, the daemon waits for 1 s, and a request takes 0.2 s again.
     """
-    server, line = way
+    server, proxy = setup
     server.keep_alive = 1.15
-    with course(server, tmp_path, line.url) as one:
-        line.delay = 0.2
-        until(lambda: line.crossed >= 3)
-        line.delay = 0.0
-        one.add_backlog()
-        one.is_well()
-        assert "WARNING" not in one.watched.log
+    with fault_run(server, tmp_path, proxy.url) as run:
+        proxy.delay = 0.2
+        wait_until(lambda: proxy.requests_after_close >= 3)
+        proxy.delay = 0.0
+        run.add_backlog()
+        run.wait_for_recovery()
+        assert "WARNING" not in run.observed.log
 
 
-def test_a_cable_that_is_pulled_in_the_middle_of_a_request_is_told_and_waited_for(
-    way: Way, tmp_path: Path
-) -> None:
-    server, line = way
-    with course(server, tmp_path, line.url) as one:
-        one.add_backlog()
-        in_the_middle(server)
-        line.plug(in_=False)
-        one.says("gave no complete answer within 10 s")
-        line.plug(in_=True)
-        one.says("All is well again")
-        one.is_well()
+def test_it_recovers_from_a_cable_unplugged_during_a_request(setup: Setup, tmp_path: Path) -> None:
+    server, proxy = setup
+    with fault_run(server, tmp_path, proxy.url) as run:
+        run.add_backlog()
+        wait_for_request_in_flight(server)
+        proxy.unplug()
+        run.wait_for_log("sent no complete response within 10 s")
+        proxy.plug_in()
+        run.wait_for_log("All is well again")
+        run.wait_for_recovery()
 
 
-def test_connections_that_are_cut_are_made_anew(way: Way, tmp_path: Path) -> None:
-    server, line = way
-    with course(server, tmp_path, line.url) as one:
+def test_it_recovers_from_reset_connections(setup: Setup, tmp_path: Path) -> None:
+    server, proxy = setup
+    with fault_run(server, tmp_path, proxy.url) as run:
         for _ in range(3):
-            one.add_backlog()
-            in_the_middle(server)
-            line.cut()
-            one.is_well()
+            run.add_backlog()
+            wait_for_request_in_flight(server)
+            proxy.reset_connections()
+            run.wait_for_recovery()
 
 
-def test_a_stop_while_the_cable_is_out_is_in_time_and_the_next_start_makes_it_good(
-    way: Way, tmp_path: Path
+def test_a_stop_with_the_cable_unplugged_is_in_time_and_the_next_run_resumes(
+    setup: Setup, tmp_path: Path
 ) -> None:
-    server, line = way
-    with running(server, tmp_path, line.url) as process:
-        until(lambda: is_under_control(server))
-        line.plug(in_=False)
-        assert stop(process) < GRACE
-    assert "Not resumed, so it may stay paused: " in ObservedProcess(
+    server, proxy = setup
+    with running_daemon(server, tmp_path, proxy.url) as process:
+        wait_until(lambda: is_under_control(server))
+        proxy.unplug()
+        assert stop(process) < STOP_GRACE_PERIOD
+    assert "Not resumed, so these may stay paused: " in ObservedProcess(
         process.pid, tmp_path
-    ).said_since(0)
-    line.plug(in_=True)
-    with course(server, tmp_path, line.url) as one:
-        until(lambda: one.watched.log.count("Connected") == 2)
+    ).log_since(0)
+    proxy.plug_in()
+    with fault_run(server, tmp_path, proxy.url) as run:
+        wait_until(lambda: run.observed.log.count("Connected") == 2)
 
 
-def test_a_connection_that_is_taken_and_never_answered_is_told_and_left(
-    way: Way, tmp_path: Path
-) -> None:
-    server, line = way
-    with course(server, tmp_path, line.url) as one:
-        one.add_backlog()
+def test_it_recovers_from_requests_without_a_response(setup: Setup, tmp_path: Path) -> None:
+    server, proxy = setup
+    with fault_run(server, tmp_path, proxy.url) as run:
+        run.add_backlog()
         server.faults = lambda *_: Fault.HANG
-        one.says("gave no complete answer within 10 s")
+        run.wait_for_log("sent no complete response within 10 s")
         server.faults = None
-        one.says("All is well again")
-        one.is_well()
+        run.wait_for_log("All is well again")
+        run.wait_for_recovery()
 
 
-# Proxies in between
+# Proxies that answer themselves
 
 
-@pytest.mark.parametrize("requests", [LOOKS, EVERYTHING], ids=["looks", "everything"])
+@pytest.mark.parametrize("requests", [POLLS, ALL_REQUESTS], ids=["polls", "all requests"])
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "text"),
     [
         (
-            whole(b"", "301 Moved", "location: https://photos.example/api/queues"),
+            http_response(b"", "301 Moved", "location: https://photos.example/api/queues"),
             "Immich redirects to https://photos.example: set IMMICH_URL to https://photos.example",
         ),
         (
-            whole(b"<!doctype html><title>Log in</title>", headers="content-type: text/html"),
-            "what answers at IMMICH_URL is not Immich (it sends a page, with status 200)",
+            http_response(
+                b"<!doctype html><title>Log in</title>", headers="content-type: text/html"
+            ),
+            "the server at IMMICH_URL is not Immich (it sent an HTML page with status 200)",
         ),
     ],
     ids=["https", "login"],
 )
-def test_a_proxy_that_does_not_let_through_is_told_and_waited_for(
-    tmp_path: Path, requests: str, answer: bytes, words: str
+def test_it_recovers_from_a_proxy_that_redirects_or_asks_for_a_login(
+    tmp_path: Path, requests: str, response: bytes, text: str
 ) -> None:
-    with immich() as server, closing(InterceptingServer(server)) as impostor:
-        with daemon(server, tmp_path, IMMICH_URL=impostor.url, POLL_INTERVAL=1) as process:
-            watched = ObservedProcess(process.pid, tmp_path)
-            until(lambda: is_under_control(server))
-            with impostor.instead(requests, lambda: [answer]):
-                until(lambda: words in watched.log)
-            until(lambda: "All is well again" in watched.log)
+    with simulated_immich_server() as server, closing(InterceptingServer(server)) as intercepting:
+        with daemon(server, tmp_path, IMMICH_URL=intercepting.url, POLL_INTERVAL=1) as process:
+            observed = ObservedProcess(process.pid, tmp_path)
+            wait_until(lambda: is_under_control(server))
+            with intercepting.intercept(requests, lambda: [response]):
+                wait_until(lambda: text in observed.log)
+            wait_until(lambda: "All is well again" in observed.log)
             stop(process)
-        watched.said_since(0)
+        observed.log_since(0)
         assert paused(server) == set()

@@ -1,7 +1,7 @@
-"""docs/dashboards.md and the Grafana dashboard: what is to be copied works with what is served.
+"""The examples in docs/dashboards.md and the Grafana dashboard work with the daemon's responses.
 
-Prometheus is the real one. Homepage and Glance are held against the JSON that they would get, by
-the rules of their documentation.
+Prometheus is real. The examples for Homepage and Glance are checked against the JSON that they
+would get, by the rules in their documentation.
 """
 
 import json
@@ -19,26 +19,26 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from immich_job_daemon.config.schema import SETTINGS
-from immich_job_daemon.web.api.json import WORDS
+from immich_job_daemon.web.api.json import STATES
 from simulator.immich.ports import free_port
-from tests.support.immich_server import until
-from tests.support.programs import program
+from tests.support.programs import find_program
 from tests.support.repository import ROOT
-from tests.web.sample_statuses import BUSY, shown
+from tests.support.waiting import wait_until
+from tests.web.sample_statuses import BUSY, serve_status
 
 DOCUMENT: Final = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
 GRAFANA: Final[dict[str, Any]] = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
 ADDRESS: Final = "192.168.1.5:8085"
 
-Fits = Callable[[object], bool]
+Check = Callable[[object], bool]
 
 
 def examples(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.+?)```", DOCUMENT, re.DOTALL)
 
 
-def example(word: str) -> Any:  # noqa: ANN401 - YAML that somebody else reads
-    """Return the example in YAML with this word in it."""
+def example(word: str) -> Any:  # noqa: ANN401 - any YAML
+    """Return the YAML example that contains a word."""
     (text,) = [text for text in examples("yaml") if word in text]
     return yaml.safe_load(text)
 
@@ -52,38 +52,38 @@ def is_text(value: object) -> bool:
 
 
 @pytest.fixture(scope="module")
-def served() -> dict[str, Any]:
-    """Return what is at each path."""
-    with shown(BUSY) as url:
+def responses() -> dict[str, Any]:
+    """Return the responses by path."""
+    with serve_status(BUSY) as url:
         paths = {path: requests.get(f"{url}{path}", timeout=90) for path in ("/", "/queues")}
         metrics = requests.get(f"{url}/metrics", timeout=90).text
-    return {**{path: answer.json() for path, answer in paths.items()}, "/metrics": metrics}
+    return {**{path: response.json() for path, response in paths.items()}, "/metrics": metrics}
 
 
-# What is told of the JSON
+# JSON
 
 
-def kinds(found: Mapping[str, object]) -> dict[str, type]:
-    return {name: type(value) for name, value in found.items()}
+def types_of(fields: Mapping[str, object]) -> dict[str, type]:
+    return {name: type(value) for name, value in fields.items()}
 
 
-def test_the_examples_have_the_fields_that_are_served_in_their_types(
-    served: dict[str, Any],
+def test_the_json_examples_have_the_actual_fields_and_types(
+    responses: dict[str, Any],
 ) -> None:
     totals, queue = (json.loads(text) for text in examples("json"))
-    assert kinds(totals) == kinds(served["/"])
-    (running,) = [one for one in served["/queues"] if one["state"] == "running"]
-    assert kinds(queue) == kinds(running)
-    assert list(totals) == list(served["/"])
+    assert types_of(totals) == types_of(responses["/"])
+    (running,) = [entry for entry in responses["/queues"] if entry["state"] == "running"]
+    assert types_of(queue) == types_of(running)
+    assert list(totals) == list(responses["/"])
     assert list(queue) == list(running)
 
 
-def test_every_word_for_a_queues_state_is_told() -> None:
+def test_every_state_of_a_queue_is_documented() -> None:
     (line,) = re.findall(r"^`state` is one word \((.+?)\)", DOCUMENT, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", line)) == set(WORDS.values())
+    assert set(re.findall(r"`(\w+)`", line)) == set(STATES.values())
 
 
-def test_the_port_is_that_of_the_setting() -> None:
+def test_the_documented_port_is_the_default() -> None:
     assert ADDRESS.endswith(f":{SETTINGS['STATUS_PORT'].default}")
     assert set(re.findall(r"192\.168\.1\.5:\d+", DOCUMENT)) == {ADDRESS}
 
@@ -91,11 +91,11 @@ def test_the_port_is_that_of_the_setting() -> None:
 # Homepage
 
 
-FORMATS: Final[dict[str, Fits]] = {"number": is_number, "text": is_text}
+FORMATS: Final[dict[str, Check]] = {"number": is_number, "text": is_text}
 
 
-def tile(word: str) -> dict[str, Any]:
-    """Return the widget of the one service in the one group."""
+def homepage_widget(word: str) -> dict[str, Any]:
+    """Return the widget of the only service in the only group of an example."""
     ((_, ((name, service),)),) = [
         (group, tuple(services[0].items())) for group, services in example(word)[0].items()
     ]
@@ -106,63 +106,63 @@ def tile(word: str) -> dict[str, Any]:
 
 
 def path_of(widget: Mapping[str, Any]) -> str:
-    host, path = re.fullmatch(r"http://([^/]+)(/.*)", widget["url"]).groups()  # type: ignore[union-attr] # then it fails
+    host, path = re.fullmatch(r"http://([^/]+)(/.*)", widget["url"]).groups()  # type: ignore[union-attr] # raises if it does not match
     assert host == ADDRESS
     return str(path)
 
 
-def test_the_fields_of_homepages_block_are_there_and_of_the_type_it_formats(
-    served: dict[str, Any],
+def test_the_fields_of_the_homepage_block_exist_with_the_right_types(
+    responses: dict[str, Any],
 ) -> None:
-    widget = tile("field: active")
-    found = served[path_of(widget)]
+    widget = homepage_widget("field: active")
+    response = responses[path_of(widget)]
     assert 1 <= len(widget["mappings"]) <= 4
     for mapping in widget["mappings"]:
-        assert FORMATS[mapping.get("format", "text")](found[mapping["field"]]), mapping
+        assert FORMATS[mapping.get("format", "text")](response[mapping["field"]]), mapping
         assert mapping["label"]
 
 
-def test_homepages_list_gets_an_array_of_objects_with_a_name_and_a_number(
-    served: dict[str, Any],
+def test_the_homepage_list_gets_an_array_with_names_and_numbers(
+    responses: dict[str, Any],
 ) -> None:
-    widget = tile("dynamic-list")
-    assert "items" not in widget["mappings"], "then the array is the document itself"
-    found = served[path_of(widget)]
-    assert isinstance(found, list)
+    widget = homepage_widget("dynamic-list")
+    assert "items" not in widget["mappings"], "items is only for an array inside the document"
+    response = responses[path_of(widget)]
+    assert isinstance(response, list)
     mappings = widget["mappings"]
-    for queue in found:
+    for queue in response:
         assert is_text(queue[mappings["name"]])
         assert FORMATS[mappings["format"]](queue[mappings["label"]])
 
 
 # Glance
 
-GLANCE: Final[dict[str, Fits]] = {
+GLANCE_TYPES: Final[dict[str, Check]] = {
     "Int": is_number,
     "String": is_text,
     "Bool": lambda value: isinstance(value, bool),
 }
 
 
-def test_every_path_of_glances_template_leads_to_a_value_of_the_type_it_asks_for(
-    served: dict[str, Any],
+def test_the_paths_of_the_glance_template_exist_with_the_right_types(
+    responses: dict[str, Any],
 ) -> None:
     ((widget),) = example("custom-api")
     assert path_of(widget) == "/"
     template = widget["template"]
     assert f"http://{ADDRESS}/queues" in template
     assert template.count("{{") == template.count("}}")
-    of_totals = re.findall(r"\.JSON\.(Int|String|Bool) \"(\w+)\"", template)
-    assert len(of_totals) >= 4
-    for kind, path in of_totals:
-        assert GLANCE[kind](served["/"][path]), path
-    of_queues = re.findall(r"(?<!JSON)\.(Int|String|Bool) \"(\w+)\"", template)
-    assert len(of_queues) >= 4
-    for kind, path in of_queues:
-        assert all(GLANCE[kind](queue[path]) for queue in served["/queues"]), path
-    # An empty path is the document itself.
+    totals_fields = re.findall(r"\.JSON\.(Int|String|Bool) \"(\w+)\"", template)
+    assert len(totals_fields) >= 4
+    for kind, path in totals_fields:
+        assert GLANCE_TYPES[kind](responses["/"][path]), path
+    queue_fields = re.findall(r"(?<!JSON)\.(Int|String|Bool) \"(\w+)\"", template)
+    assert len(queue_fields) >= 4
+    for kind, path in queue_fields:
+        assert all(GLANCE_TYPES[kind](queue[path]) for queue in responses["/queues"]), path
+    # An empty path selects the document itself.
     assert '$queues.JSON.Array ""' in template
-    assert isinstance(served["/queues"], list)
+    assert isinstance(responses["/queues"], list)
 
 
 # Prometheus
@@ -170,7 +170,7 @@ def test_every_path_of_glances_template_leads_to_a_value_of_the_type_it_asks_for
 
 def promtool(*arguments: str | Path) -> str:
     done = subprocess.run(
-        [program("promtool"), *arguments], capture_output=True, text=True, check=False
+        [find_program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -183,7 +183,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_prometheus_takes_the_scrape_configuration_and_the_alerts(
+def test_prometheus_accepts_the_scrape_configuration_and_the_alerts(
     rules: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "prometheus.yml"
@@ -192,7 +192,7 @@ def test_prometheus_takes_the_scrape_configuration_and_the_alerts(
     assert "3 rules found" in promtool("check", "rules", rules)
 
 
-def test_the_alerts_fire_when_they_should_and_else_are_silent(rules: Path, tmp_path: Path) -> None:
+def test_the_alerts_fire_only_when_they_should(rules: Path, tmp_path: Path) -> None:
     up = {"series": 'up{job="immich-job-daemon"}', "values": "1+0x20 0+0x100"}
     problem = 'immich_job_daemon_problem{kind="key_rejected"}'
     failed = 'immich_queue_jobs{queue="ocr", state="failed"}'
@@ -221,7 +221,9 @@ def test_the_alerts_fire_when_they_should_and_else_are_silent(rules: Path, tmp_p
                     {
                         "eval_time": at,
                         "alertname": name,
-                        "exp_alerts": [{"exp_labels": labels, "exp_annotations": told(name)}]
+                        "exp_alerts": [
+                            {"exp_labels": labels, "exp_annotations": annotations_of(name)}
+                        ]
                         if labels
                         else [],
                     }
@@ -235,30 +237,30 @@ def test_the_alerts_fire_when_they_should_and_else_are_silent(rules: Path, tmp_p
     assert "SUCCESS" in promtool("test", "rules", file)
 
 
-def told(alert: str) -> dict[str, str]:
+def annotations_of(alert: str) -> dict[str, str]:
     return {
         "summary": {
-            "ImmichJobDaemonDown": "The Immich Job Daemon does not answer.",
+            "ImmichJobDaemonDown": "The Immich Job Daemon does not respond.",
             "ImmichJobDaemonProblem": "The Immich Job Daemon has a problem: key_rejected. Its page "
             "and its log say what to do.",
-            "ImmichJobsFail": "In the last hour 3 more jobs of ocr have failed.",
+            "ImmichJobsFail": "3 jobs of ocr have failed in the last hour.",
         }[alert]
     }
 
 
-def test_every_metric_is_told_and_no_other(served: dict[str, Any]) -> None:
+def test_exactly_the_exposed_metrics_are_documented(responses: dict[str, Any]) -> None:
     rows = re.findall(r"^\| (`immich_.+?) \| ", DOCUMENT, re.MULTILINE)
-    told_of = {name for row in rows for name in re.findall(r"`(immich_\w+)", row)}
+    documented = {name for row in rows for name in re.findall(r"`(immich_\w+)", row)}
     exposed = {
         f"{family.name}{'_total' if family.type == 'counter' else ''}"
-        for family in text_string_to_metric_families(served["/metrics"])
+        for family in text_string_to_metric_families(responses["/metrics"])
     }
-    assert told_of == exposed
+    assert documented == exposed
 
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[str]:
-    """Run a real Prometheus that scrapes the target each second; give its address."""
+    """Run Prometheus with a scrape interval of one second; yield its URL."""
     scrape = example("scrape_configs")["scrape_configs"][0]
     scrape["static_configs"][0]["targets"] = [target]
     config = folder / "prometheus.yml"
@@ -270,7 +272,7 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
         (folder / "log.txt").open("w") as log,
         subprocess.Popen(
             [
-                program("prometheus"),
+                find_program("prometheus"),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={address}",
@@ -285,76 +287,79 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
             process.kill()
 
 
-def asked(url: str, expression: str) -> list[Any] | None:
-    """Return what Prometheus answers, None while it does not."""
+def query(url: str, expression: str) -> list[Any] | None:
+    """Return the result of a query, None while Prometheus is not ready."""
     try:
-        answer = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=90)
+        response = requests.get(f"{url}/api/v1/query", params={"query": expression}, timeout=90)
     except requests.ConnectionError:
         return None
-    if answer.status_code == 503:
+    if response.status_code == 503:
         return None
-    found = answer.json()
-    assert found["status"] == "success", (expression, found)
-    result: list[Any] = found["data"]["result"]
+    value = response.json()
+    assert value["status"] == "success", (expression, value)
+    result: list[Any] = value["data"]["result"]
     return result
 
 
 def value_of(result: list[Any] | None) -> float:
-    """Return the one value of a result, 0 while there is none."""
+    """Return the first value of a result, 0 if there is none."""
     return float(result[0]["value"][1]) if result else 0.0
 
 
 def expressions() -> list[str]:
-    """Return what the dashboard and the alerts ask for."""
-    of_panels = [
+    """Return the queries of the dashboard and of the alerts."""
+    panel_queries = [
         target["expr"] for panel in GRAFANA["panels"] for target in panel.get("targets", ())
     ]
-    of_alerts = [rule["expr"] for rule in example("alert: ")["groups"][0]["rules"]]
-    return [*of_panels, *of_alerts]
+    alert_queries = [rule["expr"] for rule in example("alert: ")["groups"][0]["rules"]]
+    return [*panel_queries, *alert_queries]
 
 
-def test_a_real_prometheus_finds_something_for_everything_that_is_asked_of_it(
+def test_every_query_has_a_result_in_a_real_prometheus(
     tmp_path: Path,
 ) -> None:
-    with shown(BUSY) as served, prometheus(tmp_path, served.removeprefix("http://")) as url:
-        # Two samples of each, so that there are rates.
-        until(lambda: value_of(asked(url, "count_over_time(immich_up[1m])")) > 1)
+    with (
+        serve_status(BUSY) as status_url,
+        prometheus(tmp_path, status_url.removeprefix("http://")) as url,
+    ):
+        # Rates need two samples.
+        wait_until(lambda: value_of(query(url, "count_over_time(immich_up[1m])")) > 1)
         assert len(expressions()) > 15
         for expression in expressions():
-            plain = expression.replace("$__rate_interval", "1m").replace("[1h]", "[1m]")
-            assert asked(url, plain) is not None
-            everything = re.sub(r" (?:>|==) [01]$", "", plain)
-            assert asked(url, everything), everything
-        assert value_of(asked(url, 'up{job="immich-job-daemon"}')) == 1
-        waiting = asked(url, 'sum(immich_queue_jobs{state=~"waiting|paused"})')
+            runnable = expression.replace("$__rate_interval", "1m").replace("[1h]", "[1m]")
+            assert query(url, runnable) is not None
+            without_comparison = re.sub(r" (?:>|==) [01]$", "", runnable)
+            assert query(url, without_comparison), without_comparison
+        assert value_of(query(url, 'up{job="immich-job-daemon"}')) == 1
+        waiting = query(url, 'sum(immich_queue_jobs{state=~"waiting|paused"})')
         assert value_of(waiting) == 1242
 
 
 # Grafana
 
 
-def test_no_panel_of_the_dashboard_covers_another() -> None:
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     panels = GRAFANA["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     for panel in panels:
         place = panel["gridPos"]
         assert 0 <= place["x"] < place["x"] + place["w"] <= 24
-    for one, other in combinations(panels, 2):
-        a, b = one["gridPos"], other["gridPos"]
+    for first, second in combinations(panels, 2):
+        a, b = first["gridPos"], second["gridPos"]
         assert (
             a["x"] + a["w"] <= b["x"]
             or b["x"] + b["w"] <= a["x"]
             or a["y"] + a["h"] <= b["y"]
             or b["y"] + b["h"] <= a["y"]
-        ), (one["title"], other["title"])
+        ), (first["title"], second["title"])
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are_of_the_source_that_is_chosen(
-    served: dict[str, Any],
+def test_the_dashboard_uses_existing_metrics_and_the_selected_data_source(
+    responses: dict[str, Any],
 ) -> None:
     names = {
         sample.name
-        for family in text_string_to_metric_families(served["/metrics"])
+        for family in text_string_to_metric_families(responses["/metrics"])
         for sample in family.samples
     }
     for panel in GRAFANA["panels"]:

@@ -1,4 +1,4 @@
-"""The documents say what is so: options, examples, messages, numbers, in both languages."""
+"""The documents match the code: options, examples, messages, defaults, in both languages."""
 
 import ast
 import re
@@ -18,11 +18,11 @@ ENGLISH: Final[dict[str, Any]] = yaml.safe_load(
 READMES: Final = {
     name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ru.md")
 }
-HOME_ASSISTANTS_OWN: Final = {"Missing option 'API_KEY'"}
+HOME_ASSISTANT_MESSAGES: Final = {"Missing option 'API_KEY'"}
 
 
 def section(heading: str) -> str:
-    """Return what is between this heading and the next of its kind."""
+    """Return the text from a heading to the next one of the same or a higher level."""
     level = heading.partition(" ")[0]
     found = re.search(
         rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", DOCS, re.MULTILINE | re.DOTALL
@@ -31,8 +31,8 @@ def section(heading: str) -> str:
     return found[1]
 
 
-def in_the_code() -> list[str]:
-    """Return every text in the daemon's modules, adjacent ones joined as Python joins them."""
+def string_literals() -> list[str]:
+    """Return every string literal of the package, with adjacent ones joined."""
     modules = (ROOT / "immich_job_daemon").rglob("*.py")
     return [
         node.value
@@ -47,13 +47,13 @@ def quoted_messages() -> list[str]:
     return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
 
 
-def test_every_option_has_a_section_under_the_name_that_the_page_shows() -> None:
+def test_every_option_has_a_section_with_its_translated_name() -> None:
     headings = re.findall(r"^### (\w+): (.+)$", section("## Options"), re.MULTILINE)
     assert headings == [(name, ENGLISH[name]["name"]) for name in CONFIG["schema"]]
 
 
 @pytest.mark.parametrize("name", list(CONFIG["schema"]))
-def test_every_option_has_an_example_that_the_daemon_takes(name: str) -> None:
+def test_every_option_has_a_valid_example(name: str) -> None:
     text = section(f"### {name}: {ENGLISH[name]['name']}")
     (example,) = re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)
     options = yaml.safe_load(example)
@@ -64,34 +64,34 @@ def test_every_option_has_an_example_that_the_daemon_takes(name: str) -> None:
     assert warnings == []
 
 
-def test_the_example_of_protected_queues_is_the_default_and_one_more() -> None:
+def test_the_example_of_protected_queues_is_the_default_plus_one() -> None:
     text = section(f"### PROTECTED_QUEUES: {ENGLISH['PROTECTED_QUEUES']['name']}")
     (example,) = re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)
     names = yaml.safe_load(example)["PROTECTED_QUEUES"]
     assert ",".join(names[:-1]) == SETTINGS["PROTECTED_QUEUES"].default
 
 
-def test_the_default_order_is_told() -> None:
+def test_the_default_order_is_documented() -> None:
     default = str(SETTINGS["QUEUE_PRIORITY"].default).replace(",", ", ")
     for text in (DOCS, *READMES.values()):
         assert default in " ".join(text.split())
 
 
-def test_troubleshooting_has_the_messages_that_people_meet() -> None:
+def test_troubleshooting_quotes_enough_messages() -> None:
     assert len(quoted_messages()) > 20
 
 
 @pytest.mark.parametrize("message", quoted_messages())
-def test_every_message_to_look_for_is_one_that_the_daemon_says(message: str) -> None:
-    if message in HOME_ASSISTANTS_OWN:
+def test_every_quoted_message_is_in_the_code(message: str) -> None:
+    if message in HOME_ASSISTANT_MESSAGES:
         assert CONFIG["schema"]["API_KEY"] == "password"
         return
-    # A setting's error is put together of its parts.
+    # The error of a setting is assembled from two parts.
     parts = [part for part in message.split("expected ") if part] or [message]
-    assert any(part in text for part in parts for text in in_the_code()), message
+    assert any(part in text for part in parts for text in string_literals()), message
 
 
-def test_every_link_within_the_documentation_leads_to_a_heading() -> None:
+def test_every_internal_link_leads_to_a_heading() -> None:
     anchors = {
         re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
         for heading in re.findall(r"^#+ (.+)$", DOCS, re.MULTILINE)
@@ -107,16 +107,16 @@ def settings_table(text: str) -> list[tuple[str, str]]:
 
 
 def code_blocks(text: str) -> list[str]:
-    """Return what is to be typed, without the remarks beside it."""
+    """Return the code blocks without trailing comments."""
     blocks = re.findall(r"```\w+\n(.+?)```", text, re.DOTALL)
     return [re.sub(r" +# .*", "", block) for block in blocks]
 
 
-def test_both_readmes_tell_the_same() -> None:
+def test_both_readmes_have_the_same_structure() -> None:
     english, russian = READMES["README.md"], READMES["README.ru.md"]
-    ordered = settings_table(english)
+    table = settings_table(english)
     assert [row for row in settings_table(russian) if row[0] != "QUEUE_PRIORITY"] == [
-        row for row in ordered if row[0] != "QUEUE_PRIORITY"
+        row for row in table if row[0] != "QUEUE_PRIORITY"
     ]
     assert code_blocks(english) == code_blocks(russian)
     for kind in (r"^## ", r"^\| ", r"^- "):
@@ -134,7 +134,7 @@ def test_the_button_adds_this_repository(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ru.md", "DOCS.md"])
-def test_every_table_has_as_many_cells_in_each_row(name: str) -> None:
+def test_every_table_has_the_same_number_of_cells_in_each_row(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         assert len({row.count("|") for row in table.splitlines()}) == 1, table

@@ -1,4 +1,4 @@
-"""What tools of others say about what is not Python: they come from packages, see script/."""
+"""Linters for the files that are not Python; script/packages and requirements/ install them."""
 
 import re
 import subprocess
@@ -7,69 +7,69 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.programs import program
-from tests.support.repository import ROOT, tracked
+from tests.support.programs import find_program
+from tests.support.repository import ROOT, tracked_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 
 
-def is_content_with(tool: str, *arguments: str | Path) -> None:
-    """Assert that a tool finds nothing, or show what it found."""
-    done = subprocess.run(
-        [program(tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+def assert_passes(tool: str, *arguments: str | Path) -> None:
+    """Assert that a tool finds nothing; show its output otherwise."""
+    result = subprocess.run(
+        [find_program(tool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def shell_scripts() -> list[Path]:
-    """Return every file that says it is for a shell, and what is sourced by one."""
-    first_lines = {path: path.read_bytes().partition(b"\n")[0] for path in tracked()}
+    """Return every file with the shebang of a shell."""
+    first_lines = {path: path.read_bytes().partition(b"\n")[0] for path in tracked_files()}
     return [path for path, line in first_lines.items() if re.match(rb"#!.*\b(ba)?sh(io)?\b", line)]
 
 
-def test_hadolint_is_content() -> None:
-    is_content_with("hadolint", "Dockerfile")
+def test_hadolint_passes() -> None:
+    assert_passes("hadolint", "Dockerfile")
 
 
-def test_shellcheck_is_content() -> None:
+def test_shellcheck_passes() -> None:
     scripts = shell_scripts()
     assert {path.name for path in scripts} > {"run", "finish", "image", "setup", "init"}
-    is_content_with("shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts)
+    assert_passes("shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts)
 
 
-def test_yamllint_is_content() -> None:
-    files = [path for path in tracked() if path.suffix in {".yaml", ".yml"}]
+def test_yamllint_passes() -> None:
+    files = [path for path in tracked_files() if path.suffix in {".yaml", ".yml"}]
     assert ROOT / "build.yaml" in files
-    is_content_with("yamllint", "--strict", *files)
+    assert_passes("yamllint", "--strict", *files)
 
 
-def test_zizmor_finds_nothing_in_the_workflows() -> None:
-    is_content_with("zizmor", "--offline", "--persona=pedantic", "--quiet", *WORKFLOWS)
+def test_zizmor_passes() -> None:
+    assert_passes("zizmor", "--offline", "--persona=pedantic", "--quiet", *WORKFLOWS)
 
 
-def test_the_apparmor_profile_can_be_read() -> None:
-    is_content_with("apparmor_parser", "--skip-kernel-load", "--skip-cache", "apparmor.txt")
+def test_apparmor_parser_passes() -> None:
+    assert_passes("apparmor_parser", "--skip-kernel-load", "--skip-cache", "apparmor.txt")
 
 
-# What the tools do not ask
+# Checks that the linters do not have
 
 
 def profile() -> str:
     return (ROOT / "apparmor.txt").read_text()
 
 
-def test_the_apparmor_profile_is_named_once_and_as_the_add_on() -> None:
+def test_the_apparmor_profile_is_named_after_the_add_on() -> None:
     slug = yaml.safe_load((ROOT / "config.yaml").read_text())["slug"]
     assert re.findall(r"^profile (\S+)", profile(), re.MULTILINE) == [slug]
 
 
-def test_the_apparmor_profile_lets_write_only_below_data_run_and_tmp() -> None:
+def test_the_apparmor_profile_allows_writes_only_below_data_run_and_tmp() -> None:
     rules = re.findall(r"^  (/\S*|@\{PROC\}\S*) ([a-z]+),$", profile(), re.MULTILINE)
-    written = {path for path, rights in rules if set(rights) & set("wal")}
-    devices = {path for path in written if path.startswith("/dev/")}
-    assert written - devices == {"/data/**", "/run/", "/run/**", "/tmp/**"}  # noqa: S108 - a rule
+    writable = {path for path, permissions in rules if set(permissions) & set("wal")}
+    devices = {path for path in writable if path.startswith("/dev/")}
+    assert writable - devices == {"/data/**", "/run/", "/run/**", "/tmp/**"}  # noqa: S108 - a rule
     assert devices == {"/dev/{null,zero,full,random,urandom,tty,console,pts/*}"}
-    executed = {path for path, rights in rules if "x" in rights}
+    executed = {path for path, permissions in rules if "x" in permissions}
     assert executed & {"/data/**", "/run/**", "/tmp/**"} == set()  # noqa: S108 - the same
 
 
@@ -92,24 +92,24 @@ def test_the_apparmor_profile_allows_no_raw_socket_and_no_look_into_a_process() 
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_every_action_is_pinned_to_a_commit_and_tells_its_version(path: Path) -> None:
-    used = re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
-    assert used
-    for action in used:
+def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None:
+    actions = re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
+    assert actions
+    for action in actions:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_may_do_nothing_and_each_job_only_what_it_says(path: Path) -> None:
+def test_workflows_have_no_permissions_and_jobs_only_those_they_need(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
-        rights = job["permissions"]
-        writes = {right for right, level in rights.items() if level == "write"}
-        assert writes <= ({"packages"} if path.name == "publish.yaml" else set()), name
+        permissions = job["permissions"]
+        write_permissions = {right for right, level in permissions.items() if level == "write"}
+        assert write_permissions <= ({"packages"} if path.name == "publish.yaml" else set()), name
 
 
-def test_what_is_in_the_image_is_published_with_it() -> None:
+def test_the_image_is_published_with_its_sbom() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yaml").read_text())
     (build,) = [
         step["with"]
@@ -120,12 +120,12 @@ def test_what_is_in_the_image_is_published_with_it() -> None:
     assert build["push"] is True
 
 
-def test_the_workflows_try_every_python_that_is_promised() -> None:
-    promised = re.findall(r"3\.\d+", (ROOT / "pyproject.toml").read_text().split("requires-py")[1])
+def test_the_workflows_test_every_supported_python() -> None:
+    supported = re.findall(r"3\.\d+", (ROOT / "pyproject.toml").read_text().split("requires-py")[1])
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yaml").read_text())
     versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
-    assert versions[0] == promised[0]
+    assert versions[0] == supported[0]
 
 
 def test_the_workflows_build_for_every_architecture_of_the_add_on() -> None:

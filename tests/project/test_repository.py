@@ -1,25 +1,27 @@
-"""What must be true of the repository as a whole."""
+"""Rules for the repository as a whole."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from immich_job_daemon.config.schema import SETTINGS
-from tests.support.repository import ROOT, tracked
+from tests.support.repository import ROOT, tracked_files
 
-READ_BY_THE_STORE = re.compile(r"(config|build)\.(ya?ml|json)|repository\.(ya?ml|json)")
+STORE_FILE = re.compile(r"(config|build)\.(ya?ml|json)|repository\.(ya?ml|json)")
 
 
 def texts(*suffixes: str) -> list[Path]:
-    return [path for path in tracked() if path.suffix in suffixes]
+    return [path for path in tracked_files() if path.suffix in suffixes]
 
 
 def test_no_file_below_the_root_has_a_name_that_the_store_reads() -> None:
-    """Home Assistant's store takes every such file for an add-on, a build file or a repository."""
-    names = [path.relative_to(ROOT) for path in tracked()]
+    """Home Assistant's store would take it for an add-on, a build file or a repository."""
+    names = [path.relative_to(ROOT) for path in tracked_files()]
     assert len(names) > 50
-    assert [n for n in names if READ_BY_THE_STORE.fullmatch(n.name) and len(n.parts) > 1] == []
+    assert [n for n in names if STORE_FILE.fullmatch(n.name) and len(n.parts) > 1] == []
 
 
 def test_the_readme_names_every_setting_with_its_default() -> None:
@@ -31,11 +33,11 @@ def test_the_readme_names_every_setting_with_its_default() -> None:
     assert rows.keys() == SETTINGS.keys()
     for name, setting in SETTINGS.items():
         if name not in {"API_KEY", "QUEUE_PRIORITY"}:
-            told = rows[name].partition(" (")[0].strip("`").replace(", ", ",")
-            assert told == str(setting.default), name
+            default = rows[name].partition(" (")[0].strip("`").replace(", ", ",")
+            assert default == str(setting.default), name
 
 
-def test_the_readme_gives_the_default_order() -> None:
+def test_the_readme_documents_the_default_order() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     assert (
         f"The default order: {str(SETTINGS['QUEUE_PRIORITY'].default).replace(',', ', ')}, then"
@@ -44,7 +46,7 @@ def test_the_readme_gives_the_default_order() -> None:
 
 
 @pytest.mark.parametrize("path", texts(".md"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
+def test_every_relative_link_leads_to_a_file(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
@@ -59,12 +61,12 @@ def test_every_requirement_is_locked_with_its_hash(name: str) -> None:
     assert len(packages) == len(re.findall(r"^[^\s#]", text, re.MULTILINE))
     assert "://" not in text
     if name == "run":
-        # Flask brings six of them, requests and tempora four each; what would be the 23rd has to
-        # be worth its place in an image of 15 MB.
-        assert len(packages) <= 22, "keep the tree of dependencies small"
+        # Flask brings six of them, requests and tempora four each. The image has 15 MB, so a 23rd
+        # package must be worth its size.
+        assert len(packages) <= 22, "too many dependencies"
 
 
-def test_a_module_holds_one_concept() -> None:
+def test_no_module_has_more_than_400_lines() -> None:
     lengths = {
         path.name: len(path.read_text().splitlines())
         for path in texts(".py")
@@ -73,7 +75,24 @@ def test_a_module_holds_one_concept() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
 
 
-def test_the_changelog_has_a_place_for_what_comes_next() -> None:
+def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_no_function_has_more_than_50_lines() -> None:
+    too_long = {
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}": length
+        for path in texts(".py")
+        if path.relative_to(ROOT).parts[0] in {"immich_job_daemon", "simulator"}
+        for function in functions_of(path)
+        if (length := (function.end_lineno or 0) - function.lineno + 1) > 50
+    }
+    assert too_long == {}
+
+
+def test_the_changelog_begins_with_unreleased() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
 

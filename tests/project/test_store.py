@@ -1,6 +1,6 @@
-"""What Home Assistant's store and its options page make of our files.
+"""The add-on as seen by Home Assistant's store and options page.
 
-The rules are the Supervisor's and its linter's, as measured on a snapshot of August 2026.
+The rules are those of the Supervisor and of the add-on linter, as of August 2026.
 """
 
 import math
@@ -16,17 +16,16 @@ import yaml
 from PIL import Image
 
 from immich_job_daemon import __version__
-from immich_job_daemon.config.hiding import SECRETS
 from immich_job_daemon.config.schema import SETTINGS, SettingsError, read_settings
+from immich_job_daemon.config.secret_scanner import SECRETS
 from immich_job_daemon.daemon.loop import RELEASE_WITHIN
-from tests.support.repository import ROOT
-from tests.support.repository import tracked as tracked_by_git
+from tests.support.repository import ROOT, tracked_files
 
-ADDRESS = "https://github.com/immich-job-daemon/immich-job-daemon"
+REPOSITORY_URL = "https://github.com/immich-job-daemon/immich-job-daemon"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((ROOT / "config.yaml").read_text())
 FORMS: Final[dict[str, Any]] = CONFIG["schema"]
 Form = str | list[Any] | dict[str, Any]
-"""How config.yaml says what an option is: in a word, or as a list or an object of such."""
+"""The type of an option in config.yaml: a string, or a list or an object of such strings."""
 OBJECTS: Final[list[object]] = [
     {"a": ["x"]},
     [["x"]],
@@ -35,9 +34,9 @@ OBJECTS: Final[list[object]] = [
     [{"a": [1]}],
     None,
 ]
-NO_OPTION = {"DATA_DIR", "STATUS_PORT", "UI_PORT", "UI_PASSWORD"}
-"""Settings that are none of the add-on's options: its data are always below /data, Home Assistant
-says at which ports it is reached, and lets nobody else to the page."""
+NOT_OPTIONS = {"DATA_DIR", "STATUS_PORT", "UI_PORT", "UI_PASSWORD"}
+"""Settings that are not options of the add-on: it stores its data below /data, and Home Assistant
+configures its ports and protects its page."""
 
 DEFAULTS: Final = {
     "apparmor": True,
@@ -76,92 +75,94 @@ WITHOUT_DEFAULT: Final = {
 }
 
 
-def tracked() -> list[Path]:
-    """Return every file as the store gets it: by its path below the root."""
-    return [path.relative_to(ROOT) for path in tracked_by_git()]
+def relative_paths() -> list[Path]:
+    """Return the paths of all files, relative to the root of the repository."""
+    return [path.relative_to(ROOT) for path in tracked_files()]
 
 
-def read_as(stem: str) -> list[str]:
+def files_named(stem: str) -> list[str]:
     kinds = {".yaml", ".yml", ".json"}
-    return [str(p) for p in tracked() if p.stem == stem and p.suffix in kinds]
+    return [str(p) for p in relative_paths() if p.stem == stem and p.suffix in kinds]
 
 
-# How the Supervisor checks stored options against the forms in config.yaml.
+# Validation of stored options, as in the Supervisor.
 
 
-class OptionRefusedError(Exception):
-    """The options page does not save this, or the add-on is not started with it."""
+class InvalidOptionError(Exception):
+    """The options page refuses to save this value, or the add-on is not started with it."""
 
 
-def saved(options: Mapping[str, object]) -> dict[str, object]:
-    """Return what stands in options.json for options that a person has stored."""
+def stored_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the contents of options.json for the options that a user has stored."""
     merged = {**CONFIG["options"], **options}
-    result = {name: checked(FORMS[name], value) for name, value in merged.items() if name in FORMS}
+    result = {
+        name: validated(FORMS[name], value) for name, value in merged.items() if name in FORMS
+    }
     for name, form in FORMS.items():
         if name not in result and not is_optional(form):
-            raise OptionRefusedError(f"Missing option '{name}'")
+            raise InvalidOptionError(f"Missing option '{name}'")
     return result
 
 
 def is_optional(form: Form) -> bool:
-    """Whether an option may be left out: a list if its items may be, one of objects never."""
+    """Return whether an option may be left out: a list if its items may, never one of objects."""
     item = form[0] if isinstance(form, list) else form
     return isinstance(item, str) and item.endswith("?")
 
 
-def checked(form: Form, value: object) -> object:
+def validated(form: Form, value: object) -> object:
     if isinstance(form, list):
         if not isinstance(value, list):
-            raise OptionRefusedError("is no list")
-        return [checked(form[0], item) for item in value]
+            raise InvalidOptionError("is not a list")
+        return [validated(form[0], item) for item in value]
     if isinstance(form, dict):
-        return checked_object(form, value)
+        return validated_object(form, value)
     if value is None:
-        raise OptionRefusedError("null")
+        raise InvalidOptionError("null")
     kind, _, bounds = form.removesuffix("?").partition("(")
     return CHECKS[kind](bounds.removesuffix(")"), value)
 
 
-def checked_object(form: dict[str, Any], value: object) -> object:
+def validated_object(form: dict[str, Any], value: object) -> object:
     if not isinstance(value, dict):
-        raise OptionRefusedError("is no object")
+        raise InvalidOptionError("is not an object")
     missing = [key for key in form if key not in value and not is_optional(form[key])]
     if missing:
-        raise OptionRefusedError(f"Missing option '{missing[0]}'")
-    return {key: checked(form[key], item) for key, item in value.items() if key in form}
+        raise InvalidOptionError(f"Missing option '{missing[0]}'")
+    return {key: validated(form[key], item) for key, item in value.items() if key in form}
 
 
 def text(_: str, value: object) -> str:
     if not isinstance(value, str):
-        raise OptionRefusedError("is no text")
+        raise InvalidOptionError("is not a string")
     return value
 
 
 def url(_: str, value: object) -> str:
     if not re.match(r"\w+://[^/]+", text("", value)):
-        raise OptionRefusedError("is no URL")
+        raise InvalidOptionError("is not a URL")
     return text("", value)
 
 
-def whole(bounds: str, value: object) -> int:
+def integer(bounds: str, value: object) -> int:
     try:
-        number = int(value)  # type: ignore[call-overload] # anything may be stored
+        number = int(value)  # type: ignore[call-overload] # any value may be stored
     except (TypeError, ValueError):
-        raise OptionRefusedError("is no number") from None
-    least, most = (float(bound or default) for bound, default in limits(bounds))
-    if not least <= number <= most:
-        raise OptionRefusedError("is out of range")
+        raise InvalidOptionError("is not a number") from None
+    minimum, maximum = (float(bound or default) for bound, default in limits(bounds))
+    if not minimum <= number <= maximum:
+        raise InvalidOptionError("is out of range")
     return int(number)
 
 
-def real(bounds: str, value: object) -> float:
+def number(bounds: str, value: object) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type] # anything may be stored
+        number = float(value)  # type: ignore[arg-type] # any value may be stored
     except (TypeError, ValueError):
-        raise OptionRefusedError("is no number") from None
-    least, most = (float(bound or default) for bound, default in limits(bounds))
-    if not least <= number <= most:
-        raise OptionRefusedError("is out of range")
+        raise InvalidOptionError("is not a number") from None
+    minimum, maximum = (float(bound or default) for bound, default in limits(bounds))
+    if not minimum <= number <= maximum:
+        raise InvalidOptionError("is out of range")
     return number
 
 
@@ -170,25 +171,25 @@ def boolean(_: str, value: object) -> bool:
     words |= {"0": False, "false": False, "no": False, "off": False, "disable": False}
     if isinstance(value, str):
         if value.lower() not in words:
-            raise OptionRefusedError("is neither")
+            raise InvalidOptionError("is not a boolean")
         return words[value.lower()]
     return bool(value)
 
 
 def limits(bounds: str) -> Iterator[tuple[str, float]]:
-    least, _, most = bounds.partition(",")
-    return iter([(least, -math.inf), (most, math.inf)])
+    minimum, _, maximum = bounds.partition(",")
+    return iter([(minimum, -math.inf), (maximum, math.inf)])
 
 
 def matching(pattern: str, value: object) -> str:
     if not re.match(pattern, str(value)):
-        raise OptionRefusedError("does not match")
+        raise InvalidOptionError("does not match")
     return str(value)
 
 
 def one_of(choices: str, value: object) -> str:
     if str(value) not in choices.split("|"):
-        raise OptionRefusedError("is none of the choices")
+        raise InvalidOptionError("is not one of the choices")
     return str(value)
 
 
@@ -196,24 +197,24 @@ CHECKS: Final = {
     "str": text,
     "password": text,
     "url": url,
-    "int": whole,
-    "float": real,
+    "int": integer,
+    "float": number,
     "bool": boolean,
     "match": matching,
     "list": one_of,
 }
 
 
-def takes(form: Form, value: object) -> bool:
+def is_valid(form: Form, value: object) -> bool:
     try:
-        checked(form, value)
-    except OptionRefusedError:
+        validated(form, value)
+    except InvalidOptionError:
         return False
     return True
 
 
 @pytest.mark.parametrize(
-    ("form", "taken", "refused"),
+    ("form", "valid", "invalid"),
     [
         ("str?", ["", "a"], [1, None, True]),
         ("password", ["secret"], [1, None]),
@@ -228,43 +229,43 @@ def takes(form: Form, value: object) -> bool:
     ],
     ids=str,
 )
-def test_options_are_checked_here_as_the_supervisor_was_seen_to_check_them(
-    form: Form, taken: list[object], refused: list[object]
+def test_options_are_validated_here_as_by_the_supervisor(
+    form: Form, valid: list[object], invalid: list[object]
 ) -> None:
-    assert [value for value in taken if not takes(form, value)] == []
-    assert [value for value in refused if takes(form, value)] == []
+    assert [value for value in valid if not is_valid(form, value)] == []
+    assert [value for value in invalid if is_valid(form, value)] == []
 
 
-# What the store finds.
+# Files that the store finds.
 
 
-def test_the_store_discovers_exactly_one_add_on() -> None:
-    """It looks everywhere but in hidden folders and in those named rootfs."""
-    seen = [
+def test_the_store_finds_exactly_one_add_on() -> None:
+    """It searches all folders except hidden ones and those named rootfs."""
+    found = [
         name
-        for name in read_as("config")
+        for name in files_named("config")
         if not any(part.startswith(".") or part == "rootfs" for part in Path(name).parts)
     ]
-    assert seen == ["config.yaml"]
+    assert found == ["config.yaml"]
 
 
 def test_the_store_finds_one_build_file() -> None:
-    """It looks in hidden folders too."""
-    assert read_as("build") == ["build.yaml"]
+    """It searches hidden folders too."""
+    assert files_named("build") == ["build.yaml"]
 
 
-def test_the_repository_introduces_itself() -> None:
-    assert read_as("repository") == ["repository.yaml"]
+def test_the_store_finds_one_repository_file() -> None:
+    assert files_named("repository") == ["repository.yaml"]
     repository = yaml.safe_load((ROOT / "repository.yaml").read_text())
     assert repository.keys() == {"name", "url", "maintainer"}
-    assert repository["url"] == CONFIG["url"] == ADDRESS
+    assert repository["url"] == CONFIG["url"] == REPOSITORY_URL
 
 
-# What config.yaml says.
+# config.yaml.
 
 
-def test_every_key_is_known_and_none_is_refused() -> None:
-    """``watchdog``, ``squash``, and ``webui`` beside ``ingress`` are refused by the linter."""
+def test_every_key_is_known_to_the_supervisor() -> None:
+    """The linter refuses ``watchdog``, ``squash``, and ``webui`` together with ``ingress``."""
     assert CONFIG.keys() - DEFAULTS.keys() - WITHOUT_DEFAULT == set()
 
 
@@ -272,21 +273,21 @@ def test_no_key_repeats_its_default() -> None:
     assert {k: v for k, v in CONFIG.items() if k in DEFAULTS and v == DEFAULTS[k]} == {}
 
 
-def test_it_is_the_add_on_that_was_asked_for() -> None:
+def test_the_add_on_has_its_slug_architectures_and_ports() -> None:
     assert CONFIG["slug"] == "immich_job_daemon"
     assert set(CONFIG["arch"]) == {"amd64", "aarch64"}
-    assert CONFIG["init"] is False, "s6-overlay 3 is process 1 itself"
+    assert CONFIG["init"] is False, "s6-overlay 3 must run as process 1"
     assert CONFIG["services"] == ["mqtt:want"]
     assert CONFIG["ports"] == {"8085/tcp": None}
     assert CONFIG["panel_icon"].startswith("mdi:")
     assert CONFIG["panel_title"]
 
 
-def test_the_version_is_the_daemons() -> None:
+def test_the_version_is_that_of_the_package() -> None:
     assert CONFIG["version"] == __version__
 
 
-def test_a_stop_leaves_time_to_resume_every_queue_on_a_slow_machine() -> None:
+def test_the_stop_timeout_is_long_enough_for_a_slow_machine() -> None:
     assert 5 * RELEASE_WITHIN <= CONFIG["timeout"] <= 300
 
 
@@ -300,7 +301,7 @@ def test_the_security_rating_is_the_highest() -> None:
     assert rating == 8
 
 
-def test_it_asks_for_no_right_that_lowers_the_rating() -> None:
+def test_no_permission_lowers_the_security_rating() -> None:
     rights = {
         "auth_api",
         "devices",
@@ -330,10 +331,10 @@ def test_the_base_image_is_pinned_and_the_same_with_and_without_the_build_file()
     assert re.findall(r"^ARG BUILD_FROM=(\S+)$", dockerfile, re.MULTILINE) == [base]
 
 
-# YAML's own traps.
+# YAML.
 
 YAML_FILES = [
-    path for path in tracked() if path.suffix in {".yaml", ".yml"} and len(path.parts) <= 2
+    path for path in relative_paths() if path.suffix in {".yaml", ".yml"} and len(path.parts) <= 2
 ]
 
 
@@ -348,8 +349,8 @@ def nodes(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 @pytest.mark.parametrize("path", YAML_FILES, ids=str)
-def test_times_are_quoted_and_no_key_is_there_twice(path: Path) -> None:
-    """Unquoted, 22:00 is read as 1320; of two equal keys the last one wins without a word."""
+def test_times_are_quoted_and_keys_are_unique(path: Path) -> None:
+    """An unquoted 22:00 is read as 1320, and of two equal keys the last one silently wins."""
     root = yaml.compose((ROOT / path).read_text(), Loader=yaml.SafeLoader)
     assert root is not None
     for node in nodes(root):
@@ -360,11 +361,11 @@ def test_times_are_quoted_and_no_key_is_there_twice(path: Path) -> None:
             assert len(keys) == len(set(keys)), node.start_mark
 
 
-# The options, and what the daemon says of them.
+# Options.
 
 
-def accepts(name: str, value: object) -> bool:
-    """Whether the daemon starts with this value."""
+def daemon_accepts(name: str, value: object) -> bool:
+    """Return whether the daemon accepts a value."""
     try:
         read_settings({}, {"API_KEY": "x", name: value})
     except SettingsError:
@@ -373,42 +374,44 @@ def accepts(name: str, value: object) -> bool:
 
 
 def form_of(name: str) -> Form:
-    """Return the form that the daemon's own schema asks for, without the mark of an optional one.
+    """Return the form that fits the daemon's schema, without the ``?`` of an optional one.
 
-    Durations are given as ``match``: what exactly matches is the next test's matter.
+    The form of a duration is ``match`` without its pattern, which other tests check.
     """
     window = {"queues": ["ocr"], "from": "22:00", "to": "06:00"}
     if name in SECRETS:
         return "password"
-    if accepts(name, [window]):
+    if daemon_accepts(name, [window]):
         return [{"queues": ["str"], "from": "str", "to": "str", "days": "str?"}]
-    if accepts(name, ["sidecar"]) or accepts(name, ["sidecar,ocr"]):
+    if daemon_accepts(name, ["sidecar"]) or daemon_accepts(name, ["sidecar,ocr"]):
         return ["str?"]
-    return word_for(name)
+    return scalar_form_of(name)
 
 
-def word_for(name: str) -> str:
-    """Return the form of what is no list and no secret."""
+def scalar_form_of(name: str) -> str:
+    """Return the form of an option that is neither a list nor a secret."""
     yes: object = True
-    if accepts(name, yes):
+    if daemon_accepts(name, yes):
         return "bool"
-    if accepts(name, 100) and accepts(name, "100s"):
+    if daemon_accepts(name, 100) and daemon_accepts(name, "100s"):
         return "match"
-    if accepts(name, 5.5):
-        return f"float({next(n / 10 for n in range(100) if accepts(name, n / 10))},)"
-    if accepts(name, 5):
-        return f"int({min(number for number in range(-5, 6) if accepts(name, number))},)"
-    if accepts(name, "anything-at-all") or accepts(name, "03:00"):
+    if daemon_accepts(name, 5.5):
+        return f"float({next(n / 10 for n in range(100) if daemon_accepts(name, n / 10))},)"
+    if daemon_accepts(name, 5):
+        return f"int({min(number for number in range(-5, 6) if daemon_accepts(name, number))},)"
+    if daemon_accepts(name, "anything-at-all") or daemon_accepts(name, "03:00"):
         return "str"
-    choices = [word for word in re.findall(r"\w+", SETTINGS[name].expected) if accepts(name, word)]
+    choices = [
+        word for word in re.findall(r"\w+", SETTINGS[name].expected) if daemon_accepts(name, word)
+    ]
     return f"list({'|'.join(choices)})"
 
 
-def test_types_are_those_of_the_daemons_own_schema() -> None:
+def test_option_types_match_the_schema_of_the_daemon() -> None:
     expected = {}
-    for name in SETTINGS.keys() - NO_OPTION:
+    for name in SETTINGS.keys() - NOT_OPTIONS:
         form = form_of(name)
-        # What need not be given, or may be emptied.
+        # Options that may be left out or emptied.
         is_optional = SETTINGS[name].default is not None and not CONFIG["options"].get(name)
         expected[name] = f"{form}?" if is_optional and isinstance(form, str) else form
     actual = {
@@ -418,40 +421,38 @@ def test_types_are_those_of_the_daemons_own_schema() -> None:
     assert actual == expected
 
 
-def test_defaults_are_those_of_the_daemons_own_schema() -> None:
+def test_option_defaults_match_the_schema_of_the_daemon() -> None:
     for name, value in CONFIG["options"].items():
-        # Where Home Assistant has a list, the environment has an empty text.
+        # The default of a list is an empty string in the environment.
         assert value == (SETTINGS[name].default or value)
-        assert accepts(name, value)
+        assert daemon_accepts(name, value)
     defaults, _ = read_settings({}, {"API_KEY": "x"})
     assert read_settings({}, {"API_KEY": "x", **CONFIG["options"]}) == (defaults, [])
 
 
-def test_the_page_shows_five_fields_and_hides_the_others() -> None:
-    shown = [
+def test_the_options_page_shows_five_fields_and_hides_the_others() -> None:
+    visible = [
         name for name, form in FORMS.items() if name in CONFIG["options"] or not is_optional(form)
     ]
-    assert shown == ["IMMICH_URL", "API_KEY", "MAX_CONCURRENT_JOBS", "POLL_INTERVAL", "SCHEDULE"]
+    assert visible == ["IMMICH_URL", "API_KEY", "MAX_CONCURRENT_JOBS", "POLL_INTERVAL", "SCHEDULE"]
 
 
 @pytest.mark.parametrize("value", [10, "10", "10s", "0.5m", 2.5, "1 minute", "1m30s", "1 h", ""])
-def test_every_interval_that_the_daemon_understands_can_be_entered(value: object) -> None:
-    assert takes(FORMS["POLL_INTERVAL"], value)
-    assert accepts("POLL_INTERVAL", checked(FORMS["POLL_INTERVAL"], value))
+def test_every_interval_that_the_daemon_accepts_can_be_entered(value: object) -> None:
+    assert is_valid(FORMS["POLL_INTERVAL"], value)
+    assert daemon_accepts("POLL_INTERVAL", validated(FORMS["POLL_INTERVAL"], value))
 
 
 @pytest.mark.parametrize("value", [-1, "soon", "-5", True, None, [], {}])
-def test_an_interval_that_is_none_is_refused_by_the_page(value: object) -> None:
-    assert not takes(FORMS["POLL_INTERVAL"], value)
+def test_an_invalid_interval_is_refused_by_the_options_page(value: object) -> None:
+    assert not is_valid(FORMS["POLL_INTERVAL"], value)
 
 
 @pytest.mark.parametrize("name", ["YIELD_AFTER", "MAX_WAIT"])
 @pytest.mark.parametrize("value", [300, "300", "5m", "12 hours", "1 day", "1h30m", ""])
-def test_every_duration_that_the_daemon_understands_can_be_entered(
-    name: str, value: object
-) -> None:
-    assert takes(FORMS[name], value)
-    assert accepts(name, checked(FORMS[name], value))
+def test_every_duration_that_the_daemon_accepts_can_be_entered(name: str, value: object) -> None:
+    assert is_valid(FORMS[name], value)
+    assert daemon_accepts(name, validated(FORMS[name], value))
 
 
 WINDOWS: Final = [
@@ -461,15 +462,15 @@ WINDOWS: Final = [
 ]
 
 
-def test_windows_as_the_page_stores_them_are_those_of_the_environment() -> None:
-    settings, warnings = read_settings({}, saved({"API_KEY": "x", "SCHEDULE": WINDOWS}))
+def test_windows_from_the_options_page_equal_those_from_the_environment() -> None:
+    settings, warnings = read_settings({}, stored_options({"API_KEY": "x", "SCHEDULE": WINDOWS}))
     assert warnings == []
     text = "videoConversion=22:00-06:00 mon-fri; all=12:00-13:30; ocr,smartSearch=9:00-17:00"
     assert settings == read_settings({"API_KEY": "x", "SCHEDULE": text}, None)[0]
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "windows",
     [
         "videoConversion=22:00-06:00",
         [{"queues": ["ocr"], "from": 1320, "to": "06:00"}],
@@ -480,22 +481,22 @@ def test_windows_as_the_page_stores_them_are_those_of_the_environment() -> None:
     ],
     ids=str,
 )
-def test_windows_that_would_be_misread_are_refused_by_the_page(wrong: object) -> None:
-    """A time without quotes has become a number by then: 1320 could be 22:00 or 13:20."""
-    assert not takes(FORMS["SCHEDULE"], wrong)
+def test_ambiguous_windows_are_refused_by_the_options_page(windows: object) -> None:
+    """An unquoted time was converted to a number: 1320 could be 22:00 or 13:20."""
+    assert not is_valid(FORMS["SCHEDULE"], windows)
 
 
-def test_numbers_and_yes_or_no_come_as_what_they_are_whatever_was_typed() -> None:
-    for typed in ("1.5", 1.5):
-        options = saved({"API_KEY": "x", "PAUSE_ABOVE_LOAD": typed, "DRY_RUN": "on"})
+def test_numbers_and_booleans_are_converted_by_the_options_page() -> None:
+    for value in ("1.5", 1.5):
+        options = stored_options({"API_KEY": "x", "PAUSE_ABOVE_LOAD": value, "DRY_RUN": "on"})
         assert (options["PAUSE_ABOVE_LOAD"], options["DRY_RUN"]) == (1.5, True)
         settings, _ = read_settings({}, options)
         assert (settings.pause_above_load, settings.dry_run) == (1.5, True)
 
 
-# What people have stored, and what they will.
+# Stored configurations.
 
-OLDER = [
+OLD_OPTIONS = [
     {
         "IMMICH_URL": "http://192.168.1.5:2283",
         "API_KEY": "x",
@@ -506,30 +507,32 @@ OLDER = [
 ]
 
 
-@pytest.mark.parametrize("stored", OLDER, ids=lambda stored: str(list(stored.values())[2:]))
-def test_a_configuration_of_the_older_add_on_is_accepted(stored: dict[str, object]) -> None:
-    settings, warnings = read_settings({}, saved(stored))
+@pytest.mark.parametrize(
+    "options_stored", OLD_OPTIONS, ids=lambda options_stored: str(list(options_stored.values())[2:])
+)
+def test_a_configuration_of_the_older_add_on_is_accepted(options_stored: dict[str, object]) -> None:
+    settings, warnings = read_settings({}, stored_options(options_stored))
     assert warnings == []
     assert settings.immich_url == "http://192.168.1.5:2283"
     assert settings.max_concurrent_jobs == 2
     assert settings.poll_interval == 10
 
 
-def test_a_fresh_add_on_needs_only_the_key() -> None:
-    with pytest.raises(OptionRefusedError, match="Missing option 'API_KEY'"):
-        saved({})
-    settings, warnings = read_settings({}, saved({"API_KEY": "x"}))
+def test_a_new_installation_needs_only_the_api_key() -> None:
+    with pytest.raises(InvalidOptionError, match="Missing option 'API_KEY'"):
+        stored_options({})
+    settings, warnings = read_settings({}, stored_options({"API_KEY": "x"}))
     defaults, _ = read_settings({}, {"API_KEY": "x"})
     assert (settings, warnings) == (defaults, [])
 
 
-def test_an_address_without_a_scheme_is_accepted() -> None:
-    options = saved({"API_KEY": "x", "IMMICH_URL": "192.168.1.5:2283"})
+def test_a_url_without_a_scheme_is_accepted() -> None:
+    options = stored_options({"API_KEY": "x", "IMMICH_URL": "192.168.1.5:2283"})
     assert read_settings({}, options)[0].immich_url == "http://192.168.1.5:2283"
 
 
 def test_every_option_reaches_the_daemon() -> None:
-    options = saved(
+    options = stored_options(
         {
             "IMMICH_URL": "db21ed7f-immich:8080",
             "API_KEY": "x",
@@ -550,7 +553,7 @@ def test_every_option_reaches_the_daemon() -> None:
             "MQTT_URL": "mqtt://ha:secret@192.168.1.5",
         }
     )
-    assert options.keys() == SETTINGS.keys() - NO_OPTION
+    assert options.keys() == SETTINGS.keys() - NOT_OPTIONS
     settings, warnings = read_settings({}, options)
     assert warnings == []
     assert settings.queue_priority == ("videoConversion", "sidecar")
@@ -569,13 +572,11 @@ def test_every_option_reaches_the_daemon() -> None:
     assert settings.poll_interval == 60
 
 
-# The pictures.
+# Images.
 
 
 @pytest.mark.parametrize(("name", "size"), [("icon", (128, 128)), ("logo", (250, 100))])
-def test_pictures_have_the_sizes_that_the_store_shows_and_a_drawing(
-    name: str, size: tuple[int, int]
-) -> None:
+def test_icon_and_logo_have_the_right_size_and_a_source(name: str, size: tuple[int, int]) -> None:
     content = (ROOT / f"{name}.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", content[16:24]) == size
@@ -591,16 +592,16 @@ def luminance(colour: tuple[int, ...]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: float, other: float) -> float:
-    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+def contrast(first: float, second: float) -> float:
+    return (max(first, second) + 0.05) / (min(first, second) + 0.05)
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#111111"])
-def test_the_icon_can_be_made_out_at_32_pixels(background: str) -> None:
-    """Three bars on a tile, told apart from each other and from what is behind them."""
+def test_the_icon_is_legible_at_32_pixels(background: str) -> None:
+    """The bars contrast with each other and with the tile, and the tile with the background."""
     icon = Image.open(ROOT / "icon.png").convert("RGBA")
-    behind = Image.new("RGBA", icon.size, background)
-    small = Image.alpha_composite(behind, icon).resize((32, 32), Image.Resampling.LANCZOS)
+    background_image = Image.new("RGBA", icon.size, background)
+    small = Image.alpha_composite(background_image, icon).resize((32, 32), Image.Resampling.LANCZOS)
 
     def at(x: int, y: int) -> float:
         colour = small.getpixel((x, y))

@@ -1,4 +1,4 @@
-"""The options page in ten languages: complete, nothing too much, nothing left in English."""
+"""The translations of the options page: complete, without extra keys or English remains."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -36,93 +36,95 @@ def translation(language: str) -> dict[str, Any]:
 
 
 def texts(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the place and the text of all that a person reads."""
+    """Yield each text with its key, such as ``configuration.API_KEY.name``."""
     for name, value in node.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{below}", text) for below, text in texts(value))
+            yield from ((f"{name}.{subkey}", text) for subkey, text in texts(value))
         else:
             yield name, value
 
 
 def fields_of(form: object) -> list[str]:
-    """Return the parts of what an option's list is made of; none where it is no list of objects."""
+    """Return the fields of an option that is a list of objects, an empty list for others."""
     item = form[0] if isinstance(form, list) else form
     return list(item) if isinstance(item, dict) else []
 
 
 def verbatim(text: str) -> list[str]:
-    """Return what is to be typed or clicked as it stands, so is the same in every language."""
-    typed = (
+    """Return the literal values in a text, which must not be translated."""
+    pattern = (
         r"https?://[\d.]+:\d+|\b[a-z]+\.[a-z]+\b|\b30s\b|\b1 minute\b|\b5m\b|\b12h\b|\b1\.5\b"
         r"|\b\d\d:\d\d\b|\bmon-fri\b|\bsat,sun\b|\b[a-z]+[A-Z]\w+\b"
     )
-    return sorted(re.findall(typed, text))
+    return sorted(re.findall(pattern, text))
 
 
-def test_there_is_a_file_for_every_language_and_no_other() -> None:
+def test_there_is_one_file_per_language() -> None:
     assert {path.name for path in (ROOT / "translations").iterdir()} == {
         f"{language}.yaml" for language in LANGUAGES
     }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_option_and_port_has_its_texts_and_there_is_no_key_too_many(language: str) -> None:
+def test_every_option_and_port_is_translated_and_no_key_is_superfluous(language: str) -> None:
     translated = translation(language)
     assert translated.keys() == {"configuration", "network"}
     assert list(translated["configuration"]) == list(CONFIG["schema"])
     for name, option in translated["configuration"].items():
         fields = fields_of(CONFIG["schema"][name])
-        texts_of = {"name", "description"}
-        assert option.keys() == (texts_of | {"fields"} if fields else texts_of), name
+        keys = {"name", "description"}
+        assert option.keys() == (keys | {"fields"} if fields else keys), name
         assert list(option.get("fields", {})) == fields, name
-        assert all(field.keys() == texts_of for field in option.get("fields", {}).values()), name
+        assert all(field.keys() == keys for field in option.get("fields", {}).values()), name
     assert translated["network"].keys() == CONFIG["ports"].keys()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_is_one_that_fits_on_the_page(language: str) -> None:
-    for place, text in texts(translation(language)):
-        assert isinstance(text, str), place
-        assert text == " ".join(text.split()), place
-        assert 2 <= len(text) <= (45 if place.endswith(".name") else 400), place
-        assert not re.search(r"TODO|XXX|[<{}`*]|\?\?", text), place
+def test_every_text_is_clean_and_fits_on_the_page(language: str) -> None:
+    for key, text in texts(translation(language)):
+        assert isinstance(text, str), key
+        assert text == " ".join(text.split()), key
+        assert 2 <= len(text) <= (45 if key.endswith(".name") else 400), key
+        assert not re.search(r"TODO|XXX|[<{}`*]|\?\?", text), key
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_nothing_is_left_in_english(language: str) -> None:
     english = dict(texts(translation("en")))
-    for place, text in texts(translation(language)):
-        assert text != english[place], place
-        left = set(ENGLISH.findall(re.sub(r"\b1 minute\b", "", text)))
-        assert left <= ({"time"} if language == "nl" else set()), place
+    for key, text in texts(translation(language)):
+        assert text != english[key], key
+        english_words = set(ENGLISH.findall(re.sub(r"\b1 minute\b", "", text)))
+        assert english_words <= ({"time"} if language == "nl" else set()), key
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_it_is_the_language_that_the_file_is_named_for(language: str) -> None:
-    found = dict(texts(translation(language)))
+def test_every_file_is_in_its_language(language: str) -> None:
+    translated = dict(texts(translation(language)))
     if language in SCRIPTS:
-        assert [place for place, t in found.items() if not re.search(SCRIPTS[language], t)] == []
+        assert [key for key, t in translated.items() if not re.search(SCRIPTS[language], t)] == []
     else:
-        words = re.findall(r"\w+", " ".join(found.values()).lower())
-        scores = {name: sum(words.count(w) for w in own) for name, own in COMMON_WORDS.items()}
+        words = re.findall(r"\w+", " ".join(translated.values()).lower())
+        scores = {
+            name: sum(words.count(w) for w in common) for name, common in COMMON_WORDS.items()
+        }
         assert max(scores, key=lambda name: scores[name]) == language, scores
         assert not re.search(r"[\u0400-\u9fff]", "".join(words))
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_what_is_typed_as_it_stands_is_the_same_in_every_language(language: str) -> None:
+def test_literal_values_are_the_same_in_every_language(language: str) -> None:
     english = dict(texts(translation("en")))
-    for place, text in texts(translation(language)):
-        assert verbatim(text) == verbatim(english[place]), place
+    for key, text in texts(translation(language)):
+        assert verbatim(text) == verbatim(english[key]), key
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_choice_that_is_explained_is_one(language: str) -> None:
+def test_every_documented_choice_exists(language: str) -> None:
     options = translation(language)["configuration"]
     queues = options["SCHEDULE"]["fields"]["queues"]["description"]
     assert re.search(r"\ball\b", queues)
     assert all(word in options["ON_EXIT"]["description"] for word in ("release", "keep"))
     levels = CONFIG["schema"]["LOG_LEVEL"].partition("(")[2]
-    told = re.findall(r"\b(info|debug|warning)\b", options["LOG_LEVEL"]["description"])
-    assert set(told) == {"info", "debug", "warning"}
-    assert all(level in levels for level in told)
+    documented = re.findall(r"\b(info|debug|warning)\b", options["LOG_LEVEL"]["description"])
+    assert set(documented) == {"info", "debug", "warning"}
+    assert all(level in levels for level in documented)

@@ -1,4 +1,4 @@
-"""What holds for every snapshot, memory and limit, whatever Immich answers in between."""
+"""Properties of every decision: for any snapshot, state and settings, and any responses."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from immich_job_daemon.scheduler.state import SchedulerState
 from tests.support.settings import settings_with
 
 NAMES = ("metadataExtraction", "thumbnailGeneration", "smartSearch", "ocr", "library", "newOne")
-ALONE = ("backgroundTask", "backupDatabase")
+PROTECTED_NAMES = ("backgroundTask", "backupDatabase")
 
 
 zones = st.sampled_from([ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), UTC])
@@ -40,31 +40,31 @@ def queues(draw: st.DrawFn, name: str) -> Queue:
     )
 
 
-snapshots = st.tuples(*(queues(name) for name in (*NAMES, *ALONE))).map(
-    lambda seen: {queue.name: queue for queue in seen}
+snapshots = st.tuples(*(queues(name) for name in (*NAMES, *PROTECTED_NAMES))).map(
+    lambda snapshot: {queue.name: queue for queue in snapshot}
 )
 MODELS = frozenset({"smartSearch", "ocr"})
-hours = st.builds(
+windows = st.builds(
     Window,
     st.none() | st.frozensets(names, min_size=1),
     st.builds(time, st.integers(0, 11)),
     st.builds(time, st.integers(12, 23)),
     st.frozensets(st.integers(0, 6), min_size=1),
 )
-limits = st.builds(settings_with, st.integers(1, 4))
-all_limits = st.builds(
+options = st.builds(settings_with, st.integers(1, 4))
+all_options = st.builds(
     settings_with,
     st.integers(1, 4),
     unrestricted_below=st.sampled_from([0, 0, 0, 5]),
     exclusive=st.sampled_from([(), (), (MODELS,), (MODELS, frozenset({"ocr", "library"}))]),
-    schedule=st.lists(hours, max_size=2).map(tuple),
+    schedule=st.lists(windows, max_size=2).map(tuple),
     yield_after=st.sampled_from([None, None, 1.0, 500.0]),
     max_wait=st.sampled_from([None, None, 60.0, 1000.0]),
 )
-moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=zones)  # noqa: DTZ001 - the zone is drawn beside it
+local_times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=zones)  # noqa: DTZ001 - the zone is drawn separately
 is_loaded = st.sampled_from([False, False, False, True])
-conditions_drawn = st.builds(Conditions, st.none() | moments, is_loaded)
-conditions_with_time = st.builds(Conditions, moments, is_loaded)
+conditions_drawn = st.builds(Conditions, st.none() | local_times, is_loaded)
+conditions_with_time = st.builds(Conditions, local_times, is_loaded)
 states = st.builds(
     SchedulerState,
     taken_over=st.booleans(),
@@ -93,33 +93,33 @@ states = st.builds(
         lent={n: since for n, since in state.lent.items() if n not in state.slots},
     )
 )
-left_alone = states.map(
+automatic_states = states.map(
     lambda state: replace(state, controls=replace(state.controls, mode=Mode.AUTOMATIC))
 )
 NOW = 1000.0
-STEPS_A_WEEK = 7 * 24 * 2
-"""Half hours."""
+STEPS_PER_WEEK = 7 * 24 * 2
+"""A step is half an hour."""
 
 
-def steps_a_week(window: Window) -> int:
-    """Return the half hours of a week in which a window by day is open."""
+def steps_per_week(window: Window) -> int:
+    """Return the number of steps of a week in which a window is open; it must not pass midnight."""
     return 2 * (window.end.hour - window.start.hour) * len(window.days)
 
 
-def managed(seen: Snapshot, state: SchedulerState, limits: Settings) -> list[Queue]:
-    alone = limits.protected_queues | state.unpausable
-    return [q for q in by_priority(seen, limits.queue_priority) if q.name not in alone]
+def managed(snapshot: Snapshot, state: SchedulerState, options: Settings) -> list[Queue]:
+    unmanaged = options.protected_queues | state.unpausable
+    return [q for q in by_priority(snapshot, options.queue_priority) if q.name not in unmanaged]
 
 
-def limit_of(state: SchedulerState, limits: Settings) -> int:
-    """Return how many may run at once, whoever says so."""
+def limit_of(state: SchedulerState, options: Settings) -> int:
+    """Return how many queues may run at once, by the mode, the user's limit or the setting."""
     if state.controls.mode is Mode.OPEN:
         return len(NAMES)
-    return state.controls.limit or limits.max_concurrent_jobs
+    return state.controls.limit or options.max_concurrent_jobs
 
 
-def kept(state: SchedulerState) -> frozenset[str]:
-    """Return the queues in which nothing may start."""
+def held(state: SchedulerState) -> frozenset[str]:
+    """Return the queues in which the user lets nothing start."""
     return {
         Mode.AUTOMATIC: state.controls.held_by_user,
         Mode.OPEN: frozenset[str](),
@@ -127,226 +127,230 @@ def kept(state: SchedulerState) -> frozenset[str]:
     }[state.controls.mode]
 
 
-def steps(
-    seen: Snapshot,
+def round_of(
+    snapshot: Snapshot,
     state: SchedulerState,
-    limits: Settings,
-    surprises: st.DataObject,
-    conditions: Conditions = Conditions(),  # noqa: B008 - it cannot be changed
+    options: Settings,
+    new_jobs: st.DataObject,
+    conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
 ) -> Iterator[tuple[Snapshot, SchedulerState, Decision]]:
-    """One whole round; any answer to a command may show that jobs came meanwhile."""
+    """Yield the decisions of one round; any response may show jobs that arrived in between."""
     for _ in range(12):
-        decision = decide(seen, state, limits, NOW, conditions)
-        yield seen, state, decision
+        decision = decide(snapshot, state, options, NOW, conditions)
+        yield snapshot, state, decision
         state = decision.state
         if not decision.commands:
             return
         for command in decision.commands:
-            queue = seen[command.queue]
-            came = surprises.draw(st.sampled_from([0, 0, 0, 1, 30]), label=f"came to {queue.name}")
+            queue = snapshot[command.queue]
+            arrived = new_jobs.draw(
+                st.sampled_from([0, 0, 0, 1, 30]), label=f"new jobs in {queue.name}"
+            )
             is_paused = command.action is Action.PAUSE
-            active = queue.active + came if is_paused and not queue.is_paused else queue.active
-            seen = {**seen, queue.name: replace(queue, is_paused=is_paused, active=active)}
+            active = queue.active + arrived if is_paused and not queue.is_paused else queue.active
+            snapshot = {**snapshot, queue.name: replace(queue, is_paused=is_paused, active=active)}
 
 
-@given(snapshots, states, limits, st.data())
+@given(snapshots, states, options, st.data())
 @settings(max_examples=200)
-def test_the_limit_is_never_exceeded_by_a_resume(
-    seen: Snapshot, state: SchedulerState, limits: Settings, data: st.DataObject
+def test_a_resume_never_exceeds_the_limit(
+    snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
 ) -> None:
-    for now_seen, before, decision in steps(seen, state, limits, data):
+    for current, before, decision in round_of(snapshot, state, options, data):
         occupied = {
             queue.name
-            for queue in managed(now_seen, before, limits)
+            for queue in managed(current, before, options)
             if queue.is_busy or not queue.is_paused
         }
         resumed = {
             command.queue
             for command in decision.commands
-            if command.action is Action.RESUME and command.queue not in limits.protected_queues
+            if command.action is Action.RESUME and command.queue not in options.protected_queues
         }
-        assert not resumed or len(occupied | resumed) <= limit_of(before, limits)
+        assert not resumed or len(occupied | resumed) <= limit_of(before, options)
 
 
-@given(snapshots, states, limits)
+@given(snapshots, states, options)
 @settings(max_examples=200)
-def test_pauses_and_resumes_are_never_asked_for_together(
-    seen: Snapshot, state: SchedulerState, limits: Settings
+def test_pauses_and_resumes_are_never_in_one_decision(
+    snapshot: Snapshot, state: SchedulerState, options: Settings
 ) -> None:
-    assert len({command.action for command in decide(seen, state, limits, NOW).commands}) <= 1
+    assert len({command.action for command in decide(snapshot, state, options, NOW).commands}) <= 1
 
 
-@given(snapshots, states, limits)
+@given(snapshots, states, options)
 @settings(max_examples=200)
 def test_a_queue_with_a_slot_and_work_is_never_paused_within_the_limit(
-    seen: Snapshot, state: SchedulerState, limits: Settings
+    snapshot: Snapshot, state: SchedulerState, options: Settings
 ) -> None:
-    most = limit_of(state, limits)
-    slots = state.slots[:most]
-    lent = dict([*state.lent.items()][: most - len(slots)])
+    limit = limit_of(state, options)
+    slots = state.slots[:limit]
+    lent = dict([*state.lent.items()][: limit - len(slots)])
     state = replace(state, slots=slots, lent=lent)
-    decision = decide(seen, state, limits, NOW)
+    decision = decide(snapshot, state, options, NOW)
     paused = {c.queue for c in decision.commands if c.action is Action.PAUSE}
-    with_work = {name for name in state.slots if not seen[name].is_drained}
-    assert not paused & with_work - kept(state)
+    with_work = {name for name in state.slots if not snapshot[name].is_drained}
+    assert not paused & with_work - held(state)
 
 
-@given(snapshots, states, limits, st.data())
+@given(snapshots, states, options, st.data())
 @settings(max_examples=200)
 def test_no_slot_is_lost(
-    seen: Snapshot, state: SchedulerState, limits: Settings, data: st.DataObject
+    snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
 ) -> None:
-    """At the end of a round no queue of the daemon's waits while a slot is free, by priority."""
-    *_, (after, _, decision) = steps(seen, state, limits, data)
-    assume(not decision.commands)  # Surprises to the last: the next look goes on.
-    queues = managed(after, decision.state, limits)
-    free = limit_of(decision.state, limits) - sum(q.is_busy or not q.is_paused for q in queues)
+    """At the end of a round no queue waits while a slot is free."""
+    *_, (after, _, decision) = round_of(snapshot, state, options, data)
+    assume(not decision.commands)  # Jobs arrived until the end; the next poll continues.
+    queues = managed(after, decision.state, options)
+    free = limit_of(decision.state, options) - sum(q.is_busy or not q.is_paused for q in queues)
     waiting = [q.name for q in queues if decision.reasons[q.name] is Reason.WAITING]
     assert free <= 0 or not waiting
     lent = [q.name for q in queues if decision.reasons[q.name] is Reason.LENT]
     assert not (waiting and lent)
 
 
-@given(snapshots, limits)
+@given(snapshots, options)
 @settings(max_examples=200)
-def test_slots_go_by_priority(seen: Snapshot, limits: Settings) -> None:
-    seen = {name: replace(queue, is_paused=True, active=0) for name, queue in seen.items()}
+def test_slots_are_given_by_priority(snapshot: Snapshot, options: Settings) -> None:
+    snapshot = {name: replace(queue, is_paused=True, active=0) for name, queue in snapshot.items()}
     state = SchedulerState(
         taken_over=True, paused_by_daemon=frozenset(NAMES), last_open=dict.fromkeys(NAMES, NOW)
     )
-    decision = decide(seen, state, limits, NOW)
-    with_work = [q.name for q in managed(seen, state, limits) if q.backlog]
-    assert decision.state.slots == tuple(with_work[: limits.max_concurrent_jobs])
+    decision = decide(snapshot, state, options, NOW)
+    with_work = [q.name for q in managed(snapshot, state, options) if q.backlog]
+    assert decision.state.slots == tuple(with_work[: options.max_concurrent_jobs])
 
 
-@given(snapshots, states, limits, st.data())
+@given(snapshots, states, options, st.data())
 @settings(max_examples=200)
-def test_neither_protected_queues_nor_somebody_elses_pause_are_touched(
-    seen: Snapshot, state: SchedulerState, limits: Settings, data: st.DataObject
+def test_protected_queues_and_queues_paused_by_others_get_no_command(
+    snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
 ) -> None:
     state = replace(state, taken_over=True)
-    foreign = {
+    paused_by_others = {
         queue.name
-        for queue in seen.values()
+        for queue in snapshot.values()
         if queue.is_paused
         and queue.name not in state.paused_by_daemon | state.unconfirmed_pauses.keys()
     }
-    for _, before, decision in steps(seen, state, limits, data):
-        touched = {command.queue for command in decision.commands}
-        assert not touched & {*ALONE}
-        assert not touched & before.unpausable
+    for _, before, decision in round_of(snapshot, state, options, data):
+        commanded = {command.queue for command in decision.commands}
+        assert not commanded & {*PROTECTED_NAMES}
+        assert not commanded & before.unpausable
         resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
-        assert not resumed & foreign
+        assert not resumed & paused_by_others
 
 
-@given(snapshots, states, limits, st.data())
+@given(snapshots, states, options, st.data())
 @settings(max_examples=200)
-def test_what_is_paused_is_always_somebodys(
-    seen: Snapshot, state: SchedulerState, limits: Settings, data: st.DataObject
+def test_every_pause_is_attributed(
+    snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
 ) -> None:
-    """Nothing is paused without being written down first: as held, or as somebody else's."""
-    for now_seen, _, decision in steps(seen, state, limits, data):
+    """Every paused queue is recorded as paused by the daemon or by others, before the command."""
+    for current, _, decision in round_of(snapshot, state, options, data):
         pauses = {c.queue for c in decision.commands if c.action is Action.PAUSE}
         assert pauses <= decision.state.paused_by_daemon
-        paused = {q.name for q in managed(now_seen, state, limits) if q.is_paused}
+        paused = {q.name for q in managed(current, state, options) if q.is_paused}
         assert paused <= decision.state.paused_by_daemon | decision.state.paused_by_others
         assert not decision.state.paused_by_daemon & decision.state.paused_by_others
 
 
-@given(snapshots, states, limits)
+@given(snapshots, states, options)
 @settings(max_examples=200)
-def test_every_queue_has_a_reason(seen: Snapshot, state: SchedulerState, limits: Settings) -> None:
-    assert decide(seen, state, limits, NOW).reasons.keys() == seen.keys()
-
-
-@given(snapshots, states, limits, st.data())
-@settings(max_examples=200)
-def test_nothing_is_started_in_a_queue_that_a_person_holds(
-    seen: Snapshot, state: SchedulerState, limits: Settings, data: st.DataObject
+def test_every_queue_has_a_reason(
+    snapshot: Snapshot, state: SchedulerState, options: Settings
 ) -> None:
-    for now_seen, before, decision in steps(seen, state, limits, data):
+    assert decide(snapshot, state, options, NOW).reasons.keys() == snapshot.keys()
+
+
+@given(snapshots, states, options, st.data())
+@settings(max_examples=200)
+def test_a_queue_held_by_the_user_is_never_resumed(
+    snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
+) -> None:
+    for current, before, decision in round_of(snapshot, state, options, data):
         resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
         paused = {c.queue for c in decision.commands if c.action is Action.PAUSE}
-        # Without those that somebody has resumed in Immich: that lifts a hold.
-        still = kept(decision.state) - before.unpausable
-        assert not resumed & still
-        assert {name for name in still if not now_seen[name].is_paused} <= paused
+        # Resuming a queue in Immich clears the hold, so those are not in the new state.
+        still_held = held(decision.state) - before.unpausable
+        assert not resumed & still_held
+        assert {name for name in still_held if not current[name].is_paused} <= paused
 
 
-@given(snapshots, left_alone, all_limits, conditions_drawn, st.data())
+@given(snapshots, automatic_states, all_options, conditions_drawn, st.data())
 @settings(max_examples=300)
-def test_no_setting_lets_a_resume_exceed_the_limit_or_join_two_rivals_or_ignore_the_hour(
-    seen: Snapshot,
+def test_with_any_settings_a_resume_respects_limit_groups_load_and_windows(
+    snapshot: Snapshot,
     state: SchedulerState,
-    limits: Settings,
+    options: Settings,
     conditions: Conditions,
     data: st.DataObject,
 ) -> None:
-    for now_seen, before, decision in steps(seen, state, limits, data, conditions):
+    for current, before, decision in round_of(snapshot, state, options, data, conditions):
         assert len({command.action for command in decision.commands}) <= 1
-        queues = managed(now_seen, before, limits)
+        queues = managed(current, before, options)
         occupied = {queue.name for queue in queues if queue.is_busy or not queue.is_paused}
         resumed = {c.queue for c in decision.commands if c.action is Action.RESUME}
         resumed &= {queue.name for queue in queues}
         if not resumed:
             continue
-        is_limited = limits.unrestricted_below == 0 or decision.state.is_limited
-        assert not is_limited or len(occupied | resumed) <= limit_of(before, limits)
-        for group in limits.exclusive:
+        is_limited = options.unrestricted_below == 0 or decision.state.is_limited
+        assert not is_limited or len(occupied | resumed) <= limit_of(before, options)
+        for group in options.exclusive:
             assert not resumed & group or len((occupied | resumed) & group) == 1
         assert not conditions.is_loaded
         if conditions.local is not None:
-            assert all(closed_until(limits.schedule, n, conditions.local) is None for n in resumed)
+            assert all(closed_until(options.schedule, n, conditions.local) is None for n in resumed)
 
 
-@given(snapshots, left_alone, all_limits, conditions_with_time, st.data())
+@given(snapshots, automatic_states, all_options, conditions_with_time, st.data())
 @settings(max_examples=200)
-def test_where_nothing_may_start_nothing_stays_open(
-    seen: Snapshot,
+def test_a_queue_that_may_not_start_is_paused(
+    snapshot: Snapshot,
     state: SchedulerState,
-    limits: Settings,
+    options: Settings,
     conditions: Conditions,
     data: st.DataObject,
 ) -> None:
     assert conditions.local is not None
-    *_, (after, _, decision) = steps(seen, state, limits, data, conditions)
+    *_, (after, _, decision) = round_of(snapshot, state, options, data, conditions)
     assume(not decision.commands)
-    for queue in managed(after, decision.state, limits):
-        closed = closed_until(limits.schedule, queue.name, conditions.local) is not None
+    for queue in managed(after, decision.state, options):
+        closed = closed_until(options.schedule, queue.name, conditions.local) is not None
         if closed or conditions.is_loaded:
             assert queue.is_paused, queue.name
 
 
 @given(
     st.fixed_dictionaries({name: st.integers(0, 4) for name in NAMES}),
-    all_limits,
+    all_options,
     st.sampled_from([ZoneInfo("Europe/Berlin"), UTC]),
 )
 @settings(max_examples=40)
-def test_whatever_the_settings_every_queue_is_drained_in_the_end(
-    work: dict[str, int], limits: Settings, zone: ZoneInfo
+def test_with_any_settings_every_queue_is_drained_in_the_end(
+    jobs: dict[str, int], options: Settings, zone: ZoneInfo
 ) -> None:
-    """While a queue's windows are open, each step ends a job: its own, or one that is before it."""
-    shortest = min(map(steps_a_week, limits.schedule), default=STEPS_A_WEEK)
-    weeks = 1 + math.ceil(sum(work.values()) / shortest)
-    seen: Snapshot = {name: Queue(name, is_paused=True, paused=n) for name, n in work.items()}
+    """In each step in which a queue may run, one job ends: its own or one that goes first."""
+    shortest = min(map(steps_per_week, options.schedule), default=STEPS_PER_WEEK)
+    weeks = 1 + math.ceil(sum(jobs.values()) / shortest)
+    snapshot: Snapshot = {name: Queue(name, is_paused=True, paused=n) for name, n in jobs.items()}
     state = SchedulerState(taken_over=True, had_failure=False, paused_by_daemon=frozenset(NAMES))
-    for step in range(weeks * STEPS_A_WEEK):
+    for step in range(weeks * STEPS_PER_WEEK):
         now = step * 1800.0
         conditions = Conditions(datetime.fromtimestamp(1_795_000_000 + now, zone))
         for _ in range(12):
-            decision = decide(seen, state, limits, now, conditions)
+            decision = decide(snapshot, state, options, now, conditions)
             state = decision.state
             for command in decision.commands:
                 is_paused = command.action is Action.PAUSE
-                queue = seen[command.queue]
-                seen = {**seen, queue.name: replace(queue, is_paused=is_paused)}
+                queue = snapshot[command.queue]
+                snapshot = {**snapshot, queue.name: replace(queue, is_paused=is_paused)}
             if not decision.commands:
                 break
-        seen = {
+        snapshot = {
             name: queue if queue.is_paused else replace(queue, paused=max(0, queue.paused - 1))
-            for name, queue in seen.items()
+            for name, queue in snapshot.items()
         }
-        if all(queue.is_drained for queue in seen.values()):
+        if all(queue.is_drained for queue in snapshot.values()):
             return
-    raise AssertionError(seen)
+    raise AssertionError(snapshot)

@@ -1,4 +1,4 @@
-"""What answers do to the memory, and that a memory is never changed in place."""
+"""How responses change the scheduler's state, and that a state is never changed in place."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from immich_job_daemon.scheduler.state import (
     restored,
 )
 
-FULL = SchedulerState(
+STATE = SchedulerState(
     taken_over=True,
     is_limited=True,
     paused_by_daemon=frozenset({"ocr", "library", "sidecar"}),
@@ -34,107 +34,107 @@ FULL = SchedulerState(
 )
 
 
-def seen(**paused: bool) -> Snapshot:
+def snapshot_of(**paused: bool) -> Snapshot:
     return {name: Queue(name, is_paused) for name, is_paused in paused.items()}
 
 
-def differing(one: SchedulerState, other: SchedulerState) -> set[str]:
-    """Return the names of the fields in which two memories differ."""
+def different_fields(first: SchedulerState, second: SchedulerState) -> set[str]:
+    """Return the names of the fields in which two states differ."""
     return {
         field.name
         for field in dataclasses.fields(SchedulerState)
-        if getattr(one, field.name) != getattr(other, field.name)
+        if getattr(first, field.name) != getattr(second, field.name)
     }
 
 
-def test_a_new_memory_reads_no_wish_from_its_first_snapshot() -> None:
+def test_a_new_state_attributes_nothing_in_its_first_snapshot() -> None:
     assert SchedulerState().had_failure
     assert not SchedulerState().taken_over
 
 
-def test_a_held_queue_that_is_open_at_the_start_may_still_be_paused_by_the_earlier_run() -> None:
-    snapshot = seen(ocr=False, library=True, smartSearch=False)
-    state = restored(FULL, snapshot, 100.0)
+def test_a_late_pause_of_the_previous_run_may_still_reach_an_open_queue() -> None:
+    snapshot = snapshot_of(ocr=False, library=True, smartSearch=False)
+    state = restored(STATE, snapshot, 100.0)
     assert state.unconfirmed_pauses == {"ocr": 100.0 + UNCONFIRMED_FOR}
 
 
-def test_a_held_queue_that_immich_no_longer_has_is_nothing_to_be_unsure_of() -> None:
-    assert restored(FULL, seen(library=True), 100.0).unconfirmed_pauses == {}
+def test_a_queue_that_immich_no_longer_has_gets_no_unconfirmed_pause() -> None:
+    assert restored(STATE, snapshot_of(library=True), 100.0).unconfirmed_pauses == {}
 
 
-def test_a_restored_memory_keeps_what_the_ledger_kept_and_reads_no_wish() -> None:
-    state = restored(FULL, seen(ocr=False), 100.0)
+def test_a_restored_state_changes_nothing_else_and_attributes_nothing() -> None:
+    state = restored(STATE, snapshot_of(ocr=False), 100.0)
     assert state.had_failure
-    assert differing(FULL, state) == {"unconfirmed_pauses", "had_failure"}
+    assert different_fields(STATE, state) == {"unconfirmed_pauses", "had_failure"}
 
 
-def test_after_a_failure_nothing_but_the_absence_is_remembered() -> None:
-    state = after_failure(FULL)
+def test_a_failure_is_the_only_change_after_a_failure() -> None:
+    state = after_failure(STATE)
     assert state.had_failure
-    assert differing(FULL, state) == {"had_failure"}
+    assert different_fields(STATE, state) == {"had_failure"}
 
 
-def test_an_unclear_pause_may_take_effect_for_a_minute() -> None:
-    state = after_unconfirmed_pause(FULL, "library", 100.0)
+def test_an_unconfirmed_pause_may_take_effect_for_a_minute() -> None:
+    state = after_unconfirmed_pause(STATE, "library", 100.0)
     assert state.unconfirmed_pauses == {"ocr": 70.0, "library": 160.0}
     assert state.had_failure
-    assert differing(FULL, state) == {"unconfirmed_pauses", "had_failure"}
+    assert different_fields(STATE, state) == {"unconfirmed_pauses", "had_failure"}
 
 
-def test_a_second_unclear_pause_of_a_queue_starts_its_minute_anew() -> None:
-    assert after_unconfirmed_pause(FULL, "ocr", 50.0).unconfirmed_pauses == {
+def test_a_second_unconfirmed_pause_restarts_the_minute() -> None:
+    assert after_unconfirmed_pause(STATE, "ocr", 50.0).unconfirmed_pauses == {
         "ocr": 50.0 + UNCONFIRMED_FOR
     }
 
 
-def test_a_refused_queue_is_neither_held_nor_in_a_slot_nor_lent_one() -> None:
-    state = after_refused_pause(FULL, "library")
+def test_a_queue_that_refused_its_pause_loses_its_slot() -> None:
+    state = after_refused_pause(STATE, "library")
     assert state.unpausable == {"backgroundTask", "library"}
     assert state.paused_by_daemon == {"ocr", "sidecar"}
     assert state.slots == ("smartSearch",)
     assert state.lent == {"metadataExtraction": 5.0}
-    assert differing(FULL, state) == {"unpausable", "paused_by_daemon", "slots", "lent"}
+    assert different_fields(STATE, state) == {"unpausable", "paused_by_daemon", "slots", "lent"}
 
 
-def test_a_queue_that_was_at_work_already_is_asked_for_what_is_missing_once_more() -> None:
-    state = after_refused_start(FULL, "library", is_running=True)
-    assert differing(state, FULL) == {"scan"}
+def test_a_scan_refused_because_jobs_run_is_sent_again() -> None:
+    state = after_refused_start(STATE, "library", is_running=True)
+    assert different_fields(state, STATE) == {"scan"}
     assert state.scan == ScanProgress(7.0, frozenset({"sidecar"}), None)
 
 
-def test_a_queue_that_refuses_to_look_for_what_is_missing_is_not_asked_again() -> None:
-    state = after_refused_start(FULL, "library", is_running=False)
-    assert differing(state, FULL) == {"scan"}
+def test_a_scan_refused_for_another_reason_is_not_sent_again() -> None:
+    state = after_refused_start(STATE, "library", is_running=False)
+    assert different_fields(state, STATE) == {"scan"}
     assert state.scan == ScanProgress(7.0, frozenset({"sidecar", "library"}), None)
 
 
-def test_after_the_release_only_what_was_not_resumed_is_held() -> None:
-    state = after_release(FULL, frozenset({"library", "sidecar"}), 100.0)
+def test_after_the_release_only_queues_that_were_not_resumed_count_as_paused() -> None:
+    state = after_release(STATE, frozenset({"library", "sidecar"}), 100.0)
     assert state.paused_by_daemon == {"ocr"}
 
 
-def test_nobody_has_a_slot_after_the_release() -> None:
-    state = after_release(FULL, FULL.paused_by_daemon, 100.0)
+def test_no_queue_has_a_slot_after_the_release() -> None:
+    state = after_release(STATE, STATE.paused_by_daemon, 100.0)
     assert (state.slots, state.lent) == ((), {})
 
 
-def test_someone_elses_pause_is_known_after_the_release() -> None:
-    assert after_release(FULL, FULL.paused_by_daemon, 100.0).paused_by_others == {"migration"}
+def test_pauses_by_others_are_kept_by_the_release() -> None:
+    assert after_release(STATE, STATE.paused_by_daemon, 100.0).paused_by_others == {"migration"}
 
 
 @pytest.mark.parametrize(
     ("now", "paused_by_daemon"), [(69.9, {"ocr"}), (70.0, set()), (100.0, set())]
 )
-def test_a_released_queue_whose_pause_may_still_come_stays_on_the_list(
-    now: float, held: set[str]
+def test_a_released_queue_with_an_unconfirmed_pause_counts_as_paused(
+    now: float, paused_by_daemon: set[str]
 ) -> None:
-    assert after_release(FULL, FULL.paused_by_daemon, now).paused_by_daemon == held
+    assert after_release(STATE, STATE.paused_by_daemon, now).paused_by_daemon == paused_by_daemon
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda state: restored(state, seen(ocr=False), 0.0),
+        lambda state: restored(state, snapshot_of(ocr=False), 0.0),
         after_failure,
         lambda state: after_unconfirmed_pause(state, "library", 0.0),
         lambda state: after_refused_pause(state, "library"),
@@ -142,12 +142,14 @@ def test_a_released_queue_whose_pause_may_still_come_stays_on_the_list(
         lambda state: after_refused_start(state, "library", is_running=True),
     ],
 )
-def test_a_memory_is_never_changed_in_place(
+def test_a_state_is_never_changed_in_place(
     change: Callable[[SchedulerState], SchedulerState],
 ) -> None:
-    lent, turns, unsure = {"library": 6.0}, {"ocr": 1.0}, {"ocr": 70.0}
-    state = dataclasses.replace(FULL, lent=lent, last_open=turns, unconfirmed_pauses=unsure)
+    lent, last_open, unconfirmed = {"library": 6.0}, {"ocr": 1.0}, {"ocr": 70.0}
+    state = dataclasses.replace(
+        STATE, lent=lent, last_open=last_open, unconfirmed_pauses=unconfirmed
+    )
     assert change(state) is not state
-    assert (lent, turns, unsure) == ({"library": 6.0}, {"ocr": 1.0}, {"ocr": 70.0})
+    assert (lent, last_open, unconfirmed) == ({"library": 6.0}, {"ocr": 1.0}, {"ocr": 70.0})
     with pytest.raises(dataclasses.FrozenInstanceError):
         state.had_failure = True  # type: ignore[misc]

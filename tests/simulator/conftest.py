@@ -1,4 +1,4 @@
-"""What the tests of the simulator share."""
+"""Fixtures for the tests of the simulator."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ import pytest
 
 from simulator.immich.engine import Engine
 
-Run = Callable[[Engine, Callable[[], bool]], None]
+RunUntil = Callable[[Engine, Callable[[], bool]], None]
 
 
 @pytest.fixture
-def run_until() -> Run:
-    """Return what moves an engine from event to event until a condition holds."""
+def run_until() -> RunUntil:
+    """Return a function that advances an engine event by event until a condition is true."""
 
-    def run(engine: Engine, is_reached: Callable[[], bool]) -> None:
-        while not is_reached():
-            due = engine.next_event()
-            assert due is not None, "nothing happens any more"
-            engine.advance(due)
+    def run(engine: Engine, condition: Callable[[], bool]) -> None:
+        while not condition():
+            next_event = engine.next_event()
+            assert next_event is not None, "no event is left"
+            engine.advance(next_event)
 
     return run

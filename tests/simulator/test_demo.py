@@ -1,4 +1,4 @@
-"""The demo, as script/demo runs it."""
+"""The demo, run as script/demo runs it."""
 
 import os
 import re
@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import requests
 
 from simulator.immich import simulated_immich
 from tests.cli.test_main import environment
-from tests.support.immich_server import LIMIT
+from tests.support.waiting import TIMEOUT
 
 
 def script_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,19 +26,21 @@ def script_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_shows_the_daemon_at_work_and_ends_with_code_0() -> None:
+def test_the_demo_runs_all_jobs_and_exits_with_code_0() -> None:
     done = script_demo("--photos", "3", "--limit", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All jobs done:              yes" in done.stdout
-    assert "the limit is 2: never exceeded" in done.stdout
-    assert "Paused after the stop:      none" in done.stdout
+    assert "All jobs done:          yes" in done.stdout
+    assert "limit 2, never exceeded" in done.stdout
+    assert "Paused after the stop:  none" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("end", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["^C", "term"]
+    ("send_signal", "number"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["SIGINT", "SIGTERM"],
 )
-def test_the_demo_can_be_left_running(
-    end: Callable[[int, signal.Signals], None], number: signal.Signals
+def test_the_demo_can_keep_running(
+    send_signal: Callable[[int, signal.Signals], None], number: signal.Signals
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "simulator.demo", "--keep", "--photos", "1"],
@@ -48,29 +51,36 @@ def test_the_demo_can_be_left_running(
         start_new_session=True,
     )
     with process:
-        assert process.stdout is not None
-        addresses: dict[str, str] = {}
-        for line in process.stdout:
-            if told := re.match(r"The (page|totals).+?(http://\S+)", line):
-                addresses[told[1]] = told[2]
-            if line.startswith("Left running"):
-                break
-        assert requests.get(addresses["totals"], timeout=90).json()["queues"] == 19
-        assert "text/html" in requests.get(addresses["page"], timeout=90).headers["Content-Type"]
-        end(process.pid, number)
-        rest = process.stdout.read()
-        assert process.wait(LIMIT) == 0
-    assert "Paused after the stop:      none" in rest
+        try:
+            assert process.stdout is not None
+            addresses: dict[str, str] = {}
+            for line in process.stdout:
+                if found := re.match(r"(Page|Status).+?(http://\S+)", line):
+                    addresses[found[1]] = found[2]
+                if line.startswith("All jobs are done"):
+                    break
+            assert requests.get(addresses["Status"], timeout=90).json()["queues"] == 19
+            assert (
+                "text/html" in requests.get(addresses["Page"], timeout=90).headers["Content-Type"]
+            )
+            send_signal(process.pid, number)
+            rest = process.stdout.read()
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            # A failed test must not wait for a demo that keeps running.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert "Paused after the stop:  none" in rest
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
-def test_a_demo_of_nothing_is_refused(number: str) -> None:
+def test_an_invalid_number_of_photos_is_rejected(number: str) -> None:
     done = script_demo("--photos", number)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_the_simulated_immich_of_the_demo_has_the_key_it_says() -> None:
+def test_the_simulated_immich_accepts_the_api_key_that_the_demo_prints() -> None:
     _, api = simulated_immich()
-    answer = api.answer("GET", "/api/queues", {"x-api-key": "simulated-api-key"}, None)
-    assert answer.status == 200
+    response = api.respond("GET", "/api/queues", {"x-api-key": "simulated-api-key"}, None)
+    assert response.status == 200

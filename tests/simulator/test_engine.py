@@ -7,14 +7,14 @@ from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import QUEUES, Kind, lasting
 from simulator.immich.simulated_queue import Counts
 
-Run = Callable[[Engine, Callable[[], bool]], None]
+RunUntil = Callable[[Engine, Callable[[], bool]], None]
 
 
 def counts(engine: Engine, queue: str) -> Counts:
     return engine.queues[queue].counts()
 
 
-def test_queues_are_in_immichs_own_order_and_start_open_and_empty() -> None:
+def test_queues_are_in_immichs_order_and_start_open_and_empty() -> None:
     engine = Engine()
     assert tuple(engine.queues) == QUEUES
     assert len(QUEUES) == 19
@@ -22,7 +22,7 @@ def test_queues_are_in_immichs_own_order_and_start_open_and_empty() -> None:
     assert engine.is_idle
 
 
-def test_concurrency_is_immichs_unless_given() -> None:
+def test_concurrency_defaults_to_immichs() -> None:
     engine = Engine(concurrency={"ocr": 4})
     found = {name: queue.concurrency for name, queue in engine.queues.items()}
     assert found["metadataExtraction"] == 5
@@ -32,14 +32,14 @@ def test_concurrency_is_immichs_unless_given() -> None:
     assert found["ocr"] == 4
 
 
-def test_no_more_jobs_run_at_once_than_the_concurrency() -> None:
+def test_concurrency_limits_the_active_jobs() -> None:
     engine = Engine(concurrency={"library": 2})
     engine.add("library", lasting(1.0), count=5)
     assert counts(engine, "library") == Counts(2, 0, 0, 0, 3, 0)
 
 
 @pytest.mark.parametrize(("bullmq", "waiting", "paused"), [(5, 0, 4), (6, 4, 0)])
-def test_pausing_interrupts_nothing_and_starts_nothing(
+def test_a_paused_queue_finishes_its_active_jobs_and_starts_no_others(
     bullmq: int, waiting: int, paused: int
 ) -> None:
     engine = Engine(bullmq=5 if bullmq == 5 else 6, concurrency={"library": 2})
@@ -56,7 +56,7 @@ def test_pausing_interrupts_nothing_and_starts_nothing(
 
 
 @pytest.mark.parametrize(("bullmq", "waiting", "paused"), [(5, 0, 3), (6, 3, 0)])
-def test_delayed_jobs_of_a_paused_queue_are_delayed_until_due(
+def test_delayed_jobs_of_a_paused_queue_become_ready_when_due(
     bullmq: int, waiting: int, paused: int
 ) -> None:
     engine = Engine(bullmq=5 if bullmq == 5 else 6)
@@ -71,7 +71,7 @@ def test_delayed_jobs_of_a_paused_queue_are_delayed_until_due(
     assert counts(engine, "ocr").active == 1
 
 
-def test_jobs_with_a_priority_are_in_no_count_while_they_wait() -> None:
+def test_no_count_includes_waiting_jobs_with_a_priority() -> None:
     engine = Engine()
     engine.pause("thumbnailGeneration")
     engine.add("thumbnailGeneration", lasting(1.0), count=50, priority=1)
@@ -85,7 +85,7 @@ def test_jobs_with_a_priority_are_in_no_count_while_they_wait() -> None:
     assert queue.is_empty
 
 
-def test_ready_jobs_run_before_those_with_a_priority_and_small_numbers_first() -> None:
+def test_ready_jobs_run_before_prioritized_ones_and_small_priorities_first() -> None:
     engine = Engine()
     order: list[str] = []
     engine.pause("ocr")
@@ -103,7 +103,7 @@ def test_ready_jobs_run_before_those_with_a_priority_and_small_numbers_first() -
     assert order == ["ready", "sooner", "later"]
 
 
-def test_failed_jobs_stay_until_they_are_cleared_and_keep_nobody_busy() -> None:
+def test_failed_jobs_stay_until_they_are_cleared_and_do_not_keep_immich_busy() -> None:
     engine = Engine()
     engine.fail("library", 3)
     engine.advance(1000.0)
@@ -113,7 +113,7 @@ def test_failed_jobs_stay_until_they_are_cleared_and_keep_nobody_busy() -> None:
     assert counts(engine, "library").failed == 0
 
 
-def test_emptying_drops_what_waits_and_nothing_else() -> None:
+def test_emptying_a_queue_removes_only_waiting_jobs() -> None:
     engine = Engine()
     engine.add("library", lasting(1.0), count=8)
     engine.add("library", lasting(1.0), count=2, priority=1)
@@ -123,18 +123,18 @@ def test_emptying_drops_what_waits_and_nothing_else() -> None:
     assert engine.queues["library"].prioritized == 0
 
 
-def test_a_single_kind_is_in_its_queue_only_once() -> None:
+def test_a_queue_holds_a_unique_job_only_once() -> None:
     engine = Engine()
-    single = Kind("single", wait=1.0, is_single=True)
-    engine.add("library", single)
-    engine.add("library", single)
+    unique = Kind("unique", wait=1.0, is_unique=True)
+    engine.add("library", unique)
+    engine.add("library", unique)
     assert counts(engine, "library").active == 1
     engine.settle()
-    engine.add("library", single)
+    engine.add("library", unique)
     assert counts(engine, "library").active == 1
 
 
-def test_actions_run_at_their_time_in_order_and_the_clock_stops_where_asked() -> None:
+def test_actions_run_in_order_at_their_time_and_the_clock_stops_at_the_target() -> None:
     engine = Engine(start=100.0)
     seen: list[tuple[str, float]] = []
     engine.at(105.0, lambda: seen.append(("second", engine.now)))
@@ -148,17 +148,17 @@ def test_actions_run_at_their_time_in_order_and_the_clock_stops_where_asked() ->
     assert engine.now == 105.0
 
 
-def test_observers_are_told_who_changed_what_and_only_of_changes() -> None:
+def test_observers_learn_who_paused_or_resumed_a_queue_if_that_changed_it() -> None:
     engine = Engine()
     events: list[Event] = []
     engine.observers.append(events.append)
-    engine.pause("ocr", by="somebody")
-    engine.pause("ocr", by="another")
+    engine.pause("ocr", by="first")
+    engine.pause("ocr", by="second")
     engine.add("ocr", lasting(1.0))
     engine.resume("ocr", by="daemon")
     engine.settle()
     assert [(event.kind, event.queue, event.by) for event in events] == [
-        (EventKind.PAUSED, "ocr", "somebody"),
+        (EventKind.PAUSED, "ocr", "first"),
         (EventKind.RESUMED, "ocr", "daemon"),
         (EventKind.STARTED, "ocr", ""),
         (EventKind.COMPLETED, "ocr", ""),
@@ -167,7 +167,7 @@ def test_observers_are_told_who_changed_what_and_only_of_changes() -> None:
     assert 0.9 < events[3].time < 1.1
 
 
-def test_a_job_is_followed_before_it_is_over() -> None:
+def test_following_jobs_start_before_a_job_completes() -> None:
     engine = Engine()
     events: list[Event] = []
     engine.observers.append(events.append)
@@ -182,7 +182,7 @@ def test_a_job_is_followed_before_it_is_over() -> None:
     assert events[1].time == events[2].time
 
 
-def test_nothing_starts_or_completes_while_immich_is_away() -> None:
+def test_nothing_starts_or_completes_while_immich_is_down() -> None:
     engine = Engine()
     engine.add("library", lasting(5.0), count=7)
     events: list[Event] = []
@@ -198,7 +198,7 @@ def test_nothing_starts_or_completes_while_immich_is_away() -> None:
     assert counts(engine, "ocr").active == 1
 
 
-def test_after_a_restart_metadata_extraction_is_open_and_all_else_as_it_was() -> None:
+def test_a_restart_opens_metadata_extraction_and_keeps_all_other_queues_as_they_were() -> None:
     engine = Engine()
     for name in ("metadataExtraction", "smartSearch", "backgroundTask"):
         engine.pause(name)
@@ -215,8 +215,8 @@ def test_after_a_restart_metadata_extraction_is_open_and_all_else_as_it_was() ->
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_jobs_in_flight_stay_active_for_29_to_60_seconds_then_wait_in_front(
-    seed: int, run_until: Run
+def test_stalled_jobs_count_as_active_for_29_to_60_seconds_then_wait_in_front(
+    seed: int, run_until: RunUntil
 ) -> None:
     engine = Engine(seed=seed)
     engine.advance(100.0)
@@ -226,9 +226,9 @@ def test_jobs_in_flight_stay_active_for_29_to_60_seconds_then_wait_in_front(
     queue = engine.queues["library"]
     assert queue.active == 5
     engine.advance(108.0)
-    # Five workers took new jobs while five are counted that no worker has any more.
+    # Five workers have taken new jobs; the five stalled jobs still count as active.
     assert queue.counts() == Counts(10, 0, 0, 0, 5, 0)
-    run_until(engine, lambda: queue.ghosts == 0)
+    run_until(engine, lambda: queue.stalled == 0)
     assert 129.0 <= engine.now <= 160.0
     assert queue.counts() == Counts(5, 0, 0, 0, 10, 0)
     first = queue.take()
@@ -236,18 +236,18 @@ def test_jobs_in_flight_stay_active_for_29_to_60_seconds_then_wait_in_front(
     assert first.kind.name == "killed"
 
 
-def test_ghosts_are_noticed_only_by_an_immich_that_runs() -> None:
+def test_stalled_jobs_are_detected_only_while_immich_runs() -> None:
     engine = Engine()
     engine.add("library", lasting(10.0))
     engine.restart(300.0)
     engine.advance(299.0)
-    assert engine.queues["library"].ghosts == 1
+    assert engine.queues["library"].stalled == 1
     engine.advance(300.0)
-    assert engine.queues["library"].ghosts == 0
+    assert engine.queues["library"].stalled == 0
     assert len(engine.queues["library"].running) == 1
 
 
-def test_delayed_jobs_that_fall_due_while_immich_is_away_are_ready_when_it_is_back() -> None:
+def test_delayed_jobs_that_fall_due_during_a_downtime_are_ready_after_it() -> None:
     engine = Engine()
     engine.add("ocr", lasting(1.0), delay=5.0)
     engine.restart(10.0)
@@ -257,7 +257,7 @@ def test_delayed_jobs_that_fall_due_while_immich_is_away_are_ready_when_it_is_ba
     assert counts(engine, "ocr") == Counts(1, 0, 0, 0, 0, 0)
 
 
-def test_a_job_whose_worker_was_killed_twice_fails() -> None:
+def test_a_job_that_stalls_twice_fails() -> None:
     engine = Engine()
     engine.add("library", lasting(1000.0))
     for _ in range(2):
@@ -267,7 +267,7 @@ def test_a_job_whose_worker_was_killed_twice_fails() -> None:
     assert engine.is_idle
 
 
-def test_a_restart_during_a_restart_moves_the_return() -> None:
+def test_a_restart_during_a_downtime_extends_it() -> None:
     engine = Engine()
     events: list[Event] = []
     engine.observers.append(events.append)
@@ -282,7 +282,7 @@ def test_a_restart_during_a_restart_moves_the_return() -> None:
     assert engine.boots == 1
 
 
-def test_no_upload_is_lost_in_a_restart() -> None:
+def test_a_restart_loses_no_upload() -> None:
     engine = Engine()
     assets = engine.upload(photos=40, videos=1)
     engine.at(4.0, lambda: engine.restart(8.0))
@@ -291,19 +291,19 @@ def test_no_upload_is_lost_in_a_restart() -> None:
     assert all(asset.all_done is not None for asset in assets)
 
 
-def test_the_same_seed_gives_the_same_life() -> None:
-    def life(seed: int) -> list[float | None]:
+def test_the_same_seed_gives_the_same_results() -> None:
+    def times_done(seed: int) -> list[float | None]:
         engine = Engine(seed=seed)
         engine.upload(photos=20)
         engine.at(3.0, lambda: engine.restart(8.0))
         engine.settle()
         return [asset.all_done for asset in engine.assets]
 
-    assert life(1) == life(1)
-    assert life(1) != life(2)
+    assert times_done(1) == times_done(1)
+    assert times_done(1) != times_done(2)
 
 
-def test_settling_stops_at_its_limit_and_where_only_paused_jobs_are_left() -> None:
+def test_settling_stops_at_its_limit_or_when_only_paused_jobs_are_left() -> None:
     engine = Engine()
     engine.add("library", lasting(100.0))
     engine.settle(limit=10.0)
@@ -315,7 +315,7 @@ def test_settling_stops_at_its_limit_and_where_only_paused_jobs_are_left() -> No
     assert counts(engine, "ocr").paused == 1
 
 
-def test_a_day_of_queue_life_takes_seconds() -> None:
+def test_simulating_a_day_takes_seconds() -> None:
     engine = Engine()
     engine.reindex("smartSearch", 85_000)
     engine.reindex("ocr", 85_000)

@@ -21,28 +21,29 @@ ORDER = (
 SEEDS = range(5)
 
 
-def done(asset: Asset) -> tuple[float, float]:
+def seconds_until_done(asset: Asset) -> tuple[float, float]:
+    """Return the seconds from the upload to the thumbnail and to the end of the last job."""
     assert asset.thumbnail_done is not None
     assert asset.all_done is not None
     return asset.thumbnail_done - asset.uploaded, asset.all_done - asset.uploaded
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_photo_alone_takes_as_long_as_measured(seed: int) -> None:
+def test_one_photo_takes_as_long_as_measured(seed: int) -> None:
     engine = Engine(seed=seed, start=50.0)
     (photo,) = engine.upload(photos=1)
     engine.settle()
-    thumbnail, everything = done(photo)
+    thumbnail, everything = seconds_until_done(photo)
     assert 0.2 <= thumbnail <= 0.6
     assert 0.4 <= everything <= 0.9
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_video_alone_takes_as_long_as_measured(seed: int) -> None:
+def test_one_video_takes_as_long_as_measured(seed: int) -> None:
     engine = Engine(seed=seed)
     (video,) = engine.upload(videos=1)
     engine.settle()
-    thumbnail, everything = done(video)
+    thumbnail, everything = seconds_until_done(video)
     assert 0.6 <= thumbnail <= 1.0
     assert 2.0 <= everything <= 2.6
 
@@ -55,7 +56,7 @@ def test_300_photos_and_3_videos_take_as_long_as_measured(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_queue_after_the_other_takes_as_long_as_measured(seed: int) -> None:
+def test_one_queue_at_a_time_takes_as_long_as_measured(seed: int) -> None:
     engine = Engine(seed=seed)
     for name in ORDER:
         engine.pause(name)
@@ -64,14 +65,14 @@ def test_one_queue_after_the_other_takes_as_long_as_measured(seed: int) -> None:
         queue = next(engine.queues[name] for name in ORDER if not engine.queues[name].is_empty)
         engine.resume(queue.name)
         while not queue.is_empty:
-            due = engine.next_event()
-            assert due is not None
-            engine.advance(due)
+            next_event = engine.next_event()
+            assert next_event is not None
+            engine.advance(next_event)
         engine.pause(queue.name)
     assert 171.0 <= engine.now <= 181.0
 
 
-def visited(*, photos: int = 0, videos: int = 0) -> list[str]:
+def started_queues(*, photos: int = 0, videos: int = 0) -> list[str]:
     engine = Engine()
     queues: list[str] = []
     engine.observers.append(
@@ -83,7 +84,7 @@ def visited(*, photos: int = 0, videos: int = 0) -> list[str]:
 
 
 def test_a_photo_goes_through_the_queues_in_immichs_order() -> None:
-    queues = visited(photos=1)
+    queues = started_queues(photos=1)
     assert queues[:3] == ["metadataExtraction", "storageTemplateMigration", "thumbnailGeneration"]
     assert set(queues[3:6]) == {"smartSearch", "faceDetection", "ocr"}
     assert queues.index("duplicateDetection") > queues.index("smartSearch")
@@ -92,13 +93,13 @@ def test_a_photo_goes_through_the_queues_in_immichs_order() -> None:
     assert "sidecar" not in queues
 
 
-def test_a_video_is_converted_besides() -> None:
-    queues = visited(videos=1)
+def test_a_video_is_also_converted() -> None:
+    queues = started_queues(videos=1)
     assert queues.count("videoConversion") == 1
     assert {"smartSearch", "faceDetection", "ocr"} <= set(queues)
 
 
-def test_the_queue_all_job_of_faces_lasts_until_thumbnails_and_face_detection_rest() -> None:
+def test_queueing_all_faces_lasts_until_thumbnails_and_face_detection_are_inactive() -> None:
     engine = Engine()
     engine.upload(photos=60)
     queue = engine.queues["facialRecognition"]
@@ -110,15 +111,15 @@ def test_the_queue_all_job_of_faces_lasts_until_thumbnails_and_face_detection_re
     while any(other.active for other in others):
         assert queue.ready >= before
         before = queue.ready
-        due = engine.next_event()
-        assert due is not None
-        engine.advance(due)
+        next_event = engine.next_event()
+        assert next_event is not None
+        engine.advance(next_event)
     engine.settle()
     assert engine.is_idle
 
 
-def test_every_tenth_photo_brings_a_person_whose_thumbnail_is_made_again() -> None:
-    queues = visited(photos=40)
+def test_every_tenth_photo_adds_the_thumbnail_of_a_new_person() -> None:
+    queues = started_queues(photos=40)
     assert queues.count("thumbnailGeneration") == 40 + 4
 
 
@@ -130,9 +131,7 @@ def test_every_tenth_photo_brings_a_person_whose_thumbnail_is_made_again() -> No
         ("thumbnailGeneration", {"thumbnailGeneration"}),
     ],
 )
-def test_a_run_on_all_assets_is_followed_by_what_needs_its_results(
-    queue: str, reached: set[str]
-) -> None:
+def test_a_run_on_all_assets_starts_the_jobs_that_follow_it(queue: str, reached: set[str]) -> None:
     engine = Engine()
     started: set[str] = set()
     engine.observers.append(lambda event: started.add(event.queue))
@@ -142,7 +141,7 @@ def test_a_run_on_all_assets_is_followed_by_what_needs_its_results(
     assert started == reached
 
 
-def test_every_queue_that_can_be_run_on_all_assets_comes_to_an_end() -> None:
+def test_every_run_on_all_assets_completes() -> None:
     assert set(REINDEX) <= set(QUEUES)
     engine = Engine()
     for queue in REINDEX:
@@ -151,7 +150,7 @@ def test_every_queue_that_can_be_run_on_all_assets_comes_to_an_end() -> None:
     assert engine.is_idle
 
 
-def test_an_asset_says_what_it_is_and_what_is_left() -> None:
+def test_the_repr_of_an_asset_shows_its_type_and_its_remaining_jobs() -> None:
     engine = Engine()
     photo, video = engine.upload(photos=1, videos=1)
     assert repr(photo) == "<Asset 0: photo, 1 jobs left>"

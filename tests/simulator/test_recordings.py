@@ -1,4 +1,4 @@
-"""Every recorded request is sent to the simulator over HTTP: the answers must be alike."""
+"""Every recorded request is sent to the simulator over HTTP and must get the same response."""
 
 import gzip
 import http.client
@@ -23,12 +23,12 @@ KEYS = {
     "job_read_create": Key(frozenset({"job.read", "job.create"})),
     "asset_upload_only": Key(frozenset({"asset.upload"})),
 }
-# What differs from one moment or one machine to the next; all else must be the same literally.
-ALIKE_IN_SHAPE = {"about", "jobs_busy", "queues_busy", "queue_thumb_busy"}
+# These depend on the time or the machine. All other bodies must be equal.
+SAME_SHAPE = {"about", "jobs_busy", "queues_busy", "queue_thumb_busy"}
 
 
 def shape(value: object) -> object:
-    """Return keys in their order, types, and lengths of arrays, at every depth."""
+    """Return the structure of a JSON value: keys in order, types, and array lengths."""
     if isinstance(value, dict):
         return [(name, shape(inner)) for name, inner in value.items()]
     if isinstance(value, list):
@@ -36,8 +36,8 @@ def shape(value: object) -> object:
     return type(value).__name__
 
 
-def paused_in(body: object, path: str) -> list[str]:
-    """Return the queues that a recorded answer shows paused."""
+def paused_queues(body: object, path: str) -> list[str]:
+    """Return the queues that are paused in a recorded body."""
     if isinstance(body, list):
         return [queue["name"] for queue in body if queue["isPaused"]]
     if isinstance(body, dict) and body.get("isPaused"):
@@ -48,27 +48,27 @@ def paused_in(body: object, path: str) -> list[str]:
 
 
 def engine_for(name: str, recording: dict[str, Any]) -> Engine:
-    """Return queues in the state that they had when the recording was made."""
+    """Return an engine in the state of the recorded server."""
     engine = Engine()
     method, path = recording["request"]["method"], recording["request"]["path"]
     if method == "GET":
-        for queue in paused_in(recording["body"], path):
+        for queue in paused_queues(recording["body"], path):
             engine.pause(queue)
     elif "resume" in name or "false" in name:
         engine.pause(path.rstrip("/").rpartition("/")[2])
     if "busy" in name or "backlog" in name:
         engine.upload(photos=300, videos=3)
     while "busy" in name and engine.queues["metadataExtraction"].ready > 117:
-        due = engine.next_event()
-        assert due is not None
-        engine.advance(due)
+        next_event = engine.next_event()
+        assert next_event is not None
+        engine.advance(next_event)
     return engine
 
 
 def exchange(
     name: str, recording: dict[str, Any]
 ) -> tuple[http.client.HTTPResponse, bytes, Engine]:
-    """Send a recorded request to a simulator whose time stands still."""
+    """Send a recorded request to a simulator whose clock is stopped."""
     request = recording["request"]
     engine = engine_for(name, recording)
     headers = {}
@@ -97,7 +97,7 @@ def recorded(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in RECORDINGS])
-def test_an_answer_is_as_recorded(path: Path) -> None:
+def test_a_response_is_as_recorded(path: Path) -> None:
     recording = recorded(path)
     response, body, _ = exchange(path.stem, recording)
     assert response.status == recording["status"]
@@ -107,28 +107,28 @@ def test_an_answer_is_as_recorded(path: Path) -> None:
         assert body == b""
     elif "gzip" in path.stem:
         assert response.headers["content-encoding"] == "gzip"
-        # Cut where the recording, which is text, lost the bytes that are none.
+        # The recording is text, which has lost the bytes that are not.
         assert body.decode(errors="replace")[:3] == recording["body"][:3]
         idle = recorded(path.with_name("jobs_idle.json"))["body"]
         assert shape(json.loads(gzip.decompress(body))) == shape(idle)
     else:
         document = json.loads(body)
         assert shape(document) == shape(recording["body"])
-        if path.stem not in ALIKE_IN_SHAPE:
+        if path.stem not in SAME_SHAPE:
             assert document == recording["body"]
 
 
-def test_the_recordings_are_there_and_name_only_known_keys() -> None:
+def test_the_recordings_exist_and_use_only_known_keys() -> None:
     assert len(RECORDINGS) > 100
     keys = {recorded(path)["request"]["key"] for path in RECORDINGS}
     assert keys == {*KEYS, None, "wrongkey123"}
 
 
-REFUSED = [path for path in RECORDINGS if recorded(path)["status"] != 200]
+REJECTED = [path for path in RECORDINGS if recorded(path)["status"] != 200]
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in REFUSED])
-def test_a_refused_request_changes_nothing(path: Path) -> None:
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in REJECTED])
+def test_a_rejected_request_changes_nothing(path: Path) -> None:
     recording = recorded(path)
     before = engine_for(path.stem, recording)
     _, _, after = exchange(path.stem, recording)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from simulator.immich import KEY, simulated_immich
-from simulator.immich.faults import LATE_BY, Fault, FaultQueue
+from simulator.immich.faults import LATE_DELAY, Fault, FaultQueue
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
 
@@ -23,7 +23,7 @@ Serve = Callable[[SimulatedServer], SimulatedServer]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Give what starts a server and closes it after the test."""
+    """Return a function that starts a server, which is closed after the test."""
     with ExitStack() as stack:
         yield stack.enter_context
 
@@ -49,14 +49,14 @@ def is_paused(server: SimulatedServer) -> bool:
         return engine.queues["ocr"].is_paused
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition is still false"
         time.sleep(0.005)
 
 
-def test_a_connection_carries_many_requests(serve: Serve) -> None:
+def test_a_connection_is_kept_for_many_requests(serve: Serve) -> None:
     server = serve(SimulatedServer(*simulated_immich()))
     with closing(connect(server)) as connection:
         connection.connect()
@@ -68,7 +68,7 @@ def test_a_connection_carries_many_requests(serve: Serve) -> None:
         assert connection.sock is used
 
 
-def test_an_idle_connection_is_closed_after_the_time_it_announces(serve: Serve) -> None:
+def test_an_idle_connection_is_closed_after_its_keep_alive_timeout(serve: Serve) -> None:
     server = serve(SimulatedServer(*simulated_immich(), keep_alive=1.0))
     with closing(connect(server)) as connection:
         began = time.monotonic()
@@ -80,7 +80,7 @@ def test_an_idle_connection_is_closed_after_the_time_it_announces(serve: Serve) 
         assert time.monotonic() - began > 0.9
 
 
-def test_header_names_are_lower_case_and_nothing_tells_of_python(serve: Serve) -> None:
+def test_header_names_are_lower_case_and_do_not_reveal_python(serve: Serve) -> None:
     server = serve(SimulatedServer(*simulated_immich()))
     address = (server.url.split("/")[2].split(":")[0], int(server.url.rpartition(":")[2]))
     with socket.create_connection(address, timeout=LIMIT) as raw:
@@ -92,7 +92,7 @@ def test_header_names_are_lower_case_and_nothing_tells_of_python(serve: Serve) -
     assert text.endswith('{"res":"pong"}')
 
 
-def test_time_passes_in_the_engine_as_fast_as_asked(serve: Serve) -> None:
+def test_speed_sets_how_fast_engine_time_passes(serve: Serve) -> None:
     engine, api = simulated_immich()
     engine.add("ocr", lasting(60.0))
     server = serve(SimulatedServer(engine, api, speed=6000.0))
@@ -103,12 +103,12 @@ def test_time_passes_in_the_engine_as_fast_as_asked(serve: Serve) -> None:
             counts: dict[str, int] = json.loads(connection.getresponse().read())["statistics"]
             return counts["active"]
 
-    wait_for(lambda: active() == 0)
+    wait_until(lambda: active() == 0)
     with server.present() as present:
         assert present.now > 57.0
 
 
-def test_an_immich_that_is_away_takes_no_connection_until_it_is_back(serve: Serve) -> None:
+def test_a_server_that_is_down_refuses_connections(serve: Serve) -> None:
     engine, api = simulated_immich()
     server = serve(SimulatedServer(engine, api, speed=0.0))
     with closing(connect(server)) as kept:
@@ -126,20 +126,20 @@ def test_an_immich_that_is_away_takes_no_connection_until_it_is_back(serve: Serv
 
 
 @pytest.mark.parametrize(
-    ("fault", "is_carried_out"),
+    ("fault", "is_processed"),
     [(Fault.REFUSED, False), (Fault.RESET, False), (Fault.LOST_RESPONSE, True)],
 )
-def test_a_cut_connection_ends_with_a_reset(
-    serve: Serve, fault: Fault, *, is_carried_out: bool
+def test_a_fault_can_reset_the_connection(
+    serve: Serve, fault: Fault, *, is_processed: bool
 ) -> None:
     server = serve(SimulatedServer(*simulated_immich(), faults=FaultQueue([fault])))
     with pytest.raises(ConnectionResetError):
         pause(server)
-    assert is_paused(server) is is_carried_out
+    assert is_paused(server) is is_processed
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "content_type", "is_carried_out"),
+    ("fault", "status", "content_type", "is_processed"),
     [
         (Fault.SERVER_ERROR, 500, "application/json; charset=utf-8", False),
         (Fault.BAD_GATEWAY, 502, "text/html", False),
@@ -147,19 +147,19 @@ def test_a_cut_connection_ends_with_a_reset(
         (Fault.TRUNCATED, 200, "application/json; charset=utf-8", True),
     ],
 )
-def test_a_wrong_answer_is_whole_for_http(
-    serve: Serve, fault: Fault, status: int, content_type: str, *, is_carried_out: bool
+def test_a_faulty_response_is_valid_http(
+    serve: Serve, fault: Fault, status: int, content_type: str, *, is_processed: bool
 ) -> None:
     server = serve(SimulatedServer(*simulated_immich(), faults=FaultQueue([fault])))
     found = pause(server)
     assert found[:2] == (status, content_type)
-    assert is_paused(server) is is_carried_out
+    assert is_paused(server) is is_processed
     if fault is Fault.TRUNCATED:
         with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
             json.loads(found[2])
 
 
-def test_a_hanging_request_is_never_answered_nor_carried_out(serve: Serve) -> None:
+def test_a_hanging_request_gets_no_response_and_is_not_processed(serve: Serve) -> None:
     server = serve(SimulatedServer(*simulated_immich(), faults=FaultQueue([Fault.HANG])))
     with pytest.raises(TimeoutError):
         pause(server, timeout=0.2)
@@ -167,24 +167,24 @@ def test_a_hanging_request_is_never_answered_nor_carried_out(serve: Serve) -> No
     assert pause(server)[0] == 200
 
 
-def test_a_late_request_is_carried_out_after_the_client_gave_up(serve: Serve) -> None:
+def test_a_late_request_is_processed_after_the_client_has_given_up(serve: Serve) -> None:
     engine, api = simulated_immich()
     paused_at: list[float] = []
     engine.observers.append(lambda event: paused_at.append(event.time))
     server = serve(SimulatedServer(engine, api, faults=FaultQueue([Fault.LATE])))
     with server.present():
-        asked_at = engine.now
+        sent_at = engine.now
     with pytest.raises(TimeoutError):
         pause(server, timeout=0.2)
 
-    def has_come() -> bool:
+    def is_processed() -> bool:
         with server.present():
             engine.advance(engine.now + 60.0)
         return bool(paused_at)
 
-    wait_for(has_come)
+    wait_until(is_processed)
     assert engine.queues["ocr"].is_paused
-    assert paused_at[0] - asked_at >= 0.2 + LATE_BY
+    assert paused_at[0] - sent_at >= 0.2 + LATE_DELAY
 
 
 def test_latency_is_added(serve: Serve) -> None:
@@ -194,7 +194,7 @@ def test_latency_is_added(serve: Serve) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-def test_closing_is_quick_also_with_clients_that_wait(serve: Serve) -> None:
+def test_closing_does_not_wait_for_clients(serve: Serve) -> None:
     faults = FaultQueue([None, Fault.HANG])
     server = serve(SimulatedServer(*simulated_immich(), faults=faults))
     caught: list[BaseException] = []
@@ -209,7 +209,7 @@ def test_closing_is_quick_also_with_clients_that_wait(serve: Serve) -> None:
         ping(idle)
         client = threading.Thread(target=hang)
         client.start()
-        wait_for(lambda: not faults.left)
+        wait_until(lambda: not faults.left)
         began = time.monotonic()
         server.close()
         assert time.monotonic() - began < LIMIT / 2
@@ -218,7 +218,7 @@ def test_closing_is_quick_also_with_clients_that_wait(serve: Serve) -> None:
     server.close()
 
 
-def test_a_client_that_vanishes_is_no_noise(
+def test_a_client_that_disconnects_causes_no_output(
     serve: Serve, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server = serve(SimulatedServer(*simulated_immich(), latency=0.1))
@@ -233,7 +233,7 @@ def test_a_client_that_vanishes_is_no_noise(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_of_the_simulation_is_no_fault_of_the_clients() -> None:
+def test_an_error_in_the_simulation_is_raised_when_the_server_closes() -> None:
     engine, api = simulated_immich()
 
     def broken(method: str, path: str) -> Fault:

@@ -1,4 +1,4 @@
-"""Numbers that only grow, and are never changed in place."""
+"""Counters only grow, and are never changed in place."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +9,8 @@ seconds = st.floats(0, 1e6)
 
 
 @given(st.lists(seconds, max_size=30))
-def test_every_value_lies_in_one_range_and_counts_once(values: list[float]) -> None:
-    histogram = Histogram.of(REQUEST_BOUNDS)
+def test_every_value_is_counted_once_in_one_range(values: list[float]) -> None:
+    histogram = Histogram.empty(REQUEST_BOUNDS)
     for value in values:
         histogram = histogram.plus(value)
     assert sum(histogram.counts) == len(values)
@@ -20,14 +20,14 @@ def test_every_value_lies_in_one_range_and_counts_once(values: list[float]) -> N
         assert sum(histogram.counts[: number + 1]) == below
 
 
-def test_a_new_tally_has_counted_nothing() -> None:
+def test_new_counters_are_empty() -> None:
     counters = Counters()
     assert (counters.commands, counters.failures) == ({}, {})
-    assert counters.requests == Histogram.of(REQUEST_BOUNDS)
-    assert counters.handovers == Histogram.of(HANDOVER_BOUNDS)
+    assert counters.requests == Histogram.empty(REQUEST_BOUNDS)
+    assert counters.handovers == Histogram.empty(HANDOVER_BOUNDS)
 
 
-def test_each_thing_is_counted_for_itself_and_the_tally_before_stays() -> None:
+def test_each_event_has_its_own_counter_and_the_old_counters_do_not_change() -> None:
     before = Counters()
     after = before.commanded("pause").commanded("pause").commanded("resume").failed("refused")
     after = after.answered(0.02).handed_over(0.3)

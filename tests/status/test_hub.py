@@ -1,11 +1,11 @@
-"""Where loop and readers meet: neither waits for the other."""
+"""The hub passes the status to its readers and their changes to the loop."""
 
 from immich_job_daemon.model.controls import Mode, SetLimit, SetMode
 from immich_job_daemon.status.hub import MAX_PENDING_CHANGES, StatusHub
 from immich_job_daemon.status.status import Status
 
 
-def test_a_reader_gets_the_latest_picture() -> None:
+def test_a_reader_gets_the_latest_status() -> None:
     first, second = Status(1), Status(2)
     hub = StatusHub(first)
     assert hub.status is first
@@ -13,7 +13,7 @@ def test_a_reader_gets_the_latest_picture() -> None:
     assert hub.status is second
 
 
-def test_wishes_reach_the_loop_once_and_in_order() -> None:
+def test_changes_reach_the_loop_once_and_in_order() -> None:
     hub = StatusHub(Status(1))
     assert hub.submit(SetLimit(2))
     assert hub.submit(SetMode(Mode.HELD))
@@ -21,7 +21,7 @@ def test_wishes_reach_the_loop_once_and_in_order() -> None:
     assert hub.take_changes() == []
 
 
-def test_each_wish_wakes_the_loop() -> None:
+def test_each_change_wakes_the_loop() -> None:
     woken: list[bool] = []
     hub = StatusHub(Status(1), lambda: woken.append(True))
     hub.submit(SetLimit(2))
@@ -29,7 +29,7 @@ def test_each_wish_wakes_the_loop() -> None:
     assert len(woken) == 2
 
 
-def test_too_many_wishes_are_refused_until_some_are_taken() -> None:
+def test_too_many_changes_are_rejected_until_the_loop_takes_them() -> None:
     woken: list[bool] = []
     hub = StatusHub(Status(1), lambda: woken.append(True))
     assert all(hub.submit(SetLimit(1)) for _ in range(MAX_PENDING_CHANGES))

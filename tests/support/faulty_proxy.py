@@ -1,4 +1,4 @@
-"""A faulty line to a server: slow, lossy, without a cable for a while, or cut."""
+"""A TCP proxy with faults: delay, loss, a disconnected cable, reset connections."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,47 +9,46 @@ from threading import Thread
 from time import monotonic
 from typing import Final, Self
 
-LOOKS: Final = (b"GET /api/queues ", b"GET /api/jobs ")
-RESENT: Final = 0.3
-"""Seconds after which what was lost comes once more: about TCP's own time for that."""
+POLLS: Final = (b"GET /api/queues ", b"GET /api/jobs ")
+RETRANSMISSION_DELAY: Final = 0.3
+"""Seconds after which a lost chunk arrives: about the time that TCP takes to send it again."""
 _CHUNK: Final = 65536
-_UnderWay = asyncio.Queue[tuple[float, bytes]]
+_InTransit = asyncio.Queue[tuple[float, bytes]]
 
 
 class FaultyProxy:
-    """Carries what is sent to a port of its own on to a server, and back; a context manager.
+    """Forward a port of its own to a server on 127.0.0.1; a context manager.
 
-    Not in the kernel: its own way to delay packets, netem, is not in every kernel.
+    The faults are made here and not in the kernel, because not every kernel has netem.
 
     Args:
-        port: of the server, at 127.0.0.1.
+        port: the server's.
 
     Attributes:
-        delay: seconds that each byte takes, in both directions; the end of a connection too.
-        loss: the share of what is sent that is lost, and sent again.
-        looks: when each of the daemon's looks came, whatever became of it.
-        crossed: how many requests met a connection that the server had closed, but the client not
-            yet.
+        delay: seconds by which each chunk is delayed, in both directions; also the end of a
+            connection.
+        loss: the probability that a chunk is lost and sent again.
+        polls: when each poll of the daemon arrived, whether it was answered or not.
+        requests_after_close: requests sent on a connection that the server had closed already.
     """
 
     def __init__(self, port: int) -> None:
         self.delay = 0.0
         self.loss = 0.0
-        self.looks: list[float] = []
-        self.crossed = 0
+        self.polls: list[float] = []
+        self.requests_after_close = 0
         self.port = 0
         self._target = port
         self._random = Random(0)  # noqa: S311 - the same losses at each run
-        self._is_in = asyncio.Event()
-        self._is_in.set()
+        self._plugged_in = asyncio.Event()
+        self._plugged_in.set()
         self._loop = asyncio.new_event_loop()
-        self._ends: set[asyncio.StreamWriter] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it begins."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -63,20 +62,24 @@ class FaultyProxy:
         self._thread.join()
         self._loop.close()
 
-    def plug(self, *, in_: bool) -> None:
-        """Put the cable in, or pull it: what is under way then comes when it is in again."""
-        self._loop.call_soon_threadsafe(self._is_in.set if in_ else self._is_in.clear)
+    def plug_in(self) -> None:
+        """Connect the cable and deliver what was kept."""
+        self._loop.call_soon_threadsafe(self._plugged_in.set)
 
-    def cut(self) -> None:
-        """Reset every connection that there is, with all that is under way in it."""
-        self._loop.call_soon_threadsafe(self._cut)
+    def unplug(self) -> None:
+        """Disconnect the cable; data in transit is kept until it is plugged in again."""
+        self._loop.call_soon_threadsafe(self._plugged_in.clear)
 
-    def _cut(self) -> None:
-        for end in self._ends:
-            end.transport.abort()
+    def reset_connections(self) -> None:
+        """Reset all connections; data in transit is lost."""
+        self._loop.call_soon_threadsafe(self._reset_connections)
+
+    def _reset_connections(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
@@ -86,51 +89,51 @@ class FaultyProxy:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._ends.add(writer)
+        self._writers.add(writer)
         try:
-            await self._is_in.wait()
-            # Where the server is away nobody takes the connection.
+            await self._plugged_in.wait()
+            # When the server is down, its port refuses the connection.
             with suppress(OSError):
-                await self._join(reader, writer)
+                await self._forward(reader, writer)
         finally:
-            self._ends.discard(writer)
+            self._writers.discard(writer)
             writer.transport.abort()
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._ends.add(back)
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers.add(to_server)
         is_closed = asyncio.Event()
-        requests: _UnderWay = asyncio.Queue()
-        answers: _UnderWay = asyncio.Queue()
+        requests: _InTransit = asyncio.Queue()
+        responses: _InTransit = asyncio.Queue()
         try:
             await asyncio.gather(
-                self._take(reader, requests, partial(self._requested, is_closed)),
-                self._bring(requests, back),
-                self._take(there, answers, partial(_answered, is_closed)),
-                self._bring(answers, writer),
+                self._receive(reader, requests, partial(self._note_request, is_closed)),
+                self._deliver(requests, to_server),
+                self._receive(upstream, responses, partial(_note_response, is_closed)),
+                self._deliver(responses, writer),
             )
         finally:
-            self._ends.discard(back)
-            back.transport.abort()
+            self._writers.discard(to_server)
+            to_server.transport.abort()
 
-    def _requested(self, is_closed: asyncio.Event, data: bytes) -> None:
-        if data.startswith(LOOKS):
-            self.looks.append(monotonic())
+    def _note_request(self, is_closed: asyncio.Event, data: bytes) -> None:
+        if data.startswith(POLLS):
+            self.polls.append(monotonic())
         if data and is_closed.is_set():
-            self.crossed += 1
+            self.requests_after_close += 1
 
-    async def _take(
+    async def _receive(
         self,
         reader: asyncio.StreamReader,
-        under_way: _UnderWay,
+        in_transit: _InTransit,
         note: Callable[[bytes], object],
     ) -> None:
-        """Take what is sent, until there is no more: its end is empty."""
+        """Read until the end of the stream; pass the end on as an empty chunk."""
         data = b"more"
         while data:
             data = b""
@@ -138,16 +141,17 @@ class FaultyProxy:
                 data = await reader.read(_CHUNK)
             note(data)
             is_lost = self._random.random() < self.loss
-            under_way.put_nowait((monotonic() + self.delay + RESENT * is_lost, data))
+            arrival = monotonic() + self.delay + RETRANSMISSION_DELAY * is_lost
+            in_transit.put_nowait((arrival, data))
 
-    async def _bring(self, under_way: _UnderWay, writer: asyncio.StreamWriter) -> None:
-        """Bring each piece to the other side when its time has come."""
+    async def _deliver(self, in_transit: _InTransit, writer: asyncio.StreamWriter) -> None:
+        """Write each chunk at its time of arrival."""
         data = b"more"
         while data:
-            when, data = await under_way.get()
-            await asyncio.sleep(max(0.0, when - monotonic()))
-            await self._is_in.wait()
-            # Whoever has gone takes nothing more; the other side is told of it by its own end.
+            arrival, data = await in_transit.get()
+            await asyncio.sleep(max(0.0, arrival - monotonic()))
+            await self._plugged_in.wait()
+            # A peer that has gone takes no more data; the other side learns it from its own end.
             with suppress(OSError):
                 if data:
                     writer.write(data)
@@ -156,6 +160,6 @@ class FaultyProxy:
                     writer.write_eof()
 
 
-def _answered(is_closed: asyncio.Event, data: bytes) -> None:
+def _note_response(is_closed: asyncio.Event, data: bytes) -> None:
     if not data:
         is_closed.set()

@@ -1,7 +1,6 @@
-"""A simulated Immich over real HTTP, and whether a daemon has it in hand."""
+"""A simulated Immich over real HTTP, and checks of what the daemon does with its queues."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from immich_job_daemon.model.queue import PROTECTED
@@ -9,24 +8,19 @@ from simulator.immich.api import Api, Key
 from simulator.immich.engine import Engine
 from simulator.immich.pipeline import lasting
 from simulator.immich.server import SimulatedServer
+from tests.support.waiting import wait_until
 
-LIMIT = 180.0
-"""Seconds after which a thing that should happen is taken for not happening."""
-GRACE = 10.0
+STOP_GRACE_PERIOD = 10.0
 """Seconds that Docker gives a container to end after SIGTERM; the add-on has more."""
 KEY = "a-secret-key-of-tests"
 MANAGED = {name for name in Engine().queues if name not in PROTECTED}
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
 @contextmanager
-def immich(permissions: frozenset[str] = frozenset({"all"})) -> Iterator[SimulatedServer]:
+def simulated_immich_server(
+    permissions: frozenset[str] = frozenset({"all"}),
+) -> Iterator[SimulatedServer]:
+    """Run an idle Immich on a free port; KEY has the given permissions."""
     engine = Engine()
     api = Api(engine, keys={KEY: Key(permissions=permissions, name="daemon")})
     with SimulatedServer(engine, api) as server:
@@ -34,26 +28,28 @@ def immich(permissions: frozenset[str] = frozenset({"all"})) -> Iterator[Simulat
 
 
 def paused(server: SimulatedServer) -> set[str]:
+    """Return the names of the paused queues."""
     with server.present() as engine:
         return {name for name, queue in engine.queues.items() if queue.is_paused}
 
 
 def is_idle(server: SimulatedServer) -> bool:
-    """Whether every job is done."""
+    """Return whether every job is done."""
     with server.present() as engine:
         return engine.is_idle
 
 
 def is_under_control(server: SimulatedServer, but: str = "metadataExtraction") -> bool:
-    """Whether the daemon has the server in hand: every managed queue is paused but one.
+    """Return whether the daemon has paused every managed queue but one.
 
-    By default that one has the spare slot, which is given last: no pause is under way any more.
+    By default that is the queue that gets the spare slot. The spare slot is given last, so no
+    pause is still to come.
     """
     return paused(server) == MANAGED - {but}
 
 
-def works(server: SimulatedServer, name: str = "ocr") -> None:
-    """Assert that the daemon still does its work: it lets a queue run and holds it again."""
+def assert_still_working(server: SimulatedServer, name: str = "ocr") -> None:
+    """Assert that the daemon lets a queue run its job and then pauses it again."""
     with server.present() as engine:
         engine.resume(name, by="person")
         engine.add(name, lasting(0.1))
@@ -62,5 +58,5 @@ def works(server: SimulatedServer, name: str = "ocr") -> None:
         with server.present() as engine:
             return engine.queues[name].is_paused and engine.queues[name].active == 0
 
-    until(is_done)
-    until(lambda: is_under_control(server))
+    wait_until(is_done)
+    wait_until(lambda: is_under_control(server))

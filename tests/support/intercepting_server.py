@@ -1,6 +1,6 @@
-"""What pretends to be Immich: passes requests on to a simulated one, or answers what it likes.
+"""A server in front of a simulated Immich that can replace responses by arbitrary bytes.
 
-Over real HTTP, with sockets of its own: no library of a server would send such answers.
+It writes to its sockets directly, because no HTTP library would send such responses.
 """
 
 import re
@@ -11,31 +11,36 @@ from contextlib import contextmanager, suppress
 
 from simulator.immich.server import SimulatedServer
 
-Say = Callable[[], Iterable[bytes]]
-"""What is sent instead of an answer, piece by piece, until the client hangs up."""
+RawResponse = Callable[[], Iterable[bytes]]
+"""Makes the chunks to send instead of a response; sending ends when the client disconnects."""
 
-LOOKS = r"GET /api/(queues|jobs)$"
-EVERYTHING = r""
+POLLS = r"GET /api/(queues|jobs)$"
+ALL_REQUESTS = r""
 
 
 class InterceptingServer:
-    """Listens on a free port; ``instead`` says which requests get what, of a kind or all."""
+    """Listen on a free port and pass requests on, except those that ``intercept`` names."""
 
-    def __init__(self, behind: SimulatedServer) -> None:
-        self._behind = behind
-        self._instead: tuple[str, Say] | None = None
+    def __init__(self, server: SimulatedServer) -> None:
+        self._server = server
+        self._intercepted: tuple[str, RawResponse] | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._listen, daemon=True).start()
 
     @contextmanager
-    def instead(self, requests: str, say: Say) -> Iterator[None]:
-        """Answer so, as long as the context lasts, to requests such as ``GET /api/queues``."""
-        self._instead = (requests, say)
+    def intercept(self, requests: str, response: RawResponse) -> Iterator[None]:
+        """Answer matching requests with ``response`` while the context lasts.
+
+        Args:
+            requests: a pattern for the start of method and path, such as ``GET /api/queues``.
+            response: is called once a request.
+        """
+        self._intercepted = (requests, response)
         try:
             yield
         finally:
-            self._instead = None
+            self._intercepted = None
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -48,29 +53,29 @@ class InterceptingServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # One request a connection: who is answered with rubbish must hang up anyway.
-        with connection, suppress(OSError), connection.makefile("rb") as read:
-            first = read.readline().decode("latin-1")
-            if not first:
+        # One request a connection: after a broken response the client has to disconnect anyway.
+        with connection, suppress(OSError), connection.makefile("rb") as stream:
+            request_line = stream.readline().decode("latin-1")
+            if not request_line:
                 return
-            method, path, _ = first.split(" ")
+            method, path, _ = request_line.split(" ")
             headers = {}
-            while (line := read.readline().decode("latin-1").strip()) != "":
+            while (line := stream.readline().decode("latin-1").strip()) != "":
                 name, _, value = line.partition(":")
                 headers[name.lower()] = value.strip()
-            body = read.read(int(headers.get("content-length", 0)))
-            instead = self._instead
-            if instead and re.match(instead[0], f"{method} {path}"):
-                for piece in instead[1]():
-                    connection.sendall(piece)
+            body = stream.read(int(headers.get("content-length", 0)))
+            intercepted = self._intercepted
+            if intercepted and re.match(intercepted[0], f"{method} {path}"):
+                for chunk in intercepted[1]():
+                    connection.sendall(chunk)
                 return
-            answer = self._behind.carry_out(method, path, headers, body or None)
-            if answer:
-                head = f"content-type: {answer.content_type}\r\nconnection: close"
-                connection.sendall(whole(answer.body, f"{answer.status} Any", head))
+            response = self._server.process(method, path, headers, body or None)
+            if response:
+                head = f"content-type: {response.content_type}\r\nconnection: close"
+                connection.sendall(http_response(response.body, f"{response.status} Any", head))
 
 
-def whole(body: bytes, status: str = "200 OK", headers: str = "connection: close") -> bytes:
-    """Return a whole answer."""
+def http_response(body: bytes, status: str = "200 OK", headers: str = "connection: close") -> bytes:
+    """Return a complete response with its content-length."""
     head = f"HTTP/1.1 {status}\r\n{headers}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode("latin-1") + body

@@ -1,4 +1,4 @@
-"""Looks at a simulated Immich without a daemon: what is measured of them and nothing else."""
+"""Rates measured by polling a simulated engine, without a daemon."""
 
 from collections.abc import Callable, Container, Iterable
 from itertools import repeat
@@ -8,12 +8,12 @@ from immich_job_daemon.model.queue import Queue, Snapshot
 from simulator.immich.engine import Engine
 
 
-def look(engine: Engine) -> Snapshot:
-    """Return what a look would see now."""
-    found = {}
+def snapshot_of(engine: Engine) -> Snapshot:
+    """Return the snapshot that a poll would fetch now."""
+    snapshot = {}
     for name, queue in engine.queues.items():
         counts = queue.counts()
-        found[name] = Queue(
+        snapshot[name] = Queue(
             name,
             queue.is_paused,
             counts.active,
@@ -22,10 +22,10 @@ def look(engine: Engine) -> Snapshot:
             counts.delayed,
             counts.failed,
         )
-    return found
+    return snapshot
 
 
-def watched(
+def observe_rates(
     engine: Engine,
     rates: Rates | None = None,
     *,
@@ -33,31 +33,30 @@ def watched(
     until: float | Callable[[], bool],
     away: Container[int] = (),
 ) -> Rates:
-    """Look again and again; return the rates.
+    """Poll the engine while its time advances, and return the rates.
 
     Args:
-        engine: at what.
-        rates: what was measured before.
-        every: seconds from one look to the next.
-        until: how long, or until when.
-        away: the looks, counted from 0, before which Immich was away.
+        engine: the simulated engine.
+        rates: measured before; the polls continue them.
+        every: seconds between two polls.
+        until: a duration in seconds, or the condition that ends the polls.
+        away: the numbers of the polls, from 0, before which Immich was away.
     """
     rates = Rates() if rates is None else rates
     end = engine.now + until if isinstance(until, int | float) else None
-    pauses = iter(repeat(every) if isinstance(every, int | float) else every)
+    intervals = iter(repeat(every) if isinstance(every, int | float) else every)
     number = 0
     while True:
-        seen = look(engine)
-        is_open = [name for name, queue in seen.items() if not queue.is_paused]
-        rates = observe(rates, seen, () if number in away else is_open, engine.now)
+        snapshot = snapshot_of(engine)
+        is_open = [name for name, queue in snapshot.items() if not queue.is_paused]
+        rates = observe(rates, snapshot, () if number in away else is_open, engine.now)
         if engine.now >= end if end is not None else until():  # type: ignore[operator] # one or other
             return rates
         number += 1
-        engine.advance(engine.now + next(pauses))
+        engine.advance(engine.now + next(intervals))
 
 
-def closed(engine: Engine, *names: str) -> None:
-    """Pause all queues but these."""
+def pause_all_but(engine: Engine, *names: str) -> None:
     for name in engine.queues:
         if name not in names:
             engine.pause(name)

@@ -1,4 +1,4 @@
-"""Programs of the system that tests run, and servers among them. script/packages installs them."""
+"""Programs that the tests run; script/packages installs those of the system."""
 
 import shutil
 import subprocess
@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final, Self
 
-from tests.support.immich_server import until
+from tests.support.waiting import wait_until
 
-USUAL_ADDRESSES: Final = (
+_SYSTEM_PATH: Final = (
     "/usr/local/bin",
     "/usr/bin",
     "/usr/local/sbin",
@@ -17,21 +17,21 @@ USUAL_ADDRESSES: Final = (
     "/bin",
     "/sbin",
 )
-"""An ordinary user's PATH lacks half of them."""
+"""Searched whatever PATH says: an ordinary user's PATH lacks the sbin folders."""
 
 
-def program(name: str) -> str:
-    """Return the path of a program: one of the tests' own Python, or of the system."""
-    found = shutil.which(name, path=":".join((str(Path(sys.executable).parent), *USUAL_ADDRESSES)))
+def find_program(name: str) -> str:
+    """Return the path of a program from the virtual environment or from the system."""
+    found = shutil.which(name, path=":".join((str(Path(sys.executable).parent), *_SYSTEM_PATH)))
     assert found, f"{name} is missing: run script/test, which installs it"
     return found
 
 
-class Serving(ABC):
-    """A server in a process of its own, as a context manager; killed and started again meanwhile.
+class ServerProcess(ABC):
+    """A server process, as a context manager; it can be killed and started again.
 
     Args:
-        log: where it writes what it says.
+        log: the file for its output.
     """
 
     def __init__(self, log: Path) -> None:
@@ -40,20 +40,20 @@ class Serving(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command that starts the server."""
 
     @abstractmethod
-    def answers(self) -> bool:
-        """Return whether it is there."""
+    def is_ready(self) -> bool:
+        """Return whether the server takes requests."""
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start the server and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        until(self._is_up)
+        wait_until(self._is_running_and_ready)
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """Kill the server, as a power cut would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -66,7 +66,7 @@ class Serving(ABC):
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def _is_up(self) -> bool:
+    def _is_running_and_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()
-        return self.answers()
+        return self.is_ready()

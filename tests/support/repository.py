@@ -1,17 +1,17 @@
-"""Which files the repository has."""
+"""The files of the repository."""
 
 import subprocess
 from pathlib import Path
 
-from tests.support.programs import program
+from tests.support.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 
 
-def tracked() -> list[Path]:
-    """Return every file of the repository: what git knows, and what is new and not ignored."""
+def tracked_files() -> list[Path]:
+    """Return the files that git tracks, and new ones that it does not ignore."""
     listed = subprocess.run(
-        [program("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        [find_program("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -13,12 +13,12 @@ from immich_job_daemon.status.status import Status
 from simulator.immich import KEY, simulated_immich
 from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import QUEUES, lasting
-from simulator.immich.virtual import VirtualTransport
-from simulator.worlds.virtual import (
-    Changes,
+from simulator.immich.virtual_time import VirtualTransport
+from simulator.worlds.virtual_daemon import (
+    SettingOverrides,
+    VirtualClient,
     VirtualDaemonClock,
     VirtualLedger,
-    VirtualServer,
     settings,
 )
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from simulator.immich.api import Api
 
 DAEMON = "administrator"
-"""As whom the daemon's key is known to the simulated Immich."""
-PERSON = "person"
+"""The name of the daemon's API key in the simulated Immich."""
+USER = "person"
 METADATA, THUMBNAIL, SEARCH, FACES, VIDEO = (
     "metadataExtraction",
     "thumbnailGeneration",
@@ -38,16 +38,26 @@ METADATA, THUMBNAIL, SEARCH, FACES, VIDEO = (
 MANAGED = tuple(name for name in QUEUES if name not in PROTECTED)
 
 
-class Wire:
-    """The line to the simulated Immich, and what went over it: reads, pauses, resumes, starts."""
+class RecordingTransport:
+    """A transport to the simulated Immich that records each request.
+
+    A request is recorded as ``GET <path>`` or as ``pause``, ``resume`` or ``start`` with the name
+    of the queue.
+
+    Attributes:
+        sent: the requests, in order.
+        times: when each was sent, in virtual time.
+        before_request: is called with each request before it is sent.
+        replace_response: may return a response; the request is then not sent.
+    """
 
     def __init__(self, transport: VirtualTransport) -> None:
         self.transport = transport
         self.sent: list[str] = []
         self.times: list[float] = []
         self.engine = transport._engine  # noqa: SLF001 - for the time alone
-        self.arriving: Callable[[str], None] = lambda _: None
-        self.instead: Callable[[str], Response | None] = lambda _: None
+        self.before_request: Callable[[str], None] = lambda _: None
+        self.replace_response: Callable[[str], Response | None] = lambda _: None
 
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
@@ -55,16 +65,19 @@ class Wire:
         request = self._named(method, path, body)
         self.sent.append(request)
         self.times.append(self.engine.now)
-        self.arriving(request)
-        return self.instead(request) or self.transport.send(method, path, body, timeout=timeout)
+        self.before_request(request)
+        return self.replace_response(request) or self.transport.send(
+            method, path, body, timeout=timeout
+        )
 
-    def new_connection(self) -> "Wire":
+    def new_connection(self) -> "RecordingTransport":
         return self
 
     def close(self) -> None:
         pass
 
     def of(self, *verbs: str) -> list[str]:
+        """Return the requests with one of the verbs."""
         return [request for request in self.sent if request.split()[0] in verbs]
 
     def _named(self, method: str, path: str, body: bytes | None) -> str:
@@ -76,11 +89,11 @@ class Wire:
 
 
 class Scenario:
-    """An Immich, a disk, and one daemon after the other.
+    """A simulated Immich, a ledger, and one daemon after another.
 
     Args:
-        ledger: instead of the disk.
-        beside: the scene whose Immich this one's daemon works on as well.
+        ledger: replaces the virtual ledger.
+        beside: a scenario whose Immich this scenario's daemon shares.
         changes: settings that differ from the defaults.
     """
 
@@ -89,46 +102,48 @@ class Scenario:
         *,
         ledger: StateStore | None = None,
         beside: "Scenario | None" = None,
-        **changes: Unpack[Changes],
+        **changes: Unpack[SettingOverrides],
     ) -> None:
         self.immich: tuple[Engine, Api] = beside.immich if beside else simulated_immich()
         self.engine, self.api = self.immich
         self.transport = VirtualTransport(self.engine, self.api, KEY)
-        self.wire = Wire(self.transport)
+        self.recorder = RecordingTransport(self.transport)
         self.disk = VirtualLedger()
         self.ledger = ledger or self.disk
         self.settings = settings(**changes)
         self.published = list[Status]()
-        self.take_changes: list[Change] = []
-        self.is_over: Callable[[], bool] = lambda: False
+        self.pending_changes: list[Change] = []
+        self.must_stop: Callable[[], bool] = lambda: False
         self.daemon = self.new_daemon()
 
-    def new_daemon(self, server: Callable[[Wire], ImmichServer] = VirtualServer) -> Daemon:
-        """Start a process anew: nothing but the ledger is left of the one before."""
-        alarm = VirtualDaemonClock(self.engine, self._must_stop)
+    def new_daemon(
+        self, server: Callable[[RecordingTransport], ImmichServer] = VirtualClient
+    ) -> Daemon:
+        """Replace the daemon by a new one, which shares only the ledger with the old one."""
+        clock = VirtualDaemonClock(self.engine, self._must_stop)
         self.daemon = Daemon(
             self.settings,
-            server(self.wire),
+            server(self.recorder),
             self.ledger,
-            alarm,
+            clock,
             publish=self.published.append,
-            take_changes=self._take,
+            take_changes=self._take_changes,
         )
         return self.daemon
 
-    def ask(self, *changes: Change) -> None:
-        """Let a person ask for something on the page."""
-        self.take_changes += changes
+    def request_changes(self, *changes: Change) -> None:
+        """Request changes, as a user does on the page."""
+        self.pending_changes += changes
 
-    def _take(self) -> list[Change]:
-        taken, self.take_changes = self.take_changes, []
+    def _take_changes(self) -> list[Change]:
+        taken, self.pending_changes = self.pending_changes, []
         return taken
 
     def _must_stop(self) -> bool:
-        return self.is_over()
+        return self.must_stop()
 
     def upload_at(self, when: float, photos: int) -> None:
-        """Let someone upload photos at a time to come."""
+        """Schedule an upload at a virtual time."""
 
         def upload() -> None:
             self.engine.upload(photos=photos)
@@ -136,31 +151,35 @@ class Scenario:
         self.engine.at(when, upload)
 
     def run(self, until: Callable[[], bool], *, limit: float = 4 * 3600.0) -> None:
-        """Run the daemon from its start until a condition holds, and let it stop."""
+        """Run the daemon from its start until a condition holds, and stop it.
+
+        ``limit`` is the timeout, in virtual seconds.
+        """
         end = self.engine.now + limit
-        self.is_over = lambda: until() or self.engine.now > end
+        self.must_stop = lambda: until() or self.engine.now > end
         try:
             self.daemon.run()
         finally:
-            self.is_over = lambda: False
-        assert self.engine.now <= end, "what was waited for did not happen"
+            self.must_stop = lambda: False
+        assert self.engine.now <= end, "timed out in virtual time"
 
     def run_for(self, seconds: float) -> None:
         end = self.engine.now + seconds
         self.run(lambda: self.engine.now >= end)
 
-    def rounds(self, until: Callable[[], bool], *, limit: float = 3600.0) -> None:
-        """Let the daemon, that is connected, do rounds until a condition holds."""
+    def run_rounds(self, until: Callable[[], bool], *, limit: float = 3600.0) -> None:
+        """Run rounds of a connected daemon until a condition holds, without stopping it."""
         end = self.engine.now + limit
         while not until():
             self.engine.advance(self.engine.now + self.daemon.round())
-            assert self.engine.now <= end, "what was waited for did not happen"
+            assert self.engine.now <= end, "timed out in virtual time"
 
-    def backlog(self, *names: str, count: int = 20, seconds: float = 0.5) -> None:
+    def add_backlog(self, *names: str, count: int = 20, seconds: float = 0.5) -> None:
+        """Add ``count`` jobs to each queue; each job takes ``seconds``."""
         for name in names:
             self.engine.add(name, lasting(seconds), count=count)
 
-    def pause_all(self, by: str = PERSON) -> None:
+    def pause_all(self, by: str = USER) -> None:
         for name in MANAGED:
             self.engine.pause(name, by=by)
 
@@ -169,7 +188,7 @@ class Scenario:
 
 
 def order_of_starts(engine: Engine) -> list[str]:
-    """Return a list that is filled with the queues in the order in which they begin to work."""
+    """Return a list that will contain the queues in the order of their first job starts."""
     order: list[str] = []
 
     def observe(event: Event) -> None:
@@ -181,7 +200,7 @@ def order_of_starts(engine: Engine) -> list[str]:
 
 
 def most_at_once(engine: Engine) -> Callable[[], int]:
-    """Return what tells how many managed queues were busy at once, at most, from now on."""
+    """Return a function that returns the largest number of busy managed queues from now on."""
     most = 0
 
     def observe(_: Event) -> None:
@@ -192,6 +211,6 @@ def most_at_once(engine: Engine) -> Callable[[], int]:
     return lambda: most
 
 
-def problem_of(scenario: Scenario) -> str:
+def problem_text(scenario: Scenario) -> str:
     problem = scenario.daemon.status.problem
     return "" if problem is None else problem.text

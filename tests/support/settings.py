@@ -1,12 +1,12 @@
-"""Settings for tests: the defaults, and what a test changes."""
+"""Settings for tests: the defaults with some changes."""
 
 from typing import Unpack
 
 from immich_job_daemon.model.settings import Settings
-from simulator.worlds.virtual import Changes, settings
+from simulator.worlds.virtual_daemon import SettingOverrides, settings
 
 
-def settings_with(limit: int = 1, **changes: Unpack[Changes]) -> Settings:
-    """Return the default settings with this MAX_CONCURRENT_JOBS and these changes."""
+def settings_with(limit: int = 1, **changes: Unpack[SettingOverrides]) -> Settings:
+    """Return the default settings with ``limit`` as MAX_CONCURRENT_JOBS and other changes."""
     changes["max_concurrent_jobs"] = limit
     return settings(**changes)

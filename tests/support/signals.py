@@ -1,4 +1,4 @@
-"""Signals that fall between two certain steps of a program."""
+"""Signals sent at an exact step of a program."""
 
 import signal
 import sys
@@ -8,18 +8,18 @@ from types import FrameType
 
 
 @contextmanager
-def signal_at(moment: int, is_last: Callable[[str, object], bool]) -> Iterator[list[int]]:
-    """Send SIGTERM between two steps of this thread.
+def signal_at(step: int, is_last: Callable[[str, object], bool]) -> Iterator[list[int]]:
+    """Send SIGTERM to this process at one step of this thread.
 
-    The steps are calls and returns, and Python hands signals over just there.
+    A step is a call or a return: Python runs signal handlers there.
 
     Args:
-        moment: the number of the step, from 1.
-        is_last: told each step's event and what is called, as ``sys.setprofile`` knows them; at
-            the first one for which it says so the signal is sent in any case.
+        step: the number of the step, from 1.
+        is_last: takes the event and the argument of a ``sys.setprofile`` function. At the first
+            step for which it returns True the signal is sent at the latest.
 
     Yields:
-        What will hold the number of the step at which it was sent.
+        a list that will contain the number of the step at which the signal was sent.
     """
     steps = 0
     sent: list[int] = []
@@ -27,7 +27,7 @@ def signal_at(moment: int, is_last: Callable[[str, object], bool]) -> Iterator[l
     def note(_frame: FrameType, event: str, called: object) -> None:
         nonlocal steps
         steps += 1
-        if not sent and (steps == moment or is_last(event, called)):
+        if not sent and (steps == step or is_last(event, called)):
             sent.append(steps)
             signal.raise_signal(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""The line that fails: what it carries, delays and cuts."""
+"""The faulty proxy: forwarding, delay, loss and resets."""
 
 import time
 from collections.abc import Iterator
@@ -7,75 +7,81 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.support.faulty_proxy import RESENT, FaultyProxy
-from tests.support.immich_server import KEY, LIMIT, immich, until
+from tests.support.faulty_proxy import RETRANSMISSION_DELAY, FaultyProxy
+from tests.support.immich_server import KEY, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
-def line() -> Iterator[FaultyProxy]:
-    with immich() as server, FaultyProxy(int(server.url.rpartition(":")[2])) as one:
-        yield one
+def proxy() -> Iterator[FaultyProxy]:
+    with (
+        simulated_immich_server() as server,
+        FaultyProxy(int(server.url.rpartition(":")[2])) as proxy,
+    ):
+        yield proxy
 
 
-def look(line: FaultyProxy, session: requests.Session) -> requests.Response:
-    return session.get(f"{line.url}/api/queues", headers={"x-api-key": KEY}, timeout=LIMIT)
+def poll(proxy: FaultyProxy, session: requests.Session) -> requests.Response:
+    return session.get(f"{proxy.url}/api/queues", headers={"x-api-key": KEY}, timeout=TIMEOUT)
 
 
-def test_it_carries_requests_and_notes_the_looks(line: FaultyProxy) -> None:
+def test_requests_are_forwarded_and_polls_are_noted(proxy: FaultyProxy) -> None:
     with requests.Session() as session:
-        assert len(look(line, session).json()) == 19
-        assert session.get(f"{line.url}/api/server/ping", timeout=LIMIT).json() == {"res": "pong"}
-        assert len(look(line, session).json()) == 19
-    assert len(line.looks) == 2
+        assert len(poll(proxy, session).json()) == 19
+        assert session.get(f"{proxy.url}/api/server/ping", timeout=TIMEOUT).json() == {
+            "res": "pong"
+        }
+        assert len(poll(proxy, session).json()) == 19
+    assert len(proxy.polls) == 2
 
 
-def test_it_can_be_slow_both_ways(line: FaultyProxy) -> None:
-    line.delay = 0.3
+def test_both_directions_are_delayed(proxy: FaultyProxy) -> None:
+    proxy.delay = 0.3
     began = time.monotonic()
     with requests.Session() as session:
-        look(line, session)
+        poll(proxy, session)
     assert time.monotonic() - began >= 0.6
 
 
-def test_what_is_lost_comes_again(line: FaultyProxy) -> None:
-    line.loss = 1.0
+def test_lost_data_arrives_later(proxy: FaultyProxy) -> None:
+    proxy.loss = 1.0
     began = time.monotonic()
     with requests.Session() as session:
-        assert len(look(line, session).json()) == 19
-    assert time.monotonic() - began >= 2 * RESENT
+        assert len(poll(proxy, session).json()) == 19
+    assert time.monotonic() - began >= 2 * RETRANSMISSION_DELAY
 
 
-def test_without_a_cable_nothing_comes_until_it_is_in_again(line: FaultyProxy) -> None:
+def test_an_unplugged_cable_keeps_data_until_it_is_plugged_in(proxy: FaultyProxy) -> None:
     with (
         requests.Session() as session,
         requests.Session() as another,
         ThreadPoolExecutor() as pool,
     ):
-        look(line, session)
-        line.plug(in_=False)
-        answers = [pool.submit(look, line, session), pool.submit(look, line, another)]
+        poll(proxy, session)
+        proxy.unplug()
+        responses = [pool.submit(poll, proxy, session), pool.submit(poll, proxy, another)]
         with pytest.raises(TimeoutError):
-            answers[0].result(0.3)
-        line.plug(in_=True)
-        assert [len(answer.result().json()) for answer in answers] == [19, 19]
+            responses[0].result(0.3)
+        proxy.plug_in()
+        assert [len(response.result().json()) for response in responses] == [19, 19]
 
 
-def test_it_can_be_cut_in_the_middle_of_a_request(line: FaultyProxy) -> None:
-    line.delay = LIMIT
+def test_connections_can_be_reset_during_a_request(proxy: FaultyProxy) -> None:
+    proxy.delay = TIMEOUT
     with requests.Session() as session, ThreadPoolExecutor() as pool:
-        answer = pool.submit(look, line, session)
-        until(lambda: len(line.looks) == 1)
-        line.cut()
+        response = pool.submit(poll, proxy, session)
+        wait_until(lambda: len(proxy.polls) == 1)
+        proxy.reset_connections()
         with pytest.raises(requests.ConnectionError):
-            answer.result()
+            response.result()
 
 
-def test_where_nobody_listens_the_connection_ends() -> None:
-    with immich() as server:
+def test_a_connection_to_a_closed_port_ends() -> None:
+    with simulated_immich_server() as server:
         port = int(server.url.rpartition(":")[2])
     with (
-        FaultyProxy(port) as line,
+        FaultyProxy(port) as proxy,
         requests.Session() as session,
         pytest.raises(requests.ConnectionError),
     ):
-        look(line, session)
+        poll(proxy, session)

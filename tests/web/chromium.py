@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven as a person would use it."""
+"""Drives Debian's Chromium as a user would."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 SLOWEST: Final = 120_000
-"""Milliseconds after which a thing that should be seen is taken for not coming."""
+"""Milliseconds after which an expected element counts as missing."""
 
 LOCALES: Final = {"en": "en-GB", "de": "de-DE", "ru": "ru-RU"}
 
@@ -19,45 +19,45 @@ def window(
     *,
     width: int = 1280,
     height: int = 800,
-    **options: Any,  # noqa: ANN401 - Playwright's own
+    **options: Any,  # noqa: ANN401 - passed to Playwright
 ) -> Iterator[Page]:
-    """Open a window of its own, with nothing remembered; nothing may go wrong in its page."""
+    """Open a window with an empty profile; fail if the page logs an error."""
     context: BrowserContext = browser.new_context(
         viewport={"width": width, "height": height}, reduced_motion="reduce", **options
     )
     context.set_default_timeout(SLOWEST)
     page = context.new_page()
-    wrong: list[str] = []
+    errors: list[str] = []
 
-    def note(message: ConsoleMessage) -> None:
+    def record(message: ConsoleMessage) -> None:
         if message.type == "error":
-            wrong.append(f"{message.text} {message.location}")
+            errors.append(f"{message.text} {message.location}")
 
-    page.on("console", note)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", record)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     try:
         yield page
-        # A browser reports what it could not load, which some tests bring about on purpose.
-        assert [text for text in wrong if "Failed to load resource" not in text] == []
+        # Some tests make requests fail on purpose, which browsers report as errors.
+        assert [text for text in errors if "Failed to load resource" not in text] == []
     finally:
         context.close()
 
 
-def look_again(page: Page) -> None:
-    """Let the page look at the daemon now, as it does when it comes to the front."""
+def refresh(page: Page) -> None:
+    """Make the page refresh now, as it does when it becomes visible."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def violations(page: Page) -> list[str]:
-    """Return what axe-core has to say against a page, a line for each kind and place."""
-    found = Axe().run(page)
+    """Return the accessibility problems that axe-core finds, one line each."""
+    results = Axe().run(page)
     return [
         f"{violation['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for violation in found.response["violations"]
+        for violation in results.response["violations"]
         for node in violation["nodes"]
     ]
 
 
 def fits(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways to be seen."""
+    """Whether the page fits without horizontal scrolling."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))

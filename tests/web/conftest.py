@@ -1,4 +1,4 @@
-"""A browser for all tests of one process: to start it takes longer than to use it."""
+"""One browser for all tests of a process: starting it takes longer than using it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A real daemon in a process of its own, with both listeners, beside a simulated Immich."""
+"""Runs a real daemon in its own process, with both listeners, against a simulated Immich."""
 
 import json
 import subprocess
@@ -13,12 +13,13 @@ import requests
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import environment
-from tests.support.immich_server import KEY, is_under_control, until
+from tests.support.immich_server import KEY, is_under_control
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)
-class Real:
-    """What runs, and where it is seen."""
+class DaemonProcess:
+    """A running daemon."""
 
     process: subprocess.Popen[bytes]
     status_port: int
@@ -27,22 +28,30 @@ class Real:
 
     @property
     def log(self) -> str:
-        """What it has said so far."""
+        """The log so far."""
         return (self.folder / "log.txt").read_text()
 
     @property
-    def resident(self) -> float:
-        """Its memory in MiB."""
+    def memory(self) -> float:
+        """Resident memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
         return int(line.split()[1]) / 1024
 
 
 @contextmanager
-def real_daemon(server: SimulatedServer, folder: Path, **options: object) -> Iterator[Real]:
-    """Run one that has the server in hand."""
+def real_daemon(
+    server: SimulatedServer, folder: Path, **options: object
+) -> Iterator[DaemonProcess]:
+    """Run a daemon until the context ends; enter it once the daemon controls the server."""
     ports = {"STATUS_PORT": free_port(), "UI_PORT": free_port()}
-    given = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(folder), **ports, **options}
+    settings = {
+        "IMMICH_URL": server.url,
+        "API_KEY": KEY,
+        "DATA_DIR": str(folder),
+        **ports,
+        **options,
+    }
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "immich_job_daemon", "run", "--options", "-"],
@@ -52,22 +61,22 @@ def real_daemon(server: SimulatedServer, folder: Path, **options: object) -> Ite
         )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(given).encode())
+        process.stdin.write(json.dumps(settings).encode())
         process.stdin.close()
-        until(lambda: is_under_control(server))
-        real = Real(process, ports["STATUS_PORT"], ports["UI_PORT"], folder)
-        until(lambda: is_answering(real))
-        yield real
+        wait_until(lambda: is_under_control(server))
+        daemon = DaemonProcess(process, ports["STATUS_PORT"], ports["UI_PORT"], folder)
+        wait_until(lambda: is_answering(daemon))
+        yield daemon
     finally:
         process.kill()
         process.wait()
 
 
-def is_answering(real: Real) -> bool:
-    """Whether both faces show what Immich told."""
+def is_answering(daemon: DaemonProcess) -> bool:
+    """Whether the API and the page respond with data from Immich."""
     try:
-        totals = requests.get(f"http://127.0.0.1:{real.status_port}/", timeout=90)
-        page = requests.get(f"http://127.0.0.1:{real.page_port}/", timeout=90)
+        totals = requests.get(f"http://127.0.0.1:{daemon.status_port}/", timeout=90)
+        page = requests.get(f"http://127.0.0.1:{daemon.page_port}/", timeout=90)
     except requests.ConnectionError:
         return False
     return (totals.status_code, page.status_code) == (200, 200)

@@ -1,6 +1,6 @@
-"""Requests that no honest client sends, made by chance from a seed; and what comes back.
+"""Generates hostile requests from a seed, and checks the responses.
 
-Most are nearly right, so that they get as far as something that could fall over them.
+Most requests are nearly valid, so that they reach code that they could break.
 """
 
 import json
@@ -88,7 +88,7 @@ NAMES: Final = (
     b"Forwarded",
     b"If-Modified-Since",
     b"If-None-Match",
-    b"Immich-Job-Daemon.Face",
+    b"Immich-Job-Daemon.App",
     b"Origin",
     b"Range",
     b"Referer",
@@ -202,76 +202,76 @@ INTERNAL: Final = 500
 SHORT: Final = 10
 
 
-class Outcome(NamedTuple):
-    """What came back: the status of the first answer, None without one, and all bytes."""
+class Response(NamedTuple):
+    """All bytes received, and the status of the first response, None without one."""
 
     status: int | None
     content: bytes
 
 
-def hostile(seed: int, number: int) -> Iterator[bytes]:
-    """Yield so many requests, the same for the same seed."""
-    chance = random.Random(seed)  # noqa: S311 - the same each time
-    kinds = (_raw, *(_request,) * 8, _nearly_right)
+def hostile_requests(seed: int, number: int) -> Iterator[bytes]:
+    """Yield ``number`` requests; the same seed yields the same requests."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible, not for security
+    kinds = (_raw_bytes, *(_request,) * 8, _nearly_valid)
     for _ in range(number):
-        yield chance.choice(kinds)(chance)
+        yield rng.choice(kinds)(rng)
 
 
-def _request(chance: random.Random) -> bytes:
-    path = chance.choice(PATHS) + chance.choice((b"", b"", *QUERIES))
-    if chance.random() < 0.1:
-        path = _spoiled(chance, path)
-    line = b" ".join((chance.choice(METHODS), path, chance.choice(VERSIONS)))
-    headers = [b"Host: 127.0.0.1"] if chance.random() < 0.8 else []
-    if chance.random() < 0.3:
+def _request(rng: random.Random) -> bytes:
+    path = rng.choice(PATHS) + rng.choice((b"", b"", *QUERIES))
+    if rng.random() < 0.1:
+        path = _mutate(rng, path)
+    line = b" ".join((rng.choice(METHODS), path, rng.choice(VERSIONS)))
+    headers = [b"Host: 127.0.0.1"] if rng.random() < 0.8 else []
+    if rng.random() < 0.3:
         headers += [b"Content-Type: application/json", b"X-Immich-Job-Daemon: 1"]
-    for _ in range(chance.choice((0, 0, 1, 1, 2, 5))):
-        value = chance.choice(VALUES)
-        if chance.random() < 0.1:
-            value = _spoiled(chance, value)
-        headers.append(chance.choice(NAMES) + b": " + value)
-    body = chance.choice(BODIES) if chance.random() < 0.5 else b""
-    if body and chance.random() < 0.8:
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 5))):
+        value = rng.choice(VALUES)
+        if rng.random() < 0.1:
+            value = _mutate(rng, value)
+        headers.append(rng.choice(NAMES) + b": " + value)
+    body = rng.choice(BODIES) if rng.random() < 0.5 else b""
+    if body and rng.random() < 0.8:
         headers.append(b"Content-Length: %d" % len(body))
-    if chance.random() < 0.8:
+    if rng.random() < 0.8:
         headers.append(b"Connection: close")
-    chance.shuffle(headers)
+    rng.shuffle(headers)
     return b"\r\n".join((line, *headers, b"", body))
 
 
-def _nearly_right(chance: random.Random) -> bytes:
-    """Return a change as the page asks for it, or one with a byte that is wrong."""
-    body = chance.choice(BODIES)
+def _nearly_valid(rng: random.Random) -> bytes:
+    """Return a change as the page submits it, or the same with a wrong byte."""
+    body = rng.choice(BODIES)
     request = (
         b"POST /ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"X-Immich-Job-Daemon: 1\r\nConnection: close\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     )
-    return _spoiled(chance, request) if chance.random() < 0.5 else request
+    return _mutate(rng, request) if rng.random() < 0.5 else request
 
 
-def _raw(chance: random.Random) -> bytes:
-    kind = chance.random()
+def _raw_bytes(rng: random.Random) -> bytes:
+    kind = rng.random()
     if kind < 0.4:
-        return chance.choice(RAW)
+        return rng.choice(RAW)
     if kind < 0.7:
-        return chance.randbytes(chance.randrange(1, 2000)) + b"\r\n\r\n"
-    whole = _request(chance)
-    return whole[: chance.randrange(1, len(whole) + 1)]
+        return rng.randbytes(rng.randrange(1, 2000)) + b"\r\n\r\n"
+    whole = _request(rng)
+    return whole[: rng.randrange(1, len(whole) + 1)]
 
 
-def _spoiled(chance: random.Random, text: bytes) -> bytes:
-    """Return the bytes with one of them changed, taken out or put in."""
-    at = chance.randrange(len(text) + 1)
-    other = chance.randbytes(1)
-    return text[:at] + chance.choice((b"", other, other * 3)) + text[at + chance.randrange(2) :]
+def _mutate(rng: random.Random, text: bytes) -> bytes:
+    """Return the bytes with one of them changed, removed or inserted."""
+    at = rng.randrange(len(text) + 1)
+    other = rng.randbytes(1)
+    return text[:at] + rng.choice((b"", other, other * 3)) + text[at + rng.randrange(2) :]
 
 
-def sent(port: int, request: bytes) -> Outcome:
-    """Send a request over a connection of its own, and return what comes until its end."""
+def send(port: int, request: bytes) -> Response:
+    """Send a request over a new connection; read until the server closes it."""
     parts = []
     with socket.create_connection(("127.0.0.1", port), timeout=90) as connection:
-        # Who sends more than is read may find the connection cut, and the answer lost with it.
+        # The server may close the connection before it has read everything.
         with suppress(OSError):
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
@@ -280,24 +280,24 @@ def sent(port: int, request: bytes) -> Outcome:
                 parts.append(part)
     content = b"".join(parts).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     status = int(content[9:12]) if content.startswith(b"HTTP/1.") else None
-    return Outcome(status, content)
+    return Response(status, content)
 
 
-def complaints(request: bytes, outcome: Outcome) -> Iterator[str]:
-    """Yield what must not be, of what came back to a request."""
-    if outcome.content and outcome.status is None:
+def violations(request: bytes, response: Response) -> Iterator[str]:
+    """Yield what a response must not contain, and does."""
+    if response.content and response.status is None:
         yield "no HTTP"
-    if b"Traceback" in outcome.content:
+    if b"Traceback" in response.content:
         yield "a traceback"
-    if outcome.status == INTERNAL:
-        yield "our own mistake"
-    if outcome.status is not None and outcome.status >= INTERNAL:
-        head, _, rest = outcome.content.partition(b"\r\n\r\n")
+    if response.status == INTERNAL:
+        yield "an internal error"
+    if response.status is not None and response.status >= INTERNAL:
+        head, _, rest = response.content.partition(b"\r\n\r\n")
         length = re.search(rb"^content-length: (\d+)\r?$", head, re.IGNORECASE | re.MULTILINE)
         body = rest[: int(length[1])] if length else b""
         if request.startswith(b"HEAD ") or (length and len(body) < int(length[1])):
-            return  # there is no body, or it was lost with the connection
+            return  # There is no body, or it was lost when the connection was closed.
         is_json = b"application/json" in head.lower()
-        is_said = bool(json.loads(body).get("error")) if is_json and body else len(body) > SHORT
-        if not is_said:
+        has_reason = bool(json.loads(body).get("error")) if is_json and body else len(body) > SHORT
+        if not has_reason:
             yield "no reason"

@@ -1,7 +1,7 @@
-"""What stands between a browser and the add-on: Home Assistant's page, and its ingress.
+"""A stand-in for Home Assistant's frontend and ingress, between a browser and the add-on.
 
-A small proxy that does what the Supervisor does: it takes its own part of the path away, tells it
-in X-Ingress-Path, and asks from an address of its own.
+The proxy does what the Supervisor does: it strips its prefix from the path, passes it on in
+X-Ingress-Path, and connects from its own address.
 """
 
 import http.client
@@ -15,46 +15,47 @@ from urllib.parse import urlsplit
 
 PATH: Final = "/api/hassio_ingress/Zm9vYmFy-_x"
 GATEWAY: Final = "127.0.0.2"
-"""The address that the proxy asks from; in production that is 172.30.32.2."""
+"""The address that the proxy connects from; in production it is 172.30.32.2."""
 
 _FRONTEND: Final = f'<!doctype html><title>Home</title><iframe src="{PATH}/"></iframe>'.encode()
-_ONE_HOP: Final = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+_HOP_BY_HOP: Final = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 class _Request(BaseHTTPRequestHandler):
     server: "_Ingress"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Answer with Home Assistant's own page, or the add-on's."""
+        """Serve the frontend, or forward a request to the add-on."""
         if self.path == "/":
-            self._answer(200, [("Content-Type", "text/html")], _FRONTEND)
+            self._respond(200, [("Content-Type", "text/html")], _FRONTEND)
         else:
-            self._pass_on(None)
+            self._forward(None)
 
     def do_POST(self) -> None:
-        """Pass a change on."""
-        self._pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+        """Forward a change to the add-on."""
+        self._forward(self.rfile.read(int(self.headers["Content-Length"])))
 
-    def _pass_on(self, body: bytes | None) -> None:
+    def _forward(self, body: bytes | None) -> None:
         if not self.path.startswith(f"{PATH}/"):
-            self._answer(404, [], b"")
+            self._respond(404, [], b"")
             return
-        self.server.asked.append(self.path)
-        headers = {n: v for n, v in self.headers.items() if n.lower() not in _ONE_HOP}
-        given = {**headers, "X-Ingress-Path": PATH}
+        headers = {n: v for n, v in self.headers.items() if n.lower() not in _HOP_BY_HOP}
+        headers = {**headers, "X-Ingress-Path": PATH}
         with closing(
-            http.client.HTTPConnection(*self.server.behind, timeout=90, source_address=(GATEWAY, 0))
+            http.client.HTTPConnection(
+                *self.server.upstream, timeout=90, source_address=(GATEWAY, 0)
+            )
         ) as connection:
-            connection.request(self.command, self.path.removeprefix(PATH), body, given)
-            answer = connection.getresponse()
-            content = answer.read()
-        kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in _ONE_HOP]
-        self._answer(answer.status, kept, content)
+            connection.request(self.command, self.path.removeprefix(PATH), body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        kept = [(n, v) for n, v in response.getheaders() if n.lower() not in _HOP_BY_HOP]
+        self._respond(response.status, kept, content)
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -66,15 +67,14 @@ class _Request(BaseHTTPRequestHandler):
 class _Ingress(ThreadingTCPServer):
     daemon_threads = True
 
-    def __init__(self, behind: tuple[str, int]) -> None:
-        self.behind = behind
-        self.asked: list[str] = []
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self.upstream = upstream
         super().__init__(("127.0.0.1", 0), _Request)
 
 
 @contextmanager
 def ingress(url: str) -> Iterator[str]:
-    """Put Home Assistant before the add-on's page and give the address of Home Assistant."""
+    """Put ingress in front of the add-on's page; yield the URL of Home Assistant."""
     parts = urlsplit(url)
     with _Ingress((str(parts.hostname), int(parts.port or 0))) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

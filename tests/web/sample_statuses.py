@@ -1,4 +1,4 @@
-"""Pictures made by hand, and a listener that shows one over real HTTP."""
+"""Sample statuses, and a listener that serves one over real HTTP."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,11 @@ from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.counters import Counters
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
-from immich_job_daemon.web.api.routes import create_machines
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
+from immich_job_daemon.web.api.routes import create_api
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
 
 AT: Final = 1000.0
-"""When the last look was, seconds of the daemon's clock; the next is due 30 s later."""
+"""When the last poll was, in seconds of the daemon's clock; the next status is due 30 s later."""
 
 QUEUES: Final = {
     queue.name: queue
@@ -32,10 +31,10 @@ QUEUES: Final = {
 
 BUSY: Final = Status(
     limit=2,
-    updated=AT,
-    updated_at=1_790_000_000.5,
-    due=AT + 30,
-    server="3.1.0",
+    polled_at=AT,
+    polled_at_unix=1_790_000_000.5,
+    next_due=AT + 30,
+    immich_version="3.1.0",
     queues=QUEUES,
     order=("sidecar", "thumbnailGeneration", "videoConversion", "search", "ocr"),
     reasons={
@@ -52,23 +51,23 @@ BUSY: Final = Status(
     .answered(0.3)
     .answered(60.0)
     .commanded("pause")
-    .failed("UnreachableError")
+    .failed(str(ProblemKind.UNREACHABLE))
     .handed_over(0.2),
 )
-"""One queue runs, one waits for its turn, one was paused by a person, one is protected."""
+"""One queue is running, one is waiting, one was paused by a user, and one is protected."""
 
-NOTHING: Final = Status(limit=1, due=AT + 30)
-"""Nothing is known yet."""
+NOTHING: Final = Status(limit=1, next_due=AT + 30)
+"""Before the first poll."""
 
-AWAY: Final = Problem(
+UNREACHABLE: Final = Problem(
     ProblemKind.UNREACHABLE, "http://photos:2283 refuses the connection", since=1_790_000_010.0
 )
-LOST: Final = replace(BUSY, due=AT + 100, problem=AWAY)
-"""Immich answered once and is away now; the loop turns."""
+LOST: Final = replace(BUSY, next_due=AT + 100, problem=UNREACHABLE)
+"""Immich responded once and is unreachable now; the loop still runs."""
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """A clock that stands still at ``now``."""
 
     def __init__(self, now: float = AT) -> None:
         self.now = now
@@ -78,10 +77,10 @@ class Clock:
 
 
 @contextmanager
-def shown(status: Status, clock: Clock | None = None) -> Iterator[str]:
-    """Give the address at which the face for machines shows this status."""
-    face = create_machines(StatusHub(status), clock or Clock())
-    listener = Listener(Face.MACHINES, 0, with_faces({Face.MACHINES: face}))
+def serve_status(status: Status, clock: Clock | None = None) -> Iterator[str]:
+    """Serve this status with the API; yield the URL of the API."""
+    api = create_api(StatusHub(status), clock or Clock())
+    listener = Listener(App.API, 0, create_dispatcher({App.API: api}))
     try:
         yield f"http://127.0.0.1:{listener.port}"
     finally:

@@ -1,4 +1,4 @@
-"""From a click in Chromium to the queues of the simulated Immich: the real daemon in between."""
+"""From clicks in Chromium through the real daemon to the simulated Immich."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ from simulator.immich.pipeline import lasting
 from simulator.immich.ports import free_port
 from simulator.immich.server import SimulatedServer
 from tests.cli.test_main import daemon, stop
-from tests.support.immich_server import LIMIT, MANAGED, immich, paused, until
+from tests.support.immich_server import MANAGED, paused, simulated_immich_server
+from tests.support.waiting import TIMEOUT, wait_until
 from tests.web.chromium import window
 from tests.web.ingress import GATEWAY, PATH, ingress
 from tests.web.ui.page_server import page as serve
@@ -28,13 +29,13 @@ OCR: Final = "Text recognition (OCR)"
 
 
 @contextmanager
-def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
-    """Run the daemon, open its page, and sign in."""
+def open_page(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Page]:
+    """Run the daemon, open its page and sign in."""
     port = free_port()
     options = {"UI_PORT": port, "UI_PASSWORD": PASSWORD, "POLL_INTERVAL": 1}
     with daemon(server, folder, **options) as process:
-        until(lambda: is_there(port))
-        credentials = {"username": "anybody", "password": PASSWORD}
+        wait_until(lambda: is_ready(port))
+        credentials = {"username": "user", "password": PASSWORD}
         with window(browser, locale="en-GB", http_credentials=credentials) as page:
             page.goto(f"http://127.0.0.1:{port}/sign-in")
             expect(page.locator("ol.list > li")).to_have_count(len(MANAGED))
@@ -42,12 +43,12 @@ def seen(server: SimulatedServer, folder: Path, browser: Browser) -> Iterator[Pa
         stop(process)
 
 
-def is_there(port: int) -> bool:
+def is_ready(port: int) -> bool:
     try:
-        answer = requests.get(f"http://127.0.0.1:{port}/now", timeout=LIMIT)
+        response = requests.get(f"http://127.0.0.1:{port}/now", timeout=TIMEOUT)
     except requests.ConnectionError:
         return False
-    return "thumbnailGeneration" in answer.text
+    return "thumbnailGeneration" in response.text
 
 
 def add(server: SimulatedServer, queue: str, seconds: float, count: int) -> None:
@@ -67,15 +68,13 @@ def click(page: Page, name: str, override: str) -> None:
     row(page, name).get_by_role("button", name=override).click()
 
 
-def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
-    browser: Browser, tmp_path: Path
-) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+def test_the_page_follows_a_queue_until_it_is_empty(browser: Browser, tmp_path: Path) -> None:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         expect(page.locator("#headline")).to_have_text("Nothing to do")
         expect(page.get_by_text("Immich 3.1.0")).to_be_visible()
         add(server, "ocr", 0.25, count=30)
         expect(page.locator("#headline")).to_have_text(
-            re.compile("^Reading text in pictures, [123]?[0-9] left")
+            re.compile("^Recognising text: [123]?[0-9] jobs? left")
         )
         expect(chip(page, "ocr")).to_have_text("Running")
         expect(page.get_by_role("progressbar")).to_be_visible()
@@ -86,9 +85,9 @@ def test_the_page_shows_a_running_queue_and_follows_it_to_the_end(
             assert engine.is_idle
 
 
-def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path) -> None:
-    """The library runs first; it is held, let go again, and then wanted before what is ahead."""
-    with immich() as server, seen(server, tmp_path, browser) as page:
+def test_overrides_take_effect(browser: Browser, tmp_path: Path) -> None:
+    """The library runs; it is held, then released, then runs before a queue ahead of it."""
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         add(server, "library", 0.5, count=4000)
         expect(chip(page, "library")).to_have_text("Running")
         add(server, "ocr", 0.5, count=4000)
@@ -98,8 +97,8 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
         expect(page.locator("#toast")).to_contain_text(
             re.compile(f"Immich finishes the [1-5] running jobs? of {LIBRARY}")
         )
-        until(lambda: "library" in paused(server) and "ocr" not in paused(server))
-        expect(chip(page, "library")).to_have_text("Held")
+        wait_until(lambda: "library" in paused(server) and "ocr" not in paused(server))
+        expect(chip(page, "library")).to_have_text("On hold")
         expect(chip(page, "ocr")).to_have_text("Running")
 
         page.locator("#toast").get_by_role("button", name="Undo").click()
@@ -109,118 +108,121 @@ def test_what_a_person_wants_of_a_queue_is_done(browser: Browser, tmp_path: Path
         add(server, "smartSearch", 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Waiting")
         click(page, "library", "Run next")
-        expect(page.locator("#toast")).to_contain_text("gets the first slot that becomes free")
+        expect(page.locator("#toast")).to_contain_text("gets the next free slot")
         expect(chip(page, "library")).to_have_text("Next")
         with server.present() as engine:
             engine.empty("ocr")
-        until(lambda: "library" not in paused(server))
+        wait_until(lambda: "library" not in paused(server))
         assert "smartSearch" in paused(server)
         expect(chip(page, "library")).to_have_text("Running")
 
         page.locator(".undo").get_by_role("button", name="Undo").click()
-        expect(page.locator("#toast")).to_contain_text("runs in its turn again")
+        expect(page.locator("#toast")).to_contain_text("runs in order of priority again")
 
 
-def test_the_modes_and_the_limit_do_what_they_say(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+def test_the_modes_and_the_limit_take_effect(browser: Browser, tmp_path: Path) -> None:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         for name in ("smartSearch", "library", "ocr"):
             add(server, name, 0.5, count=4000)
         expect(chip(page, "smartSearch")).to_have_text("Running")
-        until(lambda: paused(server) == MANAGED - {"smartSearch"})
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch"})
 
         page.get_by_role("button", name="One more").click()
-        expect(page.locator("#toast")).to_contain_text("at most 2 queues run at once")
-        until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
-        page.get_by_role("button", name="Back to 1, the setting").click()
-        expect(page.locator("#toast")).to_contain_text("The setting holds again: at most 1 queue")
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        expect(page.locator("#toast")).to_contain_text("up to 2 queues run at a time")
+        wait_until(lambda: paused(server) == MANAGED - {"smartSearch", "library"})
+        page.get_by_role("button", name="Reset to 1").click()
+        expect(page.locator("#toast")).to_contain_text(
+            "The configured limit applies again: 1 queue"
+        )
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
-        page.get_by_role("button", name="Everything open").click()
+        page.get_by_role("button", name="Run everything").click()
         expect(page.locator("#toast")).to_contain_text("All 13 queues may run at once")
-        until(lambda: paused(server) == set())
+        wait_until(lambda: paused(server) == set())
         expect(page.locator("#headline")).to_contain_text("and 1 more queue")
         page.locator(".undo").get_by_role("button", name="Undo").click()
-        until(lambda: len(MANAGED - paused(server)) == 1)
+        wait_until(lambda: len(MANAGED - paused(server)) == 1)
 
-        page.get_by_role("button", name="Everything held").click()
-        until(lambda: paused(server) == MANAGED)
+        page.get_by_role("button", name="Pause everything").click()
+        wait_until(lambda: paused(server) == MANAGED)
         expect(page.locator("#headline")).to_have_text(
-            re.compile(r"^Everything is held; [\d,]+ jobs wait$")
+            re.compile(r"^Everything is paused; [\d,]+ jobs are waiting$")
         )
 
 
-def test_what_was_wanted_survives_a_restart_and_so_does_the_undo(
-    browser: Browser, tmp_path: Path
-) -> None:
-    with immich() as server:
-        with seen(server, tmp_path, browser) as page:
+def test_overrides_modes_and_the_undo_survive_a_restart(browser: Browser, tmp_path: Path) -> None:
+    with simulated_immich_server() as server:
+        with open_page(server, tmp_path, browser) as page:
             click(page, "ocr", "Hold")
-            expect(chip(page, "ocr")).to_have_text("Held")
-            page.get_by_role("button", name="Everything held").click()
-            until(lambda: paused(server) == MANAGED)
-            expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
+            expect(chip(page, "ocr")).to_have_text("On hold")
+            page.get_by_role("button", name="Pause everything").click()
+            wait_until(lambda: paused(server) == MANAGED)
+            expect(page.get_by_role("button", name="Pause everything")).to_have_attribute(
                 "aria-pressed", "true"
             )
         assert paused(server) == set()
-        with seen(server, tmp_path, browser) as page:
-            until(lambda: paused(server) == MANAGED)
-            expect(page.get_by_role("button", name="Everything held")).to_have_attribute(
+        with open_page(server, tmp_path, browser) as page:
+            wait_until(lambda: paused(server) == MANAGED)
+            expect(page.get_by_role("button", name="Pause everything")).to_have_attribute(
                 "aria-pressed", "true"
             )
             page.locator(".undo").get_by_role("button", name="Undo").click()
-            until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
+            wait_until(lambda: paused(server) == MANAGED - {"metadataExtraction"})
             expect(row(page, "ocr").get_by_role("button", name="Hold")).to_have_attribute(
                 "aria-pressed", "true"
             )
-            expect(chip(page, "ocr")).to_have_text("Held")
+            expect(chip(page, "ocr")).to_have_text("On hold")
 
 
-def test_a_server_that_goes_away_is_told_with_what_to_do(browser: Browser, tmp_path: Path) -> None:
-    with immich() as server, seen(server, tmp_path, browser) as page:
+def test_the_page_says_when_immich_does_not_respond(browser: Browser, tmp_path: Path) -> None:
+    with simulated_immich_server() as server, open_page(server, tmp_path, browser) as page:
         with server.present() as engine:
             engine.restart(downtime=3600)
-        expect(page.get_by_role("heading", name="Immich does not answer")).to_be_visible()
+        expect(page.get_by_role("heading", name="Immich is not responding")).to_be_visible()
         expect(page.locator("#headline")).to_have_text("Waiting for Immich")
         with server.present() as engine:
             engine.advance(engine.now + 3600)
         expect(page.locator("#headline")).to_have_text("Nothing to do")
-        expect(page.locator(".trouble")).to_have_count(0)
+        expect(page.locator(".problem")).to_have_count(0)
 
 
 # In the add-on
 
 
-def test_the_real_add_on_answers_nobody_but_home_assistant(
+def test_the_add_on_answers_only_home_assistant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_TOKEN", "x")
     port = free_port()
-    with immich() as server, daemon(server, tmp_path, UI_PORT=port) as process:
+    with simulated_immich_server() as server, daemon(server, tmp_path, UI_PORT=port) as process:
 
-        def answer() -> requests.Response | None:
+        def fetch() -> requests.Response | None:
             try:
-                return requests.get(f"http://127.0.0.1:{port}/", timeout=LIMIT)
+                return requests.get(f"http://127.0.0.1:{port}/", timeout=TIMEOUT)
             except requests.ConnectionError:
                 return None
 
-        until(lambda: answer() is not None)
-        found = answer()
-        assert found is not None
-        assert (found.status_code, found.text) == (403, "Only Home Assistant may open this page.\n")
+        wait_until(lambda: fetch() is not None)
+        response = fetch()
+        assert response is not None
+        assert (response.status_code, response.text) == (
+            403,
+            "This page can only be opened through Home Assistant.\n",
+        )
         stop(process)
 
 
-def test_in_home_assistants_frame_all_paths_and_controls_work(browser: Browser) -> None:
+def test_all_urls_and_controls_work_in_home_assistants_frame(browser: Browser) -> None:
     hub = StatusHub(busy())
     with serve(hub, gateway=GATEWAY) as behind, ingress(behind) as url:
-        assert requests.get(behind, timeout=LIMIT).status_code == 403
+        assert requests.get(behind, timeout=TIMEOUT).status_code == 403
         with window(browser, locale="de-DE") as page:
             page.goto(url)
             frame = page.frame_locator("iframe")
             expect(frame.locator("#headline")).to_contain_text("Vorschaubilder werden erzeugt")
             font = frame.locator("#headline").evaluate("node => getComputedStyle(node).fontWeight")
-            assert font == "500", "the style was not loaded"
-            frame.get_by_role("button", name="Alles angehalten").click()
+            assert font == "500", "the stylesheet was not loaded"
+            frame.get_by_role("button", name="Alles anhalten").click()
             expect(frame.locator("#toast")).to_contain_text("beendet die 5 laufenden Aufgaben")
             assert hub.take_changes() == [SetMode(Mode.HELD)]
             (inner,) = [other for other in page.frames if other.url.endswith(f"{PATH}/")]

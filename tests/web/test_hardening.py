@@ -1,4 +1,4 @@
-"""One connection, byte by byte: what is no HTTP is answered, and nobody can cost much."""
+"""One connection, byte by byte: responses to invalid HTTP, and limits on every connection."""
 
 import json
 import socket
@@ -14,10 +14,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 
 from immich_job_daemon.web import hardening, server
-from immich_job_daemon.web.application import Face
-from immich_job_daemon.web.server import Listener
-from tests.web.hostile import sent
-from tests.web.sample_statuses import BUSY, shown
+from immich_job_daemon.web.server import App, Listener
+from tests.web.hostile import send
+from tests.web.sample_statuses import BUSY, serve_status
 
 GET: Final = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -29,8 +28,8 @@ def connected(url: str) -> Iterator[socket.socket]:
         yield connection
 
 
-def everything(connection: socket.socket) -> bytes:
-    """Return what comes until the server closes the connection."""
+def read_all(connection: socket.socket) -> bytes:
+    """Return all bytes until the server closes the connection."""
     parts = []
     try:
         while part := connection.recv(65536):
@@ -40,40 +39,40 @@ def everything(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def status_of_next(connection: socket.socket) -> int:
-    """Return the status of one answer after it was read to its end."""
-    answer = HTTPResponse(connection)
-    answer.begin()
-    answer.read()
-    return answer.status
+def next_status(connection: socket.socket) -> int:
+    """Read one response to its end and return its status."""
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
 
 
 def drip(connection: socket.socket) -> None:
-    """Send byte after byte, for half a minute at most."""
+    """Send single bytes for up to 30 seconds."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         connection.sendall(b"c")
 
 
-def said(request: bytes) -> tuple[int, bytes]:
-    """Return the status and the body of the answer to bytes after which the client is silent."""
-    with shown(BUSY) as url:
-        answer = sent(int(url.rpartition(":")[2]), request).content
-    head, _, body = answer.partition(b"\r\n\r\n")
+def response_to(request: bytes) -> tuple[int, bytes]:
+    """Send only these bytes; return the status and the body of the response."""
+    with serve_status(BUSY) as url:
+        content = send(int(url.rpartition(":")[2]), request).content
+    head, _, body = content.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with shown(BUSY) as url:
+    with serve_status(BUSY) as url:
         yield url
 
 
 @pytest.mark.parametrize(
-    ("request_line", "status", "told"),
+    ("request_line", "status", "message"),
     [
-        (b"GET http://[ HTTP/1.1", 400, "The request cannot be read"),
-        (b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000, 400, "The request cannot be read"),
+        (b"GET http://[ HTTP/1.1", 400, "The request cannot be parsed"),
+        (b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000, 400, "The request cannot be parsed"),
         (b"GET //?\x80 HTTP/1.1", 400, "percent-encoded"),
         (b"GET /\xc3\xbc HTTP/1.1", 400, "Bad URI"),
         (b"GET / HTTP/1.1\r\nContent-Length: -1", 400, "Content-Length is invalid"),
@@ -87,90 +86,92 @@ def address() -> Iterator[str]:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_is_no_http_is_answered_in_json(request_line: bytes, status: int, told: str) -> None:
-    found, body = said(request_line + b"\r\n\r\n")
+def test_invalid_http_gets_a_json_error(request_line: bytes, status: int, message: str) -> None:
+    found, body = response_to(request_line + b"\r\n\r\n")
     assert found == status
-    assert told in json.loads(body)["error"]
+    assert message in json.loads(body)["error"]
 
 
-def test_what_of_it_comes_back_cannot_break_the_json() -> None:
-    status, body = said(b'GET / HTTP/1.1\r\n "\\\x00\xff<script>: ' + b"x" * 900 + b"\r\n\r\n")
+def test_a_quoted_request_cannot_break_the_json() -> None:
+    status, body = response_to(
+        b'GET / HTTP/1.1\r\n "\\\x00\xff<script>: ' + b"x" * 900 + b"\r\n\r\n"
+    )
     assert status == 400
     assert len(json.loads(body)["error"]) == 200
 
 
-TOO_LONG = (
+TOO_LARGE = (
     b"GET / HTTP/1.1\r\nA: " + b"b" * 40_000,
     b"POST /ask HTTP/1.1\r\nContent-Length: 70000\r\n\r\n",
 )
 
 
-@pytest.mark.parametrize("request_line", TOO_LONG, ids=["head", "body"])
-def test_who_still_sends_when_it_is_refused_gets_the_answer_all_the_same(
+@pytest.mark.parametrize("request_line", TOO_LARGE, ids=["head", "body"])
+def test_a_client_that_still_sends_when_it_is_rejected_gets_the_response(
     address: str, request_line: bytes
 ) -> None:
     with connected(address) as connection:
         connection.sendall(request_line)
-        answer = connection.recv(1)
+        response = connection.recv(1)
         connection.sendall(b"c" * 40_000)
         connection.sendall(b"c" * 40_000)
         connection.shutdown(socket.SHUT_WR)
-        # Reset, it would raise here.
+        # If the connection were reset, this would raise.
         while part := connection.recv(65536):
-            answer += part
-    assert int(answer.split()[1]) in {413, 431}
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+            response += part
+    assert int(response.split()[1]) in {413, 431}
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["error"]
 
 
-def test_who_goes_on_sending_after_it_was_refused_is_cut_off(
+def test_a_client_that_keeps_sending_after_a_rejection_is_disconnected(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardening, "LONGEST_FAREWELL", 0.2)
+    monkeypatch.setattr(hardening, "DRAIN_TIMEOUT", 0.2)
     with connected(address) as connection:
-        connection.sendall(TOO_LONG[0])
+        connection.sendall(TOO_LARGE[0])
         with pytest.raises(ConnectionError):
             drip(connection)
 
 
-def test_an_address_without_a_path_is_that_of_the_root() -> None:
-    status, body = said(b"GET http://evil.example HTTP/1.1\r\nConnection: close\r\n\r\n")
+def test_a_url_without_a_path_is_the_root() -> None:
+    status, body = response_to(b"GET http://evil.example HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert (status, json.loads(body)["waiting"]) == (200, 1242)
 
 
-def test_a_body_that_nobody_asked_for_is_passed_over() -> None:
+def test_the_body_of_a_get_request_is_ignored() -> None:
     chunked = b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    assert said(chunked + b"3\r\nabc\r\n0\r\n\r\n")[0] == 200
-    assert said(chunked + b"zz\r\n")[0] == 400
-    assert said(chunked + b"fffffff\r\n" + b"x" * 70_000)[0] == 413
+    assert response_to(chunked + b"3\r\nabc\r\n0\r\n\r\n")[0] == 200
+    assert response_to(chunked + b"zz\r\n")[0] == 400
+    assert response_to(chunked + b"fffffff\r\n" + b"x" * 70_000)[0] == 413
 
 
-def test_one_request_after_the_other_goes_over_one_connection(address: str) -> None:
+def test_a_connection_serves_several_requests_in_turn(address: str) -> None:
     with connected(address) as connection:
         for _ in range(3):
             connection.sendall(GET)
-            assert status_of_next(connection) == 200
+            assert next_status(connection) == 200
 
 
-def test_who_sends_too_many_at_once_is_cut_off(address: str) -> None:
+def test_a_client_that_pipelines_too_many_requests_is_disconnected(address: str) -> None:
     with connected(address) as connection:
         connection.sendall(GET * 200)
-        answers = everything(connection).count(b"HTTP/1.1 200 OK")
-    # The first may be on its way before the others are read.
-    assert answers <= 1 + hardening.MOST_AT_ONCE
+        responses = read_all(connection).count(b"HTTP/1.1 200 OK")
+    # The first response may be sent before the other requests are read.
+    assert responses <= 1 + hardening.MAX_PIPELINED
 
 
-def test_who_sends_as_many_as_a_browser_may_gets_all_answers(address: str) -> None:
+def test_a_client_may_pipeline_as_many_requests_as_the_limit(address: str) -> None:
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with connected(address) as connection:
-        connection.sendall(GET * (hardening.MOST_AT_ONCE - 1) + last)
-        answers = everything(connection).count(b"HTTP/1.1 200 OK")
-    assert answers == hardening.MOST_AT_ONCE
+        connection.sendall(GET * (hardening.MAX_PIPELINED - 1) + last)
+        responses = read_all(connection).count(b"HTTP/1.1 200 OK")
+    assert responses == hardening.MAX_PIPELINED
 
 
-def test_who_takes_too_long_over_a_request_is_cut_off_though_bytes_come(
+def test_a_client_that_sends_a_request_too_slowly_is_disconnected(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardening, "LONGEST_REQUEST", 0.2)
+    monkeypatch.setattr(hardening, "REQUEST_TIMEOUT", 0.2)
     with connected(address) as connection:
         ended = threading.Event()
 
@@ -185,34 +186,34 @@ def test_who_takes_too_long_over_a_request_is_cut_off_though_bytes_come(
         connection.sendall(b"GET / HTTP/1.1\r\nA: ")
         thread.start()
         try:
-            assert everything(connection) == b""
+            assert read_all(connection) == b""
         finally:
             ended.set()
             thread.join()
 
 
-def test_the_time_counts_for_each_request_anew(
+def test_the_request_timeout_restarts_with_each_request(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardening, "LONGEST_REQUEST", 0.0)
+    monkeypatch.setattr(hardening, "REQUEST_TIMEOUT", 0.0)
     with connected(address) as connection:
         for _ in range(3):
             connection.sendall(GET)
-            assert status_of_next(connection) == 200
+            assert next_status(connection) == 200
 
 
-def test_who_is_silent_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LONGEST_SILENCE", 1)
-    with shown(BUSY) as url, connected(url) as connection:
+def test_an_idle_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_TIMEOUT", 1)
+    with serve_status(BUSY) as url, connected(url) as connection:
         connection.sendall(b"GET / HT")
-        assert everything(connection) == b""
+        assert read_all(connection) == b""
 
 
-def test_one_more_than_may_be_connected_waits_until_another_leaves(
+def test_a_connection_beyond_the_limit_waits_until_another_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
-    with shown(BUSY) as url, ExitStack() as idle:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+    with serve_status(BUSY) as url, ExitStack() as idle:
         for _ in range(8):
             idle.enter_context(connected(url))
         with connected(url) as late:
@@ -222,19 +223,19 @@ def test_one_more_than_may_be_connected_waits_until_another_leaves(
                 late.recv(1)
             idle.close()
             late.settimeout(30)
-            assert status_of_next(late) == 200
+            assert next_status(late) == 200
 
 
 @pytest.mark.parametrize(
     ("files", "connections"),
-    [(64, 16), (1024, server.MOST_CONNECTIONS), (RLIM_INFINITY, server.MOST_CONNECTIONS)],
+    [(64, 16), (1024, server.MAX_CONNECTIONS), (RLIM_INFINITY, server.MAX_CONNECTIONS)],
 )
-def test_files_are_left_for_the_daemons_own_work(
-    monkeypatch: pytest.MonkeyPatch, files: int, hardening: int
+def test_the_connection_limit_leaves_files_for_the_daemon(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
 ) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
-    with shown(BUSY) as url, ExitStack() as idle:
-        for _ in range(hardening):
+    with serve_status(BUSY) as url, ExitStack() as idle:
+        for _ in range(connections):
             idle.enter_context(connected(url))
         with connected(url) as late:
             late.sendall(GET)
@@ -243,8 +244,8 @@ def test_files_are_left_for_the_daemons_own_work(
                 late.recv(1)
 
 
-def test_clients_that_read_nothing_keep_nobody_else_waiting() -> None:
-    """More of them than there are threads, each with as much to read as it can ask for."""
+def test_clients_that_read_nothing_do_not_block_other_clients() -> None:
+    """There are more such clients than threads, each with as many responses as it may request."""
     large = b"x" * 60_000
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -252,22 +253,22 @@ def test_clients_that_read_nothing_keep_nobody_else_waiting() -> None:
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
-    listener = Listener(Face.PEOPLE, 0, application)
+    listener = Listener(App.UI, 0, application)
     url = f"http://127.0.0.1:{listener.port}"
     try:
         with ExitStack() as greedy:
             for _ in range(4 * server.THREADS):
                 connection = greedy.enter_context(connected(url))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-                connection.sendall(b"GET /large HTTP/1.1\r\n\r\n" * hardening.MOST_AT_ONCE)
+                connection.sendall(b"GET /large HTTP/1.1\r\n\r\n" * hardening.MAX_PIPELINED)
             with connected(url) as connection:
                 connection.sendall(GET)
-                assert status_of_next(connection) == 200
+                assert next_status(connection) == 200
     finally:
         listener.close()
 
 
-def test_a_client_that_is_gone_before_its_answer_harms_nobody(address: str) -> None:
+def test_a_client_that_disconnects_before_its_response_does_no_harm(address: str) -> None:
     for _ in range(50):
         with connected(address) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -275,4 +276,4 @@ def test_a_client_that_is_gone_before_its_answer_harms_nobody(address: str) -> N
 
     with connected(address) as connection:
         connection.sendall(GET)
-        assert status_of_next(connection) == 200
+        assert next_status(connection) == 200

@@ -1,1 +1,1 @@
-"""The API for machines: JSON totals, Prometheus metrics and the health check."""
+"""The read-only API: JSON, Prometheus metrics and the health check."""

@@ -1,11 +1,11 @@
-"""The published picture as JSON: the totals, and a list of the queues. Pure: no I/O, no clock.
+"""Converts the status to JSON: the totals, and a list of the queues. Pure: no I/O, no clock.
 
-What dashboards rely on: a field keeps its name and its type, a number of jobs is an integer
-always, and what nobody knows is null.
+Dashboards rely on this: a field keeps its name and its type, numbers of jobs are always integers,
+and an unknown value is null.
 
 >>> queue = Queue("ocr", is_paused=True, waiting=1, paused=2)
->>> now = Status(1, 10.0, 0.0, 20.0, queues={"ocr": queue}, order=("ocr",))
->>> found = totals(now, 12.0)
+>>> status = Status(1, 10.0, 0.0, 20.0, queues={"ocr": queue}, order=("ocr",))
+>>> found = totals(status, 12.0)
 >>> found["waiting"], found["updated"], found["age_seconds"], found["stale"]
 (3, '1970-01-01T00:00:00+00:00', 2, False)
 """
@@ -17,7 +17,7 @@ from immich_job_daemon.model.queue import Queue, label
 from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import Status
 
-WORDS: Final = {
+STATES: Final = {
     Reason.RUNNING: "running",
     Reason.DRAINING: "draining",
     Reason.WAITING: "waiting",
@@ -31,13 +31,13 @@ WORDS: Final = {
     Reason.UNPAUSABLE: "refused",
     Reason.PROTECTED: "protected",
 }
-"""The state of a queue in one word, by the reason for it."""
+"""The state of a queue in one word, by reason."""
 
 
 class Totals(TypedDict):
-    """All queues together. Ages and estimates are whole seconds.
+    """All queues together. Ages and estimates are in whole seconds.
 
-    With ``dry_run`` it is what would be so: nothing is sent to Immich.
+    With ``dry_run`` the daemon sends no command, so this is what would happen.
     """
 
     active: int
@@ -54,10 +54,10 @@ class Totals(TypedDict):
     dry_run: bool
 
 
-class QueuePicture(TypedDict):
-    """One queue. ``waiting`` are the jobs that could start, whether or not it is paused.
+class QueueEntry(TypedDict):
+    """One queue. ``waiting`` are the jobs ready to run, whether or not the queue is paused.
 
-    ``may_run_at`` is when its hours begin again, null while nothing keeps it to hours.
+    ``may_run_at`` is when its next window opens, or null if it is not outside its window.
     """
 
     name: str
@@ -75,43 +75,43 @@ class QueuePicture(TypedDict):
 
 
 def totals(status: Status, now: float) -> Totals | None:
-    """Return the sums over all queues, or None: Immich has not answered yet.
+    """Return the totals of all queues, or None before the first successful poll.
 
     Args:
-        status: the picture.
-        now: seconds of the clock that ``status.updated`` is of.
+        status: the current status.
+        now: seconds of the daemon's clock, as ``status.polled_at``.
     """
-    if status.updated is None or status.updated_at is None:
+    if status.polled_at is None or status.polled_at_unix is None:
         return None
-    found = status.queues.values()
+    every = status.queues.values()
     return Totals(
-        active=sum(queue.active for queue in found),
-        waiting=sum(queue.backlog for queue in found),
-        failed=sum(queue.failed for queue in found),
-        queues=len(found),
-        delayed=sum(queue.delayed for queue in found),
+        active=sum(queue.active for queue in every),
+        waiting=sum(queue.backlog for queue in every),
+        failed=sum(queue.failed for queue in every),
+        queues=len(every),
+        delayed=sum(queue.delayed for queue in every),
         running=[queue.name for queue in status.running],
         state=str(status.state),
-        eta_seconds=_whole(None if status.is_stale(now) else status.forecast.total),
-        updated=datetime.fromtimestamp(status.updated_at, UTC).isoformat(timespec="seconds"),
-        age_seconds=max(0, int(now - status.updated)),
+        eta_seconds=_rounded(None if status.is_stale(now) else status.forecast.total),
+        updated=datetime.fromtimestamp(status.polled_at_unix, UTC).isoformat(timespec="seconds"),
+        age_seconds=max(0, int(now - status.polled_at)),
         stale=status.is_stale(now),
         dry_run=status.is_dry_run,
     )
 
 
-def queues(status: Status, now: float) -> list[QueuePicture]:
-    """Return every queue, the first by priority first; ``now`` as for ``totals``."""
-    is_known = not status.is_stale(now)
-    return [_queue(status, status.queues[name], is_known=is_known) for name in status.order]
+def queues(status: Status, now: float) -> list[QueueEntry]:
+    """Return every queue by priority; ``now`` as for ``totals``."""
+    is_current = not status.is_stale(now)
+    return [_entry(status, status.queues[name], is_current=is_current) for name in status.order]
 
 
-def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:
+def _entry(status: Status, queue: Queue, *, is_current: bool) -> QueueEntry:
     reason = status.reasons[queue.name]
     rate = status.rates.queues.get(queue.name)
     per_second = rate.per_second if rate else None
     opens = status.opens_at.get(queue.name)
-    return QueuePicture(
+    return QueueEntry(
         name=queue.name,
         label=label(queue.name),
         active=queue.active,
@@ -119,13 +119,13 @@ def _queue(status: Status, queue: Queue, *, is_known: bool) -> QueuePicture:
         delayed=queue.delayed,
         failed=queue.failed,
         paused=queue.is_paused,
-        state=WORDS[reason],
+        state=STATES[reason],
         reason=str(reason),
-        eta_seconds=_whole(status.forecast.queues.get(queue.name)) if is_known else None,
+        eta_seconds=_rounded(status.forecast.queues.get(queue.name)) if is_current else None,
         rate_per_minute=None if per_second is None else round(per_second * 60, 2),
         may_run_at=None if opens is None else opens.isoformat(timespec="seconds"),
     )
 
 
-def _whole(seconds: float | None) -> int | None:
+def _rounded(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds)

@@ -1,10 +1,9 @@
-"""What Prometheus reads: the published picture as families of metrics, made anew at each scrape.
+"""The metrics for Prometheus, made from the current status at each scrape.
 
-Nothing is counted in here: every number is one of the picture's. Names and units follow
-Prometheus' own rules, times are in seconds.
+The exporter keeps no counters of its own, so there is nothing to keep in step: the loop counts, in
+``status.counters``. Names and units follow Prometheus' naming rules; times are in seconds.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
@@ -23,82 +22,83 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from immich_job_daemon import __version__
-from immich_job_daemon.base import errors
 from immich_job_daemon.model.reason import SCHEDULED, Action
 from immich_job_daemon.status.counters import Histogram
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import ProblemKind, Status
 
-KINDS: Final = tuple(
-    kind.__name__
-    for kind in (
-        errors.UnreachableError,
-        errors.NotImmichError,
-        errors.KeyRejectedError,
-        errors.PermissionMissingError,
-        errors.RefusedError,
-        errors.UnexpectedError,
-    )
+FAILURE_KINDS: Final = (
+    ProblemKind.UNREACHABLE,
+    ProblemKind.NOT_IMMICH,
+    ProblemKind.KEY_REJECTED,
+    ProblemKind.PERMISSION_MISSING,
+    ProblemKind.REFUSED,
+    ProblemKind.UNEXPECTED,
 )
-"""The kinds of failures that are there from the start, so that their first one is an increase."""
+"""Kinds of failures that are exported from the start.
 
-_OURS: Final = "immich_job_daemon"
+Prometheus sees no increase in a series that begins with its first failure.
+"""
+
+_PREFIX: Final = "immich_job_daemon"
 
 
-def exposition(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> WSGIApplication:
-    """Return prometheus_client's application: it speaks both of Prometheus' formats."""
+def create_metrics_app(
+    hub: StatusHub, clock: Callable[[], float] = time.monotonic
+) -> WSGIApplication:
+    """Return prometheus_client's application, which serves the text format and OpenMetrics."""
     registry = CollectorRegistry(auto_describe=True)
-    registry.register(_OfBoard(hub, clock))
+    registry.register(_StatusCollector(hub, clock))
     application: WSGIApplication = make_wsgi_app(registry)
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def serve_metrics(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             choose_encoder(environ.get("HTTP_ACCEPT", ""))
         except (TypeError, ValueError):
-            # prometheus_client 0.26 falls over a version in it that is no number.
+            # prometheus_client 0.26 raises on a version that is not a number.
             environ = {**environ, "HTTP_ACCEPT": ""}
         return application(environ, start_response)
 
-    return answer
+    return serve_metrics
 
 
-class _OfBoard(Collector):
-    """Collects what the board shows at that moment."""
+class _StatusCollector(Collector):
+    """Collects the metrics of the current status."""
 
     def __init__(self, hub: StatusHub, clock: Callable[[], float]) -> None:
         self._hub = hub
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families of the picture of now."""
-        return families(self._hub.status, self._clock())
+        """Yield every metric family."""
+        yield from metric_families(self._hub.status, self._clock())
 
 
-def families(status: Status, now: float) -> Iterator[Metric]:
-    """Yield every family, also one without a value.
+def metric_families(status: Status, now: float) -> Iterator[Metric]:
+    """Yield every metric family, including those without a sample.
 
     Args:
-        status: the picture.
-        now: seconds of the clock that ``status.updated`` is of.
+        status: the current status.
+        now: seconds of the daemon's clock, as ``status.polled_at``.
     """
-    yield from _queues(status)
+    yield from _queue_metrics(status)
     yield GaugeMetricFamily(
         "immich_up",
-        "Whether the last look at Immich's queues succeeded.",
+        "Whether the last poll of Immich's queues succeeded.",
         not status.is_stale(now),
     )
-    yield from _daemon(status)
-    yield from _done(status)
+    yield from _daemon_metrics(status)
+    yield from _counter_metrics(status)
 
 
-def _queues(status: Status) -> Iterator[Metric]:
+def _queue_metrics(status: Status) -> Iterator[Metric]:
     jobs = GaugeMetricFamily(
         "immich_queue_jobs",
-        "Jobs in a queue of Immich, by their state; both waiting and paused ones could start.",
+        "Jobs in a queue of Immich by state; waiting and paused jobs are both ready to run.",
         labels=("queue", "state"),
     )
     paused = GaugeMetricFamily(
-        "immich_queue_paused", "Whether a queue of Immich is paused, by anybody.", labels=("queue",)
+        "immich_queue_paused", "Whether a queue of Immich is paused.", labels=("queue",)
     )
     for queue in (status.queues[name] for name in status.order):
         for state in ("active", "waiting", "paused", "delayed", "failed"):
@@ -107,82 +107,86 @@ def _queues(status: Status) -> Iterator[Metric]:
     yield from (jobs, paused)
 
 
-def _daemon(status: Status) -> Iterator[Metric]:
-    held = [
+def _daemon_metrics(status: Status) -> Iterator[Metric]:
+    paused_by_daemon = [
         name
         for name, reason in status.reasons.items()
         if status.queues[name].is_paused and reason in SCHEDULED
     ]
-    yield GaugeMetricFamily(f"{_OURS}_held_queues", "Queues that the daemon has paused.", len(held))
     yield GaugeMetricFamily(
-        f"{_OURS}_slots_in_use",
-        "Queues in which jobs run by the daemon's leave.",
+        f"{_PREFIX}_held_queues", "Queues that the daemon has paused.", len(paused_by_daemon)
+    )
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_slots_in_use",
+        "Queues that occupy a slot and have jobs.",
         len(status.running),
     )
-    yield GaugeMetricFamily(f"{_OURS}_slots_limit", "Queues that may run at once.", status.limit)
-    yield _if_known(
-        f"{_OURS}_last_look_timestamp_seconds",
-        "When the last look at Immich's queues succeeded, in seconds since 1970.",
-        status.updated_at,
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_slots_limit", "Queues that may run at the same time.", status.limit
     )
-    yield _if_known(
-        f"{_OURS}_remaining_seconds",
-        "The estimate of when everything will be done; missing while it is unknown.",
+    yield _optional_gauge(
+        f"{_PREFIX}_last_look_timestamp_seconds",
+        "Time of the last successful poll of Immich's queues, in seconds since 1970.",
+        status.polled_at_unix,
+    )
+    yield _optional_gauge(
+        f"{_PREFIX}_remaining_seconds",
+        "Estimated time until all jobs are done; missing while it is unknown.",
         status.forecast.total,
     )
     problems = GaugeMetricFamily(
-        f"{_OURS}_problem", "Whether there is a problem of that kind.", labels=("kind",)
+        f"{_PREFIX}_problem", "Whether the daemon has a problem of this kind.", labels=("kind",)
     )
-    trouble = status.problem.kind if status.problem else None
+    current = status.problem.kind if status.problem else None
     for kind in ProblemKind:
-        problems.add_metric((kind.replace(" ", "_"),), kind is trouble)
+        problems.add_metric((_kind_label(kind),), kind is current)
     yield problems
-    versions = {"version": __version__, "immich_version": status.server or ""}
-    yield InfoMetricFamily(_OURS, "The versions of the daemon and of Immich.", versions)
+    versions = {"version": __version__, "immich_version": status.immich_version or ""}
+    yield InfoMetricFamily(_PREFIX, "The versions of the daemon and of Immich.", versions)
 
 
-def _done(status: Status) -> Iterator[Metric]:
+def _counter_metrics(status: Status) -> Iterator[Metric]:
     counters = status.counters
     commands = CounterMetricFamily(
-        f"{_OURS}_commands", "Pauses and resumes that Immich carried out.", labels=("command",)
+        f"{_PREFIX}_commands", "Pauses and resumes that Immich carried out.", labels=("command",)
     )
     for command, number in ({str(action): 0 for action in Action} | {**counters.commands}).items():
         commands.add_metric((command,), number)
     failures = CounterMetricFamily(
-        f"{_OURS}_request_failures", "Requests to Immich that failed.", labels=("kind",)
+        f"{_PREFIX}_request_failures", "Requests to Immich that failed.", labels=("kind",)
     )
-    for kind, number in (dict.fromkeys(KINDS, 0) | {**counters.failures}).items():
-        failures.add_metric((_kind(kind),), number)
+    for kind, number in ({str(kind): 0 for kind in FAILURE_KINDS} | {**counters.failures}).items():
+        failures.add_metric((_kind_label(kind),), number)
     yield from (commands, failures)
     yield _histogram(
-        f"{_OURS}_request_duration_seconds",
-        "Time from a request to Immich's answer.",
+        f"{_PREFIX}_request_duration_seconds",
+        "Response time of Immich.",
         counters.requests,
     )
     yield _histogram(
-        f"{_OURS}_handover_duration_seconds",
-        "Time from the last look that saw a queue at work to the start of the next in its place.",
+        f"{_PREFIX}_handover_duration_seconds",
+        "Time from the last poll that saw a queue running to the resume of the next queue.",
         counters.handovers,
     )
 
 
-def _kind(error: str) -> str:
-    """Return the kind of a failure as the problem of that kind is called.
+def _kind_label(kind: str) -> str:
+    """Return the value of the label ``kind``.
 
-    >>> _kind("KeyRejectedError")
+    >>> _kind_label(ProblemKind.KEY_REJECTED)
     'key_rejected'
     """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.removesuffix("Error")).lower()
+    return kind.replace(" ", "_")
 
 
-def _if_known(name: str, documentation: str, value: float | None) -> Metric:
+def _optional_gauge(name: str, documentation: str, value: float | None) -> Metric:
     family = GaugeMetricFamily(name, documentation, labels=())
     if value is not None:
         family.add_metric((), value)
     return family
 
 
-def _histogram(name: str, documentation: str, found: Histogram) -> Metric:
-    bounds = [*(str(bound) for bound in found.bounds), "+Inf"]
-    buckets = list(zip(bounds, accumulate(found.counts), strict=True))
-    return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=found.total)
+def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:
+    bounds = [*(str(bound) for bound in histogram.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
+    return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=histogram.total)

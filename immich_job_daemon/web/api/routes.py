@@ -1,4 +1,4 @@
-"""The face for machines: totals, queues, metrics, health. It only reads, and asks nobody's name."""
+"""The API's routes: totals, queues, metrics, health. Read-only and without authentication."""
 
 import logging
 import time
@@ -13,92 +13,98 @@ from werkzeug.wrappers import Response as BaseResponse
 from immich_job_daemon import __version__
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.api import json
-from immich_job_daemon.web.api.metrics import exposition
+from immich_job_daemon.web.api.metrics import create_metrics_app
 
-UNKNOWN: Final = "Immich has not answered yet"
-"""What is said while nothing is known and nothing else is known to be wrong."""
+NO_DATA: Final = "no data from Immich yet"
+"""The error before the first poll, unless the status has a problem that says more."""
 
-SAID: Final[dict[int, str]] = {
-    HTTPStatus.NOT_FOUND: "there is nothing here: ask for /, /queues, /metrics or /health",
-    HTTPStatus.METHOD_NOT_ALLOWED: "here is nothing but to GET",
+_ERRORS: Final[dict[int, str]] = {
+    HTTPStatus.NOT_FOUND: "not found: the paths are /, /queues, /metrics and /health",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method not allowed: use GET",
 }
 
 log = logging.getLogger(__name__)
 
 
-def create_machines(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> Flask:
-    """Return the application that answers from what the board shows.
+def create_api(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> Flask:
+    """Return the Flask application of the API.
 
     Args:
-        hub: where the loop leaves its pictures.
-        clock: the daemon's, of which the picture's times are.
+        hub: the source of the status.
+        clock: the daemon's clock.
     """
-    face = Flask(__name__, static_folder=None)
-    face.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider
-    # A path is known or not: nothing is redirected.
-    face.url_map.merge_slashes = False
-    metrics = exposition(hub, clock)
+    api = Flask(__name__, static_folder=None)
+    api.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider
+    # An unknown path gets 404, never a redirect.
+    api.url_map.merge_slashes = False
+    metrics_app = create_metrics_app(hub, clock)
 
-    @face.get("/")
+    @api.get("/")
     def totals() -> Response:
-        found = json.totals(hub.status, clock())
-        return _unknown(hub) if found is None else jsonify(found)
+        body = json.totals(hub.status, clock())
+        return _no_data(hub) if body is None else jsonify(body)
 
-    @face.get("/queues")
+    @api.get("/queues")
     def queues() -> Response:
         status = hub.status
-        return _unknown(hub) if status.updated is None else jsonify(json.queues(status, clock()))
+        return _no_data(hub) if status.polled_at is None else jsonify(json.queues(status, clock()))
 
-    @face.get("/metrics")
-    def metrics_of_now() -> BaseResponse:
-        # prometheus_client knows no HEAD; what is too much for one is left out on the way.
+    @api.get("/metrics")
+    def metrics() -> BaseResponse:
+        # prometheus_client does not support HEAD; the WSGI server drops the body.
         environ = {**request.environ, "REQUEST_METHOD": "GET"}
-        return BaseResponse.from_app(metrics, environ, buffered=True)
+        return BaseResponse.from_app(metrics_app, environ, buffered=True)
 
-    @face.get("/health")
+    @api.get("/health")
     def health() -> Response:
-        late = clock() - hub.status.due
+        late = clock() - hub.status.next_due
         if late <= 0:
             return jsonify(status="ok", version=__version__)
         return _error(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"the daemon's loop hangs: it should have ended a round {late:.0f} s ago. Restart the "
-            "daemon; if it happens again, its log tells more with LOG_LEVEL=debug",
+            f"the daemon is stuck: its last round should have ended {late:.0f} s ago. Restart it; "
+            "if this happens again, set LOG_LEVEL=debug and look at its log",
         )
 
-    face.register_error_handler(HTTPException, _refused)
-    face.register_error_handler(Exception, _failed)
-    face.after_request(_with_headers)
-    return face
+    api.register_error_handler(HTTPException, _http_error)
+    api.register_error_handler(Exception, _internal_error)
+    api.after_request(_add_headers)
+    return api
 
 
-def _unknown(hub: StatusHub) -> Response:
+def _no_data(hub: StatusHub) -> Response:
     problem = hub.status.problem
-    return _error(HTTPStatus.SERVICE_UNAVAILABLE, problem.text if problem else UNKNOWN)
+    return _error(HTTPStatus.SERVICE_UNAVAILABLE, problem.text if problem else NO_DATA)
 
 
-def _refused(error: HTTPException) -> Response:
-    """Say in JSON what a client did wrong, and keep what else there is to say: what is allowed."""
+def _http_error(error: HTTPException) -> Response:
+    """Return an HTTP error as JSON, with the headers that belong to it, such as Allow."""
     status = error.code or HTTPStatus.BAD_REQUEST
-    answer = _error(status, SAID.get(status, error.description or error.name))
+    response = _error(status, _ERRORS.get(status, error.description or error.name))
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
-def _failed(error: Exception) -> Response:
-    log.error("%s %s cannot be answered: %r", request.method, request.path, error, exc_info=error)
-    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "the daemon's own mistake: see its log")
+def _internal_error(error: Exception) -> Response:
+    log.error(
+        "Internal error while serving %s %s: %r",
+        request.method,
+        request.path,
+        error,
+        exc_info=error,
+    )
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error: see the daemon's log")
 
 
 def _error(status: int, text: str) -> Response:
-    answer = jsonify(error=text)
-    answer.status_code = status
-    return answer
+    response = jsonify(error=text)
+    response.status_code = status
+    return response
 
 
-def _with_headers(answer: Response) -> Response:
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    return answer
+def _add_headers(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,15 +1,14 @@
-"""The face for people: one page that shows what the queues do and why, and lets a person decide.
+"""The web page: shows what the queues do and why, and lets users control them.
 
-- ``page``: the Flask application: which path answers with what, and with which headers.
-- ``desk``: where a person leaves a wish, and what the answer says.
-- ``access``: who may see the page, who may change something, and which request is the page's own.
-- ``delays``: how long whoever gave a wrong password has to wait.
-- ``wishes``: whether a change can be made now, and a sentence of what will happen then.
-- ``view``: what the page shows of the published picture; its parts are ``headline``, ``panel``,
-  ``rows`` and ``states``.
-- ``timeline``: the last 24 hours as shapes.
-- ``words``: texts, plurals, numbers and durations in the reader's language.
-- ``files``: what the page loads besides.
+- ``app``: the Flask application with its routes and headers.
+- ``auth``: who may open the page and use its controls.
+- ``rate_limit``: delays after wrong passwords.
+- ``actions``: accepts changes from the page's controls.
+- ``feedback``: what a change will do, or why it is rejected.
+- ``view``: everything that the page shows of a status; ``headline``, ``controls_view``,
+  ``queue_list`` and ``timeline`` are its parts.
+- ``i18n``: texts, plurals, numbers and durations in the reader's language.
+- ``assets``: style sheet, script and icon.
 
-``templates`` is its structure, ``static`` how it looks and stays fresh, ``languages`` what it says.
+``templates`` has the HTML, ``static`` the assets, ``languages`` the texts.
 """

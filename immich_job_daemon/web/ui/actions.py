@@ -1,142 +1,142 @@
-"""Where wishes are left: who may do it, what is asked for, and what the answer says.
+"""Accepts the changes that users make with the page's controls, and the sign-in.
 
-Nothing is carried out here. The loop takes the wish from the board, and a reader sees it done.
+A change is checked against the latest status and submitted to the hub. The response says what will
+happen before it has happened, as far as the same status tells; the loop carries the change out. The
+undo in the response is the one that the loop will publish: the same function makes both.
 """
 
 import json
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 from flask import Response, jsonify, make_response, render_template, request
 
-from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.model.controls import Change, ChangeError, as_json, read_change
+from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Status
 from immich_job_daemon.web.ui import feedback
-from immich_job_daemon.web.ui.auth import Door, Patience, Right
-from immich_job_daemon.web.ui.i18n import Words, best
+from immich_job_daemon.web.ui.auth import Access, AccessControl, TooManyAttempts
+from immich_job_daemon.web.ui.i18n import Texts, request_texts
 
-LARGEST_BODY: Final = 4096
-"""Bytes of a change at most; the longest that makes sense has a tenth of that."""
+MAX_BODY_SIZE: Final = 4096
+"""Bytes of a request body; the largest valid change has a tenth of that."""
 
 CHALLENGE: Final = 'Basic realm="Immich Job Daemon", charset="UTF-8"'
 
 
-class Wanted(Protocol):
-    """The settings that the page needs."""
+class RequestRejected(Exception):  # noqa: N818 - a response that ends the request, not a failure
+    """Ends a request with an error response.
 
-    @property
-    def max_concurrent_jobs(self) -> int:
-        """How many queues may run at once unless a person says otherwise."""
-        ...
-
-    @property
-    def ui_password(self) -> Secret:
-        """What changing something takes outside of the add-on; empty: it cannot be done."""
-        ...
-
-
-class Refusal(Exception):  # noqa: N818 - an answer that ends a request early, not a failure
-    """The request is refused with this answer."""
+    Args:
+        status: the HTTP status.
+        text: why, for the user.
+        more: further fields of the JSON body.
+    """
 
     def __init__(self, status: HTTPStatus, text: str, **more: str) -> None:
         super().__init__(text)
-        self.answer = jsonify(error=text, **more)
-        self.answer.status_code = status
+        self.response = jsonify(error=text, **more)
+        self.response.status_code = status
 
 
-class Desk:
-    """Answers those who want something changed.
+class Actions:
+    """The views behind the page's controls.
 
     Args:
-        hub: where the wishes go.
-        settings: what the user wants.
-        door: who may do what.
-        link: returns the address of a path of the page.
+        hub: takes the changes.
+        settings: for MAX_CONCURRENT_JOBS.
+        access_control: which clients may make changes.
+        link: returns the URL of one of the page's paths.
     """
 
     def __init__(
-        self, hub: StatusHub, settings: Wanted, door: Door, link: Callable[[str], str]
+        self,
+        hub: StatusHub,
+        settings: Settings,
+        access_control: AccessControl,
+        link: Callable[[str], str],
     ) -> None:
         self._hub = hub
         self._settings = settings
-        self._door = door
+        self._access_control = access_control
         self._link = link
 
-    def ask(self) -> Response:
-        """Leave a wish for the loop, and answer with what will happen and what would undo it."""
-        words = best(request)
-        if not self._door.is_own(request):
-            raise Refusal(HTTPStatus.FORBIDDEN, words("error.foreign"))
-        self._admit(words)
+    def change(self) -> Response:
+        """Submit a change; respond with what it will do and with the change that undoes it."""
+        texts = request_texts(request)
+        if not self._access_control.is_from_page(request):
+            raise RequestRejected(HTTPStatus.FORBIDDEN, texts("error.foreign"))
+        self._require_access(texts)
         status = self._hub.status
-        change = _read(status, words)
-        if (why := feedback.refusal(change, status, words)) is not None:
-            raise Refusal(HTTPStatus.CONFLICT, why)
-        says = feedback.promise(change, status, words, self._settings.max_concurrent_jobs)
+        change = _requested_change(status, texts)
+        if (error := feedback.rejection_text(change, status, texts)) is not None:
+            raise RequestRejected(HTTPStatus.CONFLICT, error)
+        message = feedback.announcement(change, status, texts, self._settings.max_concurrent_jobs)
         undo = feedback.undo_of(change, status)
         if not self._hub.submit(change):
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, words("error.full"))
-        answer = jsonify(says=says, undo=as_json(undo))
-        answer.status_code = HTTPStatus.ACCEPTED
-        return answer
+            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, texts("error.full"))
+        response = jsonify(message=message, undo=as_json(undo))
+        response.status_code = HTTPStatus.ACCEPTED
+        return response
 
     def sign_in(self) -> Response:
-        """Make the browser ask for the password, and go back to the page with it."""
-        words = best(request)
+        """Have the browser ask for the password, then redirect to the page."""
+        texts = request_texts(request)
         try:
-            self._admit(words)
-        except Refusal as refusal:
-            refused = refusal.answer
-            if refused.status_code != HTTPStatus.FORBIDDEN:
-                page = render_template("sign_in.html", t=words, said=refusal, link=self._link)
-                refused.set_data(page)
-                refused.mimetype = "text/html"
-                return refused
-        answer = make_response("", HTTPStatus.SEE_OTHER)
-        answer.headers["Location"] = self._link("")
-        return answer
+            self._require_access(texts)
+        except RequestRejected as rejected:
+            response = rejected.response
+            if response.status_code != HTTPStatus.FORBIDDEN:
+                page = render_template("sign_in.html", t=texts, message=rejected, link=self._link)
+                response.set_data(page)
+                response.mimetype = "text/html"
+                return response
+        response = make_response("", HTTPStatus.SEE_OTHER)
+        response.headers["Location"] = self._link("")
+        return response
 
-    def _admit(self, words: Words) -> None:
-        """Let those go on who may change something.
+    def _require_access(self, texts: Texts) -> None:
+        """Check that the client may make changes.
 
         Raises:
-            Refusal: this one may not.
+            RequestRejected: it may not.
         """
         try:
-            right = self._door.right(request)
-        except Patience as waiting:
-            seconds = math.ceil(waiting.seconds)
-            text = words.many("error.patience", seconds)
-            refusal = Refusal(HTTPStatus.TOO_MANY_REQUESTS, text)
-            refusal.answer.headers["Retry-After"] = str(seconds)
-            raise refusal from None
-        if right is Right.NOTHING:
-            raise Refusal(HTTPStatus.FORBIDDEN, words("error.closed"))
-        if right is Right.SIGN_IN:
-            refusal = Refusal(HTTPStatus.UNAUTHORIZED, words("error.password"))
-            refusal.answer.headers["WWW-Authenticate"] = CHALLENGE
-            raise refusal
+            access = self._access_control.access(request)
+        except TooManyAttempts as attempts:
+            seconds = math.ceil(attempts.seconds)
+            text = texts.plural("error.too_many_attempts", seconds)
+            rejected = RequestRejected(HTTPStatus.TOO_MANY_REQUESTS, text)
+            rejected.response.headers["Retry-After"] = str(seconds)
+            raise rejected from None
+        if access is Access.VIEW_ONLY:
+            raise RequestRejected(HTTPStatus.FORBIDDEN, texts("error.view_only"))
+        if access is Access.SIGN_IN:
+            rejected = RequestRejected(HTTPStatus.UNAUTHORIZED, texts("error.password"))
+            rejected.response.headers["WWW-Authenticate"] = CHALLENGE
+            raise rejected
 
 
-def _read(status: Status, words: Words) -> Change:
-    """Return what the request asks for.
+def _requested_change(status: Status, texts: Texts) -> Change:
+    """Return the change in the request's body.
 
     Raises:
-        Refusal: that is nothing that there is.
+        RequestRejected: the body is not a change, or there is nothing to undo.
     """
     try:
-        found = json.loads(request.get_data(cache=False))
+        body = json.loads(request.get_data(cache=False))
     except (ValueError, RecursionError):
-        raise Refusal(HTTPStatus.BAD_REQUEST, words("error.body")) from None
-    if found == {"undo": True}:
+        raise RequestRejected(HTTPStatus.BAD_REQUEST, texts("error.body")) from None
+    if body == {"undo": True}:
         if status.undo is None:
-            raise Refusal(HTTPStatus.CONFLICT, words("error.undo"))
+            raise RequestRejected(HTTPStatus.CONFLICT, texts("error.undo"))
         return status.undo
     try:
-        return read_change(found)
+        return read_change(body)
     except ChangeError as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, words("error.body"), details=str(error)) from None
+        raise RequestRejected(
+            HTTPStatus.BAD_REQUEST, texts("error.body"), details=str(error)
+        ) from None

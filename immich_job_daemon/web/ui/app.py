@@ -1,6 +1,6 @@
-"""The Flask application for people: which path answers with what, and with which headers.
+"""The Flask application of the page: its routes, headers and error handlers.
 
-It reads the latest picture and leaves wishes for the loop; it never waits for it.
+It reads the latest status and submits changes to the hub; it never waits for the loop.
 """
 
 import logging
@@ -16,27 +16,32 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from immich_job_daemon import __version__
+from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
-from immich_job_daemon.web.ui.actions import LARGEST_BODY, Desk, Refusal, Wanted
-from immich_job_daemon.web.ui.assets import read_files
-from immich_job_daemon.web.ui.auth import GATEWAY, OWN_HEADER, Door, Patience, Right
-from immich_job_daemon.web.ui.i18n import Words, best
+from immich_job_daemon.web.ui.actions import MAX_BODY_SIZE, Actions, RequestRejected
+from immich_job_daemon.web.ui.assets import load_assets
+from immich_job_daemon.web.ui.auth import (
+    CSRF_HEADER,
+    GATEWAY,
+    Access,
+    AccessControl,
+    TooManyAttempts,
+)
+from immich_job_daemon.web.ui.i18n import Texts, request_texts
 from immich_job_daemon.web.ui.view import view
-
-__all__ = ["Wanted", "create_people"]
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
-_A_YEAR: Final = "public, max-age=31536000, immutable"
+_CACHE_FOREVER: Final = "public, max-age=31536000, immutable"
 
 log = logging.getLogger(__name__)
 
 
-def create_people(
+def create_ui(
     hub: StatusHub,
-    settings: Wanted,
+    settings: Settings,
     *,
     behind_ingress: bool,
     gateway: str = GATEWAY,
@@ -45,120 +50,131 @@ def create_people(
     """Return the application.
 
     Args:
-        hub: where the loop leaves its pictures and finds what is wished for.
-        settings: what the user wants.
-        behind_ingress: whether this is the add-on, with Home Assistant in front.
-        gateway: the only address that is answered then.
-        clock: the daemon's, of which the pictures' times are.
+        hub: publishes the status and takes the changes.
+        settings: UI_PASSWORD and MAX_CONCURRENT_JOBS are used.
+        behind_ingress: whether the daemon runs as an add-on, behind Home Assistant.
+        gateway: the only client that is answered then.
+        clock: the daemon's, in which the times of the status are.
     """
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_SIZE
     app.url_map.merge_slashes = False
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    door = Door(settings.ui_password, clock, behind_ingress=behind_ingress, gateway=gateway)
-    page = Page(hub, settings, door, clock)
-    desk = Desk(hub, settings, door, page.link)
+    access_control = AccessControl(
+        settings.ui_password, clock, behind_ingress=behind_ingress, gateway=gateway
+    )
+    page = Page(hub, settings, access_control, clock)
+    actions = Actions(hub, settings, access_control, page.link)
 
     @app.before_request
-    def admit() -> Response | None:
-        return None if door.admits(request) else _text(HTTPStatus.FORBIDDEN, "page.foreign")
+    def reject_foreign_clients() -> Response | None:
+        if access_control.admits(request):
+            return None
+        return _plain_text(HTTPStatus.FORBIDDEN, request_texts(request)("page.ingress_only"))
 
     app.get("/")(page.whole)
-    app.get("/now")(page.now)
-    app.post("/ask")(desk.ask)
-    app.get("/sign-in")(desk.sign_in)
-    app.get("/static/<version>/<name>")(page.file)
-    app.register_error_handler(Refusal, lambda refusal: refusal.answer)
-    app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(Exception, _failed)
-    frames = "'self'" if behind_ingress else "'none'"
+    app.get("/now")(page.live_part)
+    app.post("/ask")(actions.change)
+    app.get("/sign-in")(actions.sign_in)
+    app.get("/static/<version>/<name>")(page.asset)
+    app.register_error_handler(RequestRejected, lambda rejected: rejected.response)
+    app.register_error_handler(HTTPException, _client_error)
+    app.register_error_handler(Exception, _internal_error)
+    ancestors = "'self'" if behind_ingress else "'none'"
 
     @app.after_request
-    def with_headers(answer: Response) -> Response:
-        answer.headers["Content-Security-Policy"] = _POLICY + frames
-        answer.headers["X-Frame-Options"] = "SAMEORIGIN" if behind_ingress else "DENY"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        # With none at all browsers would call the origin of the page's own requests "null".
-        answer.headers["Referrer-Policy"] = "same-origin"
-        answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
+    def add_headers(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = _POLICY + ancestors
+        response.headers["X-Frame-Options"] = "SAMEORIGIN" if behind_ingress else "DENY"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        # With "no-referrer" browsers would send "Origin: null" with the page's own changes.
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
     for template in ("page.html", "now.html", "sign_in.html"):
-        # Read and compiled now, so that the first one who looks does not wait for it.
+        # Compiled now, so that the first request does not wait for it.
         app.jinja_env.get_template(template)
     return app
 
 
 class Page:
-    """Answers the requests that were let in.
+    """The views that return the page and its parts.
+
+    The page is rendered on the server, and its script polls ``/now`` every two seconds: an open
+    connection for events would take a thread per reader and not survive every proxy. While nothing
+    has changed the response is a 304. Without JavaScript the page can still be read.
 
     Args:
-        hub: where the loop is met.
-        settings: what the user wants.
-        door: who may do what.
+        hub: publishes the status.
+        settings: for MAX_CONCURRENT_JOBS.
+        access_control: whether the reader sees the controls.
         clock: the daemon's.
     """
 
     def __init__(
-        self, hub: StatusHub, settings: Wanted, door: Door, clock: Callable[[], float]
+        self,
+        hub: StatusHub,
+        settings: Settings,
+        access_control: AccessControl,
+        clock: Callable[[], float],
     ) -> None:
         self._hub = hub
         self._settings = settings
-        self._door = door
+        self._access_control = access_control
         self._clock = clock
-        self._files = read_files()
+        self._assets = load_assets()
 
     def whole(self) -> str:
-        """Answer with the page."""
-        return self._render("page.html", best(request))
+        """Return the whole page."""
+        return self._render("page.html", request_texts(request))
 
-    def now(self) -> Response:
-        """Answer with the part of the page that changes, if it did since the reader's last one."""
-        words = best(request)
-        answer = make_response(self._render("now.html", words))
-        answer.headers["Vary"] = "Accept-Language"
-        answer.add_etag()
-        answer.make_conditional(request)
-        return answer
+    def live_part(self) -> Response:
+        """Return the part of the page that changes, or 304 if the reader's copy is current."""
+        response = make_response(self._render("now.html", request_texts(request)))
+        response.headers["Vary"] = "Accept-Language"
+        response.add_etag()
+        response.make_conditional(request)
+        return response
 
-    def file(self, version: str, name: str) -> Response:
-        """Answer with a file of that version."""
-        file = self._files.get(name)
-        if file is None or file.path != f"static/{version}/{name}":
+    def asset(self, version: str, name: str) -> Response:
+        """Return a static file."""
+        asset = self._assets.get(name)
+        if asset is None or asset.path != f"static/{version}/{name}":
             abort(HTTPStatus.NOT_FOUND)
-        answer = Response(file.content, content_type=f"{file.type}; charset=utf-8")
-        answer.headers["Cache-Control"] = _A_YEAR
-        return answer
+        response = Response(asset.content, content_type=f"{asset.media_type}; charset=utf-8")
+        response.headers["Cache-Control"] = _CACHE_FOREVER
+        return response
 
-    def _render(self, template: str, words: Words) -> str:
-        text = render_template(
+    def _render(self, template: str, texts: Texts) -> str:
+        html = render_template(
             template,
-            t=words,
-            v=view(self._hub.status, words, self._settings.max_concurrent_jobs, self._clock()),
-            right=self._right().value,
+            t=texts,
+            v=view(self._hub.status, texts, self._settings.max_concurrent_jobs, self._clock()),
+            access=self._access().value,
             link=self.link,
             iso=_iso,
-            files=self._files,
+            assets=self._assets,
             version=__version__,
-            own_header=OWN_HEADER,
+            csrf_header=CSRF_HEADER,
         )
-        # The templates' indentation is for who reads them.
-        return re.sub(r"\n\s*", "\n", text)
+        # Indentation makes the templates readable; browsers do not need it.
+        return re.sub(r"\n\s*", "\n", html)
 
-    def _right(self) -> Right:
+    def _access(self) -> Access:
         try:
-            return self._door.right(request)
-        except Patience:
-            return Right.SIGN_IN
+            return self._access_control.access(request)
+        except TooManyAttempts:
+            return Access.SIGN_IN
 
     def link(self, path: str) -> str:
-        """Return the address of a path of the page, in the language that was asked for."""
-        base = self._door.base(request.headers)
-        asked = request.args.get("lang")
-        if asked == best(request).language and not path.startswith("static/"):
-            path = f"{path or ('' if base else './')}?lang={asked}"
+        """Return the URL of one of the page's paths; it keeps the language of the request."""
+        base = self._access_control.base_path(request.headers)
+        language = request.args.get("lang")
+        if language == request_texts(request).language and not path.startswith("static/"):
+            path = f"{path or ('' if base else './')}?lang={language}"
         return f"{base}/{path}" if base else path or "./"
 
 
@@ -166,27 +182,21 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _text(status: HTTPStatus, key: str) -> Response:
-    return Response(f"{best(request)(key)}\n", status, content_type="text/plain; charset=utf-8")
+def _plain_text(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, content_type="text/plain; charset=utf-8")
 
 
-def _refused(error: HTTPException) -> Response:
-    """Say in one line what a client did wrong; keep what else there is to say: what is allowed."""
-    answer = Response(
-        f"{error.description or error.name}\n",
-        error.code or HTTPStatus.BAD_REQUEST,
-        content_type="text/plain; charset=utf-8",
-    )
+def _client_error(error: HTTPException) -> Response:
+    """Respond with the error as one line; keep its other headers, such as Allow."""
+    response = _plain_text(error.code or HTTPStatus.BAD_REQUEST, error.description or error.name)
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
-            answer.headers[name] = value
-    return answer
+            response.headers[name] = value
+    return response
 
 
-def _failed(error: Exception) -> Response:
-    log.error("%s %s cannot be answered: %r", request.method, request.path, error, exc_info=error)
-    return Response(
-        "The daemon's own mistake: see its log.\n",
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        content_type="text/plain; charset=utf-8",
+def _internal_error(error: Exception) -> Response:
+    log.error("%s %s failed: %r", request.method, request.path, error, exc_info=error)
+    return _plain_text(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the daemon's log for details."
     )

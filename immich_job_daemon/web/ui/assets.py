@@ -1,7 +1,6 @@
-"""What the page loads besides: its style, its script and its icon, under names that tell a version.
+"""The page's style sheet, script and icon, under URLs that contain a hash of their content.
 
-A file's address holds the hash of its content. So a browser keeps it for good, and a page from
-before an update never meets a file from after it.
+So browsers cache them for good, and a page from before an update never loads a file from after it.
 """
 
 import re
@@ -10,48 +9,48 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True, slots=True)
-class StaticFile:
-    """One file, read once.
+class Asset:
+    """A static file.
 
     Attributes:
-        path: its address below the page's.
-        type: its media type.
-        content: its bytes.
+        path: its URL path relative to the page.
+        media_type: without the charset.
+        content: minified.
     """
 
     path: str
-    type: str
+    media_type: str
     content: bytes
 
 
-def read_files() -> dict[str, StaticFile]:
-    """Return every file by its name."""
+def load_assets() -> dict[str, Asset]:
+    """Read and minify all static files; return them by file name."""
     folder = Path(__file__).with_name("static")
-    found = {}
+    assets = {}
     for file in sorted(folder.iterdir()):
-        content = _lean(file.read_text(encoding="utf-8"), file.suffix).encode()
+        content = _minified(file.read_text(encoding="utf-8"), file.suffix).encode()
         path = f"static/{sha256(content).hexdigest()[:12]}/{file.name}"
-        found[file.name] = StaticFile(path, TYPES[file.suffix], content)
-    return found
+        assets[file.name] = Asset(path, MEDIA_TYPES[file.suffix], content)
+    return assets
 
 
-def _lean(text: str, suffix: str) -> str:
-    r"""Return a text without what only its reader needs: indentation, and lines of comment.
+def _minified(text: str, suffix: str) -> str:
+    r"""Remove indentation, blank lines and comments that fill a line.
 
-    >>> _lean("// why \n if (a) {\n  b; \n }", ".js").splitlines()
+    >>> _minified("// why \n if (a) {\n  b; \n }", ".js").splitlines()
     ['if (a) {', 'b;', '}']
-    >>> _lean("/* why */\na {\n  b: c;\n}\n", ".css")
+    >>> _minified("/* why */\na {\n  b: c;\n}\n", ".css")
     'a{b:c;}'
     """
     lines = (line.strip() for line in text.splitlines())
-    lean = "\n".join(line for line in lines if line and not _is_comment(line))
+    minified = "\n".join(line for line in lines if line and not _is_comment(line))
     if suffix == ".css":
-        lean = re.sub(r"\s*([{};])\s*", r"\1", lean).replace(": ", ":")
-    return lean
+        minified = re.sub(r"\s*([{};])\s*", r"\1", minified).replace(": ", ":")
+    return minified
 
 
 def _is_comment(line: str) -> bool:

@@ -1,16 +1,15 @@
-"""Who may see the page, who may change something, and which request is the page's own.
+"""Which requests are answered, which clients may use the controls, and CSRF protection.
 
-In the add-on the Supervisor's gateway is the only one that is answered: Home Assistant has checked
-who it is by then. Anywhere else everybody may look, and to change something takes UI_PASSWORD.
-The address counts that the connection comes from, never one that a header names.
+As an add-on, the page answers only the Supervisor's ingress gateway: Home Assistant has
+authenticated the user by then. Otherwise every client may view the page, and the controls need
+UI_PASSWORD. The address that counts is the one the connection comes from; no header overrides it.
 
-A change must be the page's own wish, and not that of another page in the same browser, which would
-send the password, or Home Assistant's cookie, along. It has a type and a header that no form can
-send; a script of another page would have to ask first, and nothing here ever says yes. Where the
-browser tells who asks (Sec-Fetch-Site, Origin), that is checked besides. Origin is compared with
-Host only outside of the add-on: behind ingress it is Home Assistant's own and Host the add-on's,
-so they differ rightly. There the other checks do, and ingress' own cookie, which browsers keep
-from other sites (SameSite=Strict).
+The browser sends the password, or Home Assistant's cookie, with requests from foreign pages too. So
+a change needs a content type and a header that no HTML form can send, and that a foreign script may
+send only after a CORS preflight, which is never granted. Sec-Fetch-Site and Origin are checked
+where the browser sends them. Behind ingress Origin cannot be compared with Host: Origin is Home
+Assistant's own, Host the add-on's. There the other checks apply, and browsers do not send ingress'
+own cookie from other sites (SameSite=Strict).
 """
 
 import hmac
@@ -26,44 +25,49 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
 from immich_job_daemon.base.redaction import Secret
-from immich_job_daemon.web.ui.rate_limit import Delays, household
+from immich_job_daemon.web.ui.rate_limit import LoginRateLimit, client_key
 
 GATEWAY: Final = "172.30.32.2"
-"""Where Home Assistant's ingress asks from (source of the Supervisor)."""
+"""The address of Home Assistant's ingress gateway (source of the Supervisor)."""
 
-OWN_HEADER: Final = "X-Immich-Job-Daemon"
-"""What the page's script sends along; its value does not matter."""
+CSRF_HEADER: Final = "X-Immich-Job-Daemon"
+"""The header that the page's script adds to each change; any value will do."""
 
 INGRESS_PATH: Final = "X-Ingress-Path"
-_LONGEST_PATH: Final = 200
+_MAX_PATH_LENGTH: Final = 200
 
 log = logging.getLogger(__name__)
 
 
-class Right(Enum):
-    """What a request may do beside looking."""
+class Access(Enum):
+    """What a client may do."""
 
-    CHANGE = "change"
+    FULL = "full"
     SIGN_IN = "sign in"
-    NOTHING = "nothing"
+    """View the page now; use the controls after signing in."""
+    VIEW_ONLY = "view only"
 
 
-class Patience(Exception):  # noqa: N818 - no failure: the client is to come back
-    """After a wrong password from there no other counts yet; ``seconds`` are left to wait."""
+class TooManyAttempts(Exception):  # noqa: N818 - not a failure: the client is to try again later
+    """A password arrived within the delay that follows a wrong one, and was not checked.
+
+    Attributes:
+        seconds: until a password is checked again.
+    """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"{seconds:.1f} s are left to wait")
+        super().__init__(f"no password is checked for another {seconds:.1f} s")
         self.seconds = seconds
 
 
-class Door:
-    """Decides about each request.
+class AccessControl:
+    """Decides what each request may do.
 
     Args:
-        password: what changing something takes; empty: nobody may.
-        behind_ingress: whether this is the add-on.
-        gateway: the address that ingress asks from.
-        clock: seconds that only grow.
+        password: UI_PASSWORD; empty: view only.
+        clock: monotonic seconds.
+        behind_ingress: whether the daemon runs as an add-on.
+        gateway: the address of the ingress gateway.
     """
 
     def __init__(
@@ -78,49 +82,49 @@ class Door:
         self._behind_ingress = behind_ingress
         self._gateway = gateway
         self._clock = clock
-        self._delays = Delays()
+        self._rate_limit = LoginRateLimit()
 
     def admits(self, request: Request) -> bool:
         """Whether the request is answered at all."""
-        return not self._behind_ingress or household(_address(request)) == self._gateway
+        return not self._behind_ingress or client_key(_address(request)) == self._gateway
 
-    def right(self, request: Request) -> Right:
-        """Return what the request may do.
+    def access(self, request: Request) -> Access:
+        """Check the password of the request, if it needs one.
 
         Raises:
-            Patience: it has a password that does not count yet.
+            TooManyAttempts: the password was not checked.
         """
         if self._behind_ingress:
-            return Right.CHANGE
+            return Access.FULL
         if not self._password.reveal():
-            return Right.NOTHING
-        given = request.authorization
-        if given is None or given.type != "basic":
-            return Right.SIGN_IN
-        address, password = _address(request), given.password or ""
+            return Access.VIEW_ONLY
+        credentials = request.authorization
+        if credentials is None or credentials.type != "basic":
+            return Access.SIGN_IN
+        address, password = _address(request), credentials.password or ""
         now = self._clock()
-        if left := self._delays.left(address, now):
-            raise Patience(left)
-        if _is_same(password, self._password.reveal()):
-            self._delays.succeeded(address)
-            return Right.CHANGE
-        if seconds := self._delays.failed(address, password, now):
+        if remaining := self._rate_limit.remaining(address, now):
+            raise TooManyAttempts(remaining)
+        if _is_equal(password, self._password.reveal()):
+            self._rate_limit.succeeded(address)
+            return Access.FULL
+        if delay := self._rate_limit.failed(address, password, now):
             log.warning(
-                "A wrong password for the page came from %s: no other counts for %.0f s.",
-                household(address),
-                seconds,
+                "Wrong password for the page from %s. The next attempt is possible in %.0f s.",
+                client_key(address),
+                delay,
             )
-        return Right.SIGN_IN
+        return Access.SIGN_IN
 
-    def base(self, headers: Headers) -> str:
-        """Return what stands before every path of the page, for the browser."""
-        found = headers.get(INGRESS_PATH, "")
-        return found if self._behind_ingress and is_path(found) else ""
+    def base_path(self, headers: Headers) -> str:
+        """Return the path under which the browser reaches the page; "" without ingress."""
+        path = headers.get(INGRESS_PATH, "")
+        return path if self._behind_ingress and is_path(path) else ""
 
-    def is_own(self, request: Request) -> bool:
-        """Whether a change is the page's own wish."""
+    def is_from_page(self, request: Request) -> bool:
+        """Whether the daemon's own page sent the request, and no foreign page."""
         headers = request.headers
-        if request.mimetype != "application/json" or OWN_HEADER not in headers:
+        if request.mimetype != "application/json" or CSRF_HEADER not in headers:
             return False
         site = headers.get("Sec-Fetch-Site")
         if site is not None:
@@ -129,19 +133,19 @@ class Door:
         if origin is None or self._behind_ingress:
             return True
         try:
-            # The scheme may differ: a proxy in front may speak TLS.
+            # The schemes may differ: a reverse proxy may terminate TLS.
             return urlsplit(origin).netloc.lower() == headers.get("Host", "").lower()
         except ValueError:
             return False
 
 
 def is_path(text: str) -> bool:
-    """Whether a text can be the beginning of an address within a site, and nothing else.
+    """Whether a text is a clean absolute path, which cannot lead a browser to another site.
 
     >>> [is_path(text) for text in ("/api/hassio_ingress/a-b_C", "//evil.example", "/../", "/a?b")]
     [True, False, False, False]
     """
-    return len(text) <= _LONGEST_PATH and bool(
+    return len(text) <= _MAX_PATH_LENGTH and bool(
         re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", text)
     )
 
@@ -150,7 +154,9 @@ def _address(request: Request) -> str:
     return request.remote_addr or ""
 
 
-def _is_same(given: str, expected: str) -> bool:
-    """Compare two passwords in a time that tells nothing of either, not even its length."""
-    digests = (sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, expected))
+def _is_equal(password: str, expected: str) -> bool:
+    """Compare two passwords in a time that depends on neither, not even on their lengths."""
+    digests = (
+        sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (password, expected)
+    )
     return hmac.compare_digest(*digests)

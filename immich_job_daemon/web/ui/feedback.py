@@ -1,4 +1,4 @@
-"""Why a change cannot be made now, or a sentence of what will happen once it is made. Pure."""
+"""The response to a change: what it will do, how to undo it, or why it is rejected. Pure."""
 
 from typing import Final
 
@@ -14,86 +14,83 @@ from immich_job_daemon.model.controls import (
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import WORKING, Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.status.validation import Rejection, rejection
-from immich_job_daemon.web.ui.i18n import Words, plain
+from immich_job_daemon.status.validation import Rejection, validate
+from immich_job_daemon.web.ui.i18n import Texts, printable_name
 
-_BARRED: Final = {Reason.OUTSIDE_WINDOW: "next_closed", Reason.HIGH_LOAD: "next_loaded"}
-"""What becomes of a queue in which nothing may start at present, whatever is free."""
+_BLOCKED: Final = {Reason.OUTSIDE_WINDOW: "next_scheduled", Reason.HIGH_LOAD: "next_busy"}
+"""Reasons why a queue cannot start even if a slot is free, and the text for Run next then."""
 
 
-def refusal(change: Change, status: Status, words: Words) -> str | None:
-    """Return why a change cannot be made, for a person; None if it can."""
-    match rejection(change, status), change:
+def rejection_text(change: Change, status: Status, texts: Texts) -> str | None:
+    """Return why a change is rejected; None if it is accepted."""
+    match validate(change, status), change:
         case Rejection.ABOVE_MAXIMUM, _:
-            return words.many("error.limit", len(status.managed))
+            return texts.plural("error.limit", len(status.managed))
         case Rejection.UNKNOWN_QUEUE, SetQueue(name):
-            return words("error.queue", queue=plain(name))
+            return texts("error.queue", queue=printable_name(name))
         case Rejection.UNMANAGED_QUEUE, SetQueue(name):
-            return words("error.protected", queue=words.queue(name))
+            return texts("error.unmanaged", queue=texts.queue(name))
     return None
 
 
 def undo_of(change: Change, status: Status) -> Change:
-    """Return what would take a change back that is made now."""
+    """Return the change that undoes ``change``, if that is made now."""
     paused_by_others = {
         name for name, reason in status.reasons.items() if reason is Reason.PAUSED_BY_OTHERS
     }
     return inverse(change, status.controls, status.wanted, paused_by_others)
 
 
-def promise(change: Change, status: Status, words: Words, setting: int) -> str:
-    """Return what will happen once a change is made.
-
-    Args:
-        change: what is asked for.
-        status: how things stand.
-        words: the reader's.
-        setting: MAX_CONCURRENT_JOBS.
-    """
+def announcement(change: Change, status: Status, texts: Texts, configured_limit: int) -> str:
+    """Return what a change will do; ``configured_limit`` is MAX_CONCURRENT_JOBS."""
     match change:
         case SetMode(mode):
-            says = _of_mode(mode, status, words, setting)
+            text = _mode_text(mode, status, texts, configured_limit)
         case SetLimit(limit):
-            says = _of_limit(limit, status, words, setting)
+            text = _limit_text(limit, status, texts, configured_limit)
         case SetQueue(name, override):
-            says = _of_queue(status.queues[name], override, status, words)
-    if status.problem is not None or status.updated is None:
-        says = f"{says} {words('will.away')}"
-    return says
+            text = _queue_text(status.queues[name], override, status, texts)
+    if status.problem is not None or status.polled_at is None:
+        text = f"{text} {texts('feedback.away')}"
+    return text
 
 
-def _of_mode(mode: Mode, status: Status, words: Words, setting: int) -> str:
+def _mode_text(mode: Mode, status: Status, texts: Texts, configured_limit: int) -> str:
     if mode is Mode.HELD:
         active = sum(status.queues[name].active for name in status.managed)
-        return words.many("will.held_busy", active) if active else words("will.held_now")
+        if active:
+            return texts.plural("feedback.pause_all_busy", active)
+        return texts("feedback.pause_all")
     if mode is Mode.OPEN:
         number = len(status.managed)
-        return words.many("will.open", number) if number else words("will.open_unknown")
-    return words.many("will.automatic", status.controls.limit or setting)
+        if number:
+            return texts.plural("feedback.run_all", number)
+        return texts("feedback.run_all_unknown")
+    return texts.plural("feedback.automatic", status.controls.limit or configured_limit)
 
 
-def _of_limit(limit: int | None, status: Status, words: Words, setting: int) -> str:
+def _limit_text(limit: int | None, status: Status, texts: Texts, configured_limit: int) -> str:
     if limit is None:
-        return words.many("will.limit_reset", setting)
+        return texts.plural("feedback.limit_reset", configured_limit)
     is_lower = status.controls.mode is Mode.AUTOMATIC and len(status.running) > limit
-    return words.many("will.limit_lower" if is_lower else "will.limit", limit)
+    return texts.plural("feedback.limit_lower" if is_lower else "feedback.limit", limit)
 
 
-def _of_queue(queue: Queue, override: Override, status: Status, words: Words) -> str:
-    label, mode = words.queue(queue.name), status.controls.mode
+def _queue_text(queue: Queue, override: Override, status: Status, texts: Texts) -> str:
+    label, mode = texts.queue(queue.name), status.controls.mode
     if override is Override.AUTOMATIC:
-        return words("will.automatic_queue", queue=label)
+        return texts("feedback.automatic_queue", queue=label)
     if override is Override.HELD:
         if mode is Mode.OPEN:
-            return words("will.hold_open", queue=label)
+            return texts("feedback.hold_later", queue=label)
         if queue.active:
-            return words.many("will.hold_busy", queue.active, queue=label)
-        return words("will.hold", queue=label)
-    return words(f"will.{_next(queue, status)}", queue=label)
+            return texts.plural("feedback.hold_busy", queue.active, queue=label)
+        return texts("feedback.hold", queue=label)
+    return texts(f"feedback.{_next_key(queue, status)}", queue=label)
 
 
-def _next(queue: Queue, status: Status) -> str:
-    """Return the name of the text that tells what becomes of a queue that is to run next."""
+def _next_key(queue: Queue, status: Status) -> str:
+    """Return which text says what Run next does to this queue."""
     reason = status.reasons.get(queue.name)
     if status.controls.mode is Mode.HELD:
         return "next_held"
@@ -101,7 +98,7 @@ def _next(queue: Queue, status: Status) -> str:
         return "next_running"
     if not queue.pending:
         return "next_idle"
-    if reason in _BARRED:
-        return _BARRED[reason]
+    if reason in _BLOCKED:
+        return _BLOCKED[reason]
     is_free = len(status.running) < status.limit
     return "next_now" if is_free else "next"

@@ -1,4 +1,4 @@
-"""What is happening, in one sentence, and how far it is. Pure."""
+"""The top of the page: what is happening in one sentence, progress and totals. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,181 +6,202 @@ from typing import Final
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import UNREACHABLE, WITHOUT_POLL, OverallState, Status
-from immich_job_daemon.web.ui.i18n import Words
+from immich_job_daemon.web.ui.i18n import Texts
 
-_BARRED: Final = (
-    (Reason.HIGH_LOAD, "now.loaded", "state.loaded"),
-    (Reason.OUTSIDE_WINDOW, "now.closed", "state.closed"),
-    (Reason.PAUSED_BY_OTHERS, "now.paused", "now.idle"),
-    (Reason.HELD_BY_USER, "now.kept", "now.idle"),
+_BLOCKED: Final = (
+    (Reason.HIGH_LOAD, "headline.busy", "state.busy"),
+    (Reason.OUTSIDE_WINDOW, "headline.scheduled", "state.scheduled"),
+    (Reason.PAUSED_BY_OTHERS, "headline.paused", "headline.idle"),
+    (Reason.HELD_BY_USER, "headline.on_hold", "headline.idle"),
 )
-"""Why nothing is done though there is work, the sentence for it, and what of it is said aloud."""
+"""Why nothing runs although there are jobs; the key of the headline and of its announcement."""
 
-MOST_NAMED = 2
-"""Queues that the sentence names; the others it counts."""
+MAX_NAMED_QUEUES: Final = 2
+"""Queues that the headline names; it counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The sentence, and what of it is worth saying aloud when it changes: no number is in that."""
+    """What is happening.
+
+    Attributes:
+        text: one sentence.
+        announcement: the same for screen readers, which announce each change of it. It contains no
+            numbers, so that it does not change all the time.
+        starts_at: when the jobs start that wait for their time window, seconds since 1970.
+    """
 
     text: str
-    spoken: str
+    announcement: str
+    starts_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BacklogProgress:
     """How far the whole backlog is.
 
     Attributes:
-        done: how many of ``peak`` jobs are done.
-        peak: the most that were left since nothing was.
-        share: the same in words.
-        left: how many jobs are left, in words.
-        about: how long that will take, in words.
-        until: when it will be over, seconds since 1970; None if nobody can tell.
-        explained: what 100 % is.
+        done: jobs done since the backlog was at its peak.
+        peak: the largest backlog since the queues were last empty.
+        share: the percentage, as text.
+        left: the jobs left, as text.
+        duration: the estimated time left, as text.
+        until: the estimated end in seconds since 1970; None if it is unknown.
+        explanation: what 100 % is.
     """
 
     done: int
     peak: int
     share: str
     left: str
-    about: str
+    duration: str
     until: float | None
-    explained: str
+    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A number with its name; ``is_bad`` if it should be 0."""
+class Total:
+    """A labelled number; ``is_bad`` if it should be 0."""
 
-    name: str
+    label: str
     value: str
     is_bad: bool = False
 
 
 def is_late(status: Status, now: float) -> bool:
-    """Whether the loop should have published another picture by now."""
-    return 0 < status.due < now
+    """Whether the loop is overdue to publish a new status."""
+    return 0 < status.next_due < now
 
 
-def headline(status: Status, words: Words, now: float) -> Headline:
+def headline(status: Status, texts: Texts, now: float) -> Headline:
     """Return what is happening; ``now`` is in seconds of the daemon's clock."""
-    if unknown := _unknown(status, now):
-        return _once(words(unknown))
+    if key := _unknown(status, now):
+        return _plain(texts(key))
     if status.state is OverallState.HELD:
-        return _held(status, words)
+        return _everything_paused(status, texts)
     if status.running:
-        return _running(status, words, now)
+        return _running(status, texts, now)
     if status.state is OverallState.OPEN:
-        return _once(words("now.open"))
-    return _at_rest(status, words)
+        return _plain(texts("headline.unlimited"))
+    return _nothing_running(status, texts)
 
 
-def progress(status: Status, words: Words, now: float) -> Progress | None:
-    """Return how far the backlog is, None where there is none or nobody knows."""
-    peak, left = status.history.peak, status.pending
+def progress(status: Status, texts: Texts, now: float) -> BacklogProgress | None:
+    """Return the progress; None without a backlog or while its peak is unknown."""
+    peak, left = status.history.peak_pending, status.pending
     if not left or peak < left:
         return None
-    whole = None if status.is_stale(now) else status.forecast.total
-    known = whole is not None and status.updated_at is not None
-    return Progress(
+    remaining = None if status.is_stale(now) else status.forecast.total
+    is_known = remaining is not None and status.polled_at_unix is not None
+    return BacklogProgress(
         done=peak - left,
         peak=peak,
-        # Rounded down: 100 % is when nothing is left.
-        share=words("progress.done", share=words.number((peak - left) * 100 // peak)),
-        left=words.many("progress.left", left),
-        about=words("progress.unknown") if whole is None else words.about(whole),
-        until=(status.updated_at or 0.0) + (whole or 0.0) if known else None,
-        explained=words("progress.explained", peak=words.number(peak)),
+        # Rounded down: 100 % means that nothing is left.
+        share=texts("progress.done", share=texts.number((peak - left) * 100 // peak)),
+        left=texts.plural("progress.left", left),
+        duration=texts("progress.unknown") if remaining is None else texts.duration(remaining),
+        until=(status.polled_at_unix or 0.0) + (remaining or 0.0) if is_known else None,
+        explanation=texts("progress.explanation", peak=texts.number(peak)),
     )
 
 
-def figures(status: Status, words: Words) -> tuple[Figure, ...]:
-    """Return the numbers beside the sentence, none while nothing is known."""
-    if status.updated is None:
+def totals(status: Status, texts: Texts) -> tuple[Total, ...]:
+    """Return the totals of all queues; empty until the first poll has succeeded."""
+    if status.polled_at is None:
         return ()
     failed = sum(queue.failed for queue in status.queues.values())
-    used, limit = len(status.running), words.number(status.limit)
+    used, limit = len(status.running), texts.number(status.limit)
     is_limited = Reason.UNRESTRICTED not in status.reasons.values()
-    slots = words("figure.slots_of", used=words.number(used), limit=limit)
+    slots = texts("total.slots_of", used=texts.number(used), limit=limit)
     active = sum(status.queues[name].active for name in status.managed)
     return (
-        Figure(words("figure.left"), words.number(status.pending)),
-        Figure(words("figure.active"), words.number(active)),
-        Figure(words("figure.failed"), words.number(failed), is_bad=failed > 0),
-        Figure(words("figure.slots"), slots if is_limited else words.number(used)),
+        Total(texts("total.left"), texts.number(status.pending)),
+        Total(texts("total.active"), texts.number(active)),
+        Total(texts("total.failed"), texts.number(failed), is_bad=failed > 0),
+        Total(texts("total.slots"), slots if is_limited else texts.number(used)),
     )
 
 
 def _unknown(status: Status, now: float) -> str:
-    """Return the name of the sentence for when nobody knows what is happening, else nothing."""
+    """Return the key of the headline while the queues' state is unknown; "" if it is known."""
     if is_late(status, now):
-        return "now.late"
+        return "headline.stuck"
     if status.problem is not None and status.problem.kind in WITHOUT_POLL:
-        return "now.away" if status.problem.kind in UNREACHABLE else "now.blind"
-    return "now.starting" if status.updated is None else ""
+        is_away = status.problem.kind in UNREACHABLE
+        return "headline.away" if is_away else "headline.blocked"
+    return "headline.starting" if status.polled_at is None else ""
 
 
-def _once(text: str) -> Headline:
+def _plain(text: str) -> Headline:
     return Headline(text, text)
 
 
-def _held(status: Status, words: Words) -> Headline:
+def _everything_paused(status: Status, texts: Texts) -> Headline:
     active = sum(queue.active for queue in status.running) or sum(
         status.queues[name].active for name in status.managed
     )
     if active:
-        text = words.many("now.finishing", active)
+        text = texts.plural("headline.finishing", active)
     elif status.pending:
-        text = words.many("now.held_waiting", status.pending)
+        text = texts.plural("headline.all_paused_waiting", status.pending)
     else:
-        text = words("now.held")
-    return Headline(text, words("mode.held"))
+        text = texts("headline.all_paused_empty")
+    return Headline(text, texts("headline.all_paused"))
 
 
-def _running(status: Status, words: Words, now: float) -> Headline:
+def _running(status: Status, texts: Texts, now: float) -> Headline:
     running = status.running
-    doing = _doing(running, words)
-    parts = [doing, words.many("now.left", sum(queue.pending for queue in running))]
-    ends = [status.forecast.queues.get(queue.name) for queue in running]
-    known = [end for end in ends if end is not None]
-    if len(known) == len(ends) and not status.is_stale(now):
-        parts.append(words.about(max(known)))
-    text = ", ".join(parts)
-    if waiting := _waiting(status):
-        text = f"{text}; {words.many('now.waiting', waiting)}"
-    return Headline(_capitalised(text), _capitalised(doing))
+    activity = _activity(running, texts)
+    parts = [texts.plural("headline.left", sum(queue.pending for queue in running))]
+    estimates = [status.forecast.queues.get(queue.name) for queue in running]
+    known = [estimate for estimate in estimates if estimate is not None]
+    if len(known) == len(estimates) and not status.is_stale(now):
+        parts.append(texts.duration(max(known)))
+    text = f"{activity}: {', '.join(parts)}"
+    if waiting := _waiting_queues(status):
+        text = f"{text}; {texts.plural('headline.waiting', waiting)}"
+    return Headline(_capitalised(text), _capitalised(activity))
 
 
-def _at_rest(status: Status, words: Words) -> Headline:
-    if waiting := _waiting(status):
-        return _once(words.many("now.next", waiting))
-    for reason, key, spoken in _BARRED:
-        if backlog := sum(queue.backlog for queue in status.with_reasons(reason)):
-            return Headline(words.many(key, backlog), words(spoken))
-    return _once(words("now.idle"))
+def _nothing_running(status: Status, texts: Texts) -> Headline:
+    if waiting := _waiting_queues(status):
+        return _plain(texts.plural("headline.next", waiting))
+    for reason, key, announcement in _BLOCKED:
+        queues = [queue for queue in status.with_reasons(reason) if queue.backlog]
+        if queues:
+            return Headline(
+                texts.plural(key, sum(queue.backlog for queue in queues)),
+                texts(announcement),
+                _starts_at(queues, status) if reason is Reason.OUTSIDE_WINDOW else None,
+            )
+    return _plain(texts("headline.idle"))
 
 
-def _waiting(status: Status) -> int:
+def _starts_at(queues: list[Queue], status: Status) -> float | None:
+    """Return when the first of the queues' windows opens, in seconds since 1970."""
+    opens_at = [status.opens_at[queue.name] for queue in queues if queue.name in status.opens_at]
+    return min(opens_at).timestamp() if opens_at else None
+
+
+def _waiting_queues(status: Status) -> int:
     return sum(queue.backlog > 0 for queue in status.with_reasons(Reason.WAITING))
 
 
-def _doing(running: list[Queue], words: Words) -> str:
-    """Return what is done in these queues, for the middle of a sentence."""
-    names = [_doing_in(queue.name, words) for queue in running[:MOST_NAMED]]
-    first = names[0]
-    if len(names) > 1:
-        first = words("doing.and", first=names[0], second=names[1])
-    more = len(running) - MOST_NAMED
-    return words.many("doing.more", more, first=first) if more > 0 else first
+def _activity(running: list[Queue], texts: Texts) -> str:
+    """Return what the queues do, in lower case for the middle of a sentence."""
+    first, *others = (_queue_activity(queue.name, texts) for queue in running[:MAX_NAMED_QUEUES])
+    if not others:
+        return first
+    more = len(running) - MAX_NAMED_QUEUES
+    if more > 0:
+        return texts.plural("activity.more", more, first=first, second=others[0])
+    return texts("activity.and", first=first, second=others[0])
 
 
-def _doing_in(name: str, words: Words) -> str:
-    key = f"doing.{name}"
-    is_known = key in words.texts and f"queue.{name}" in words.texts
-    return words(key) if is_known else words("doing.other", queue=words.queue(name))
+def _queue_activity(name: str, texts: Texts) -> str:
+    key = f"activity.{name}"
+    is_known = key in texts.messages and f"queue.{name}" in texts.messages
+    return texts(key) if is_known else texts("activity.other", queue=texts.queue(name))
 
 
 def _capitalised(text: str) -> str:

@@ -1,7 +1,7 @@
-"""What the page says, in the reader's language: texts, plurals, numbers, durations.
+"""Texts, plurals, numbers, durations and dates in the reader's language.
 
-Babel would do this, and takes 30 MB where the whole image may have 15: for three languages a
-table does. Plural forms and separators are those of Unicode's CLDR.
+Babel would do this too but takes 30 MB, twice the limit of the whole image. Plural rules,
+separators and month names are those of Unicode's CLDR.
 """
 
 import json
@@ -17,9 +17,9 @@ MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86400
 
-_TO_THE_MINUTE: Final = 20
-"""Minutes up to which an estimate names each one; above that it would be no more than a guess."""
-_LONGEST_NAME: Final = 48
+_EXACT_MINUTES: Final = 20
+"""Up to here an estimate is rounded to whole minutes; beyond that to the precision that it has."""
+_MAX_NAME_LENGTH: Final = 48
 
 
 def _one_or_other(count: float) -> str:
@@ -27,7 +27,7 @@ def _one_or_other(count: float) -> str:
 
 
 def _russian(count: float) -> str:
-    """Return the form that follows a number in Russian.
+    """Return the plural form for a number in Russian.
 
     >>> [_russian(count) for count in (1, 2, 5, 11, 21, 112, 2.5)]
     ['one', 'few', 'many', 'many', 'one', 'many', 'other']
@@ -45,108 +45,111 @@ PLURALS: Final[Mapping[str, Callable[[float], str]]] = {
     "ru": _russian,
     "de": _one_or_other,
 }
-"""Which form follows a number, by language; the first language is for everybody else."""
+"""The plural rule of each language; the first language is the default."""
 
 FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "en": ("one", "other"),
     "ru": ("one", "few", "many", "other"),
     "de": ("one", "other"),
 }
-"""The forms that a language has."""
+"""The plural forms of each language."""
 
 
-class Words:
-    """What can be said in one language.
+class Texts:
+    """The texts of one language, by keys such as "state.running".
 
     Args:
         language: its code.
-        found: the content of its file.
+        content: of its file.
+
+    Attributes:
+        messages: each text; a text with plural forms is a dictionary of them.
     """
 
-    def __init__(self, language: str, found: Mapping[str, Any]) -> None:
+    def __init__(self, language: str, content: Mapping[str, Any]) -> None:
         self.language = language
-        self.texts: dict[str, str | dict[str, str]] = {
+        self.messages: dict[str, str | dict[str, str]] = {
             f"{group}.{name}": text
-            for group, texts in found["texts"].items()
+            for group, texts in content["texts"].items()
             for name, text in texts.items()
         }
-        self._found = found
+        self._content = content
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return a text with the values in it."""
-        text = self.texts[key]
+        """Return a text with its placeholders filled in."""
+        text = self.messages[key]
         if isinstance(text, dict):
             raise TypeError(f"{key} needs a number")
         return text.format(**values)
 
-    def many(self, key: str, count: float, **values: object) -> str:
-        """Return the text for so many, as ``{count}``, with the other values in it.
+    def plural(self, key: str, count: float, **values: object) -> str:
+        """Return the plural form for ``count``, with its placeholders filled in.
 
-        >>> words("ru").many("now.waiting", 3)
+        >>> load_texts("ru").plural("headline.waiting", 3)
         'ждут 3 очереди'
         """
-        text = self.texts[key]
+        text = self.messages[key]
         if isinstance(text, dict):
             text = text[PLURALS[self.language](count)]
         return text.format(count=self.number(count), **values)
 
     def number(self, value: float) -> str:
-        """Return a number, with one digit after the comma at most.
+        """Return a number with at most one decimal.
 
-        >>> words("de").number(1234.5), words("en").number(1234)
+        >>> load_texts("de").number(1234.5), load_texts("en").number(1234)
         ('1.234,5', '1,234')
         """
         whole, _, tenth = f"{value:,.1f}".partition(".")
-        digits = whole.replace(",", self._found["thousands"])
-        return digits if tenth == "0" else f"{digits}{self._found['decimal']}{tenth}"
+        digits = whole.replace(",", self._content["thousands"])
+        return digits if tenth == "0" else f"{digits}{self._content['decimal']}{tenth}"
 
-    def about(self, seconds: float) -> str:
-        """Return a duration for a sentence.
+    def duration(self, seconds: float) -> str:
+        """Return an estimated duration for a sentence.
 
-        >>> [words("en").about(seconds) for seconds in (20, 740, 9000)]
+        >>> [load_texts("en").duration(seconds) for seconds in (20, 740, 9000)]
         ['less than a minute', 'about 12 minutes', 'about 2.5 hours']
         """
-        return self._duration("about", seconds)
+        return self._duration("duration", seconds)
 
-    def short(self, seconds: float | None) -> str:
-        """Return a duration for a narrow column; None is unknown.
+    def short_duration(self, seconds: float | None) -> str:
+        """Return an estimated duration for a narrow column; None is unknown.
 
-        >>> words("de").short(9000), words("de").short(None)
+        >>> load_texts("de").short_duration(9000), load_texts("de").short_duration(None)
         ('2,5 Std.', 'unbekannt')
         """
         return self("short.unknown") if seconds is None else self._duration("short", seconds)
 
-    def moment(self, at: float) -> str:
-        """Return a time in seconds since 1970 as a script that knows the zone would write it.
+    def date_time(self, at: float) -> str:
+        """Return a date and time in UTC; the page's script replaces it with the reader's zone.
 
-        >>> words("de").moment(1790000000)
+        >>> load_texts("de").date_time(1790000000)
         '21. Sept., 14:13 UTC'
         """
         when = datetime.fromtimestamp(at, UTC)
-        month: str = self._found["months"][when.month - 1]
-        pattern: str = self._found["date"]
+        month: str = self._content["months"][when.month - 1]
+        pattern: str = self._content["date"]
         return pattern.format(day=when.day, month=month, time=f"{when:%H:%M}")
 
-    def hour(self, at: float) -> str:
-        """Return the time of day of a moment, as ``moment`` does."""
+    def time_of_day(self, at: float) -> str:
+        """Return a time of day in UTC; the page's script replaces it with the reader's zone."""
         return self("short.utc", time=f"{datetime.fromtimestamp(at, UTC):%H:%M}")
 
     def queue(self, name: str) -> str:
-        """Return what a person calls a queue; one that nobody knows has its own name only."""
-        text = self.texts.get(f"queue.{name}")
-        return text if isinstance(text, str) else plain(name)
+        """Return the label of a queue; Immich's own name if the queue is unknown."""
+        text = self.messages.get(f"queue.{name}")
+        return text if isinstance(text, str) else printable_name(name)
 
-    def _duration(self, kind: str, seconds: float) -> str:
+    def _duration(self, group: str, seconds: float) -> str:
         unit, count = _rounded(seconds)
-        return self.many(f"{kind}.{unit}", count) if count else self(f"{kind}.less")
+        return self.plural(f"{group}.{unit}", count) if count else self(f"{group}.less")
 
 
 def _rounded(seconds: float) -> tuple[str, float]:
-    """Return the unit and the number that say no more than an estimate can know."""
+    """Return a unit and a number, no more precise than an estimate is."""
     minutes = round(seconds / MINUTE)
     if seconds < MINUTE:
         return "minutes", 0
-    if minutes <= _TO_THE_MINUTE:
+    if minutes <= _EXACT_MINUTES:
         return "minutes", minutes
     if seconds < 1.6 * HOUR:
         return "minutes", 5 * round(seconds / MINUTE / 5)
@@ -156,31 +159,35 @@ def _rounded(seconds: float) -> tuple[str, float]:
 
 
 def _half(value: float) -> float:
-    """Return a number to the nearest half, from ten on to the nearest whole."""
-    return round(value * 2) / 2 if value < 9.75 else round(value)  # noqa: PLR2004 - just told
+    """Round to halves below ten, to whole numbers from ten on."""
+    return round(value * 2) / 2 if value < 9.75 else round(value)  # noqa: PLR2004 - see above
 
 
-def plain(name: str) -> str:
-    """Return a name that came from outside as one line that can be shown.
+def printable_name(name: str) -> str:
+    """Return a name from the server as one short, printable line.
 
-    >>> plain("a" + chr(10) + "b") == "a" + chr(0xFFFD) + "b", len(plain("x" * 500))
-    (True, 49)
+    >>> printable_name("a" + chr(10) + "b") == "a" + chr(0xFFFD) + "b"
+    True
+    >>> len(printable_name("x" * 500))
+    49
     """
-    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}…"
+    printable = "".join(char if char.isprintable() else "\ufffd" for char in name)
+    if len(printable) <= _MAX_NAME_LENGTH:
+        return printable
+    return f"{printable[:_MAX_NAME_LENGTH]}…"
 
 
 @cache
-def words(language: str) -> Words:
-    """Return the words of one of the languages in ``PLURALS``."""
+def load_texts(language: str) -> Texts:
+    """Return the texts of one of the languages in ``PLURALS``."""
     path = Path(__file__).with_name("languages") / f"{language}.json"
-    return Words(language, json.loads(path.read_text(encoding="utf-8")))
+    return Texts(language, json.loads(path.read_text(encoding="utf-8")))
 
 
-def best(request: Request) -> Words:
-    """Return the words for who asks: what the address names (``?lang=``), or the browser wants."""
-    asked = request.args.get("lang")
-    if asked in PLURALS:
-        return words(asked)
-    first = next(iter(PLURALS))
-    return words(request.accept_languages.best_match([*PLURALS], first) or first)
+def request_texts(request: Request) -> Texts:
+    """Return the texts in the language that ``?lang=`` names, or that the browser prefers."""
+    language = request.args.get("lang")
+    if language in PLURALS:
+        return load_texts(language)
+    default = next(iter(PLURALS))
+    return load_texts(request.accept_languages.best_match([*PLURALS], default) or default)

@@ -1,6 +1,6 @@
-"""How long whoever gave a wrong password has to wait: longer each time, in bounded memory.
+"""Delays after wrong passwords: longer after each one, in bounded memory.
 
-Nobody sleeps here: a request within the delay is answered at once, with how long is left.
+No request is ever kept waiting: within the delay it is rejected at once.
 """
 
 from collections import OrderedDict
@@ -10,41 +10,38 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from threading import Lock
 from typing import Final
 
-FIRST: Final = 1.0
-"""Seconds to wait after the first wrong password; they double with each one more."""
-LONGEST: Final = 60.0
-FORGOTTEN_AFTER: Final = 900.0
-"""Seconds without a wrong password after which a client begins anew."""
-MOST_CLIENTS: Final = 1000
-"""Clients that are remembered; beyond that the one that failed longest ago is forgotten."""
+FIRST_DELAY: Final = 1.0
+"""Seconds after the first wrong password; the delay doubles with each further one."""
+MAX_DELAY: Final = 60.0
+FORGET_AFTER: Final = 900.0
+"""Seconds without a wrong password after which a client starts afresh."""
+MAX_CLIENTS: Final = 1000
+"""Clients in memory; beyond that the one whose last failure is the oldest is dropped."""
 
-_NETWORK: Final = 64
-"""The bits of an IPv6 address that name a household: the others anybody there may choose."""
+_NETWORK_BITS: Final = 64
+"""IPv6 bits that identify a client: it can choose the other 64 freely."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failures:
-    """What one client did wrong: how often, when last, and with what."""
-
-    number: int
+    count: int
     last: float
-    guess: bytes
+    digest: bytes
+    """Of the last wrong password."""
 
     @property
     def until(self) -> float:
         """When the client may try again."""
-        return self.last + min(FIRST * 2.0 ** min(self.number - 1, 16), LONGEST)
+        return self.last + min(FIRST_DELAY * 2.0 ** min(self.count - 1, 16), MAX_DELAY)
 
 
-class Delays:
-    """The wrong passwords of all clients, for any number of threads.
+class LoginRateLimit:
+    """The wrong passwords of all clients. Thread-safe; times are the caller's seconds.
 
-    Times are the caller's seconds.
-
-    >>> delays = Delays()
-    >>> delays.failed("192.0.2.1", "a", now=0.0), delays.failed("192.0.2.1", "b", now=1.0)
+    >>> limit = LoginRateLimit()
+    >>> limit.failed("192.0.2.1", "a", now=0.0), limit.failed("192.0.2.1", "b", now=1.0)
     (1.0, 2.0)
-    >>> delays.left("192.0.2.1", now=2.5), delays.left("192.0.2.2", now=2.5)
+    >>> limit.remaining("192.0.2.1", now=2.5), limit.remaining("192.0.2.2", now=2.5)
     (0.5, 0.0)
     """
 
@@ -52,50 +49,50 @@ class Delays:
         self._clients: OrderedDict[str, _Failures] = OrderedDict()
         self._lock = Lock()
 
-    def left(self, address: str, now: float) -> float:
-        """Return how many seconds a client has to wait before its next try counts."""
+    def remaining(self, address: str, now: float) -> float:
+        """Return the seconds until the client's next password is checked."""
         with self._lock:
-            found = self._clients.get(household(address))
-        return max(0.0, found.until - now) if found else 0.0
+            failures = self._clients.get(client_key(address))
+        return max(0.0, failures.until - now) if failures else 0.0
 
-    def failed(self, address: str, guess: str, now: float) -> float:
-        """Take note of a wrong password; return the seconds that the client has to wait for it.
+    def failed(self, address: str, password: str, now: float) -> float:
+        """Record a wrong password and return the delay in seconds that it costs.
 
-        A browser sends the password that it knows with each request, also when it is another by
-        now: the same one again teaches nobody anything, and costs no further delay.
+        A browser repeats the password that it knows with each request, even after the password was
+        changed. Repeating the same wrong password helps no attacker, so it costs no further delay.
         """
-        client = household(address)
-        seen = sha256(guess.encode("utf-8", "surrogatepass")).digest()
+        client = client_key(address)
+        digest = sha256(password.encode("utf-8", "surrogatepass")).digest()
         with self._lock:
             before = self._clients.get(client)
-            is_new = before is None or now - before.last > FORGOTTEN_AFTER
-            if before is not None and not is_new and before.guess == seen:
+            is_new = before is None or now - before.last > FORGET_AFTER
+            if before is not None and not is_new and before.digest == digest:
                 return 0.0
-            number = 1 if before is None or is_new else before.number + 1
-            after = self._clients[client] = _Failures(number, now, seen)
+            count = 1 if before is None or is_new else before.count + 1
+            after = self._clients[client] = _Failures(count, now, digest)
             self._clients.move_to_end(client)
-            if len(self._clients) > MOST_CLIENTS:
+            if len(self._clients) > MAX_CLIENTS:
                 self._clients.popitem(last=False)
         return after.until - now
 
     def succeeded(self, address: str) -> None:
-        """Forget what a client did wrong: it knows the password."""
+        """Forget the client's failures: it sent the right password."""
         with self._lock:
-            self._clients.pop(household(address), None)
+            self._clients.pop(client_key(address), None)
 
 
-def household(address: str) -> str:
-    """Return what stands for all addresses that one client can choose from.
+def client_key(address: str) -> str:
+    """Return one key for all addresses that a single client can use.
 
-    >>> household("2001:db8::1") == household("2001:db8::2"), household("::ffff:192.0.2.1")
+    >>> client_key("2001:db8::1") == client_key("2001:db8::2"), client_key("::ffff:192.0.2.1")
     (True, '192.0.2.1')
     """
     try:
-        found = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ip_network((found, _NETWORK), strict=False))
-    return str(found)
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ip_network((ip, _NETWORK_BITS), strict=False))
+    return str(ip)

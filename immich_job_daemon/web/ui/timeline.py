@@ -1,7 +1,7 @@
-"""The last 24 hours as shapes: who had a slot when, and how much was left. Pure geometry, no text.
+"""The chart of the last 24 hours: which queue had a slot when, and the backlog. Pure geometry.
 
-Across, everything is in percent of the day that is shown, so that a picture fits any width; the
-backlog alone is in units of its own. Times are in seconds since 1970.
+Positions are in percent of the chart's width, so that it fits any screen; only the backlog's path
+has units of its own. Times are in seconds since 1970 unless said otherwise.
 """
 
 from collections import Counter
@@ -11,41 +11,41 @@ from heapq import nlargest
 from itertools import groupby, pairwise
 from typing import Final
 
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 
-WIDTH: Final = PARTS
-"""Units across of the backlog's picture: one a part."""
+WIDTH: Final = MAX_BUCKETS
+"""Width of the backlog's path: one unit for each bucket of the history."""
 HEIGHT: Final = 100
-"""Units down of it: the largest backlog."""
+"""Height of the backlog's path: the peak of the day."""
 
-SHORTEST: Final = 0.5
-"""Percent that a span takes at least, or nobody would see it."""
+MIN_WIDTH: Final = 0.5
+"""Percent; a narrower span could not be seen."""
 
-MOST_SPANS: Final = 60
-"""Spans in all lanes together, so that a day of small things does not make a large page. Where
-there would be more, those of a lane that are closest together are drawn as one, and paler."""
+MAX_SPANS: Final = 60
+"""Spans in all lanes together, which bounds the size of the page. Beyond that the spans of a lane
+that are closest together are merged and drawn paler."""
 
-MOST_GAPS: Final = 12
-"""Gaps in which nobody looked, the longest ones."""
+MAX_GAPS: Final = 12
+"""Gaps without data; the longest are shown."""
 
-MOST_LANES: Final = 12
-MOST_NAMES: Final = 2
-"""Queues in the picture, and in an hour of the table: those that had a slot for longest."""
+MAX_LANES: Final = 12
+MAX_NAMES: Final = 2
+"""Queues named in one hour of the table; those that had a slot for the longest time."""
 
 TICK: Final = 3 * 3600
 HOUR: Final = 3600
-_AT_THE_EDGE: Final = 3.0
-"""Percent at both ends where a tick's text would stand out of the picture."""
+_MARGIN: Final = 3.0
+"""Percent at both ends where the label of a tick would stick out of the chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From when to when something was so.
+    """A bar in the chart.
 
     Attributes:
-        x: where it begins, in percent.
-        width: how wide it is, in percent.
-        share: for which part of that time it was so.
+        x: the left end in percent.
+        width: in percent.
+        share: the fraction of its time in which the queue had a slot.
     """
 
     x: float
@@ -63,7 +63,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A full hour, and whether a narrow picture has room for its name."""
+    """A full hour on the axis; only major ticks have a label on narrow screens."""
 
     x: float
     at: float
@@ -72,13 +72,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One hour as a row of a table.
+    """One hour as a row of the table.
 
     Attributes:
         at: its beginning.
-        pending: the most jobs that were left in it.
-        busy: for how many seconds which queue had a slot, the longest first.
-        more: how many queues are not among those.
+        pending: the largest backlog in it.
+        busy: the seconds for which queues had a slot, the longest first.
+        more: how many further queues had one.
     """
 
     at: float
@@ -89,175 +89,180 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All of it.
+    """The whole chart.
 
     Attributes:
-        lanes: one a queue that had a slot, the first by priority first.
-        more: how many queues are not among these.
-        backlog: as a path from the ground over what was left and down to the ground again, in
-            ``WIDTH`` by ``HEIGHT``.
-        most: the largest backlog.
-        unseen: when nobody looked.
-        ticks: the hours to name.
-        hours: the same as a table, the latest first.
-        since: the first moment that was seen.
+        lanes: of the queues that had a slot, by priority.
+        more: how many further queues had one.
+        backlog: an SVG path of ``WIDTH`` by ``HEIGHT``; one closed area for each stretch of data.
+        peak: the largest backlog.
+        gaps: times without data.
+        ticks: the labelled hours.
+        hours: the same data as a table, the latest hour first.
+        since: the beginning of the data.
         begin: the left end.
     """
 
     lanes: tuple[Lane, ...]
     more: int
     backlog: str
-    most: int
-    unseen: tuple[Span, ...]
+    peak: int
+    gaps: tuple[Span, ...]
     ticks: tuple[Tick, ...]
     hours: tuple[Hour, ...]
     since: float
     begin: float
 
 
-def draw(history: History, order: Sequence[str], now: float, offset: float) -> Timeline | None:
-    """Return the picture of a history, None while there is nothing in it.
+def timeline(history: History, order: Sequence[str], now: float, offset: float) -> Timeline | None:
+    """Return the chart of a history; None while it is empty.
 
     Args:
         history: in seconds of the daemon's clock.
         order: the queues by priority; others that had a slot follow.
-        now: the present time of that clock.
-        offset: what makes seconds since 1970 of seconds of that clock.
+        now: in seconds of the daemon's clock.
+        offset: seconds since 1970 minus seconds of the daemon's clock.
     """
-    end = (now // PART + 1) * PART
-    start = end - PARTS * PART
-    day = _Day(start, offset)
-    parts = [part for part in history.parts if start <= part.start < end]
-    if not parts:
+    end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
+    start = end - MAX_BUCKETS * BUCKET_SECONDS
+    scale = _Scale(start, offset)
+    buckets = [bucket for bucket in history.buckets if start <= bucket.start < end]
+    if not buckets:
         return None
-    most = max(part.pending for part in parts)
-    runs = [_steps(run, start, most) for run in _together(parts)]
-    names = _busy(parts, order)
+    peak = max(bucket.pending for bucket in buckets)
+    runs = [_corners(run, start, peak) for run in _contiguous(buckets)]
+    names = _queues_with_slots(buckets, order)
     return Timeline(
-        lanes=tuple(_lanes(parts, names[:MOST_LANES], day)),
-        more=max(0, len(names) - MOST_LANES),
-        backlog="".join(_outline(run) for run in runs),
-        most=most,
-        unseen=tuple(nlargest(MOST_GAPS, _unseen(parts, start, end, day), key=_width)),
-        ticks=tuple(_ticks(start + offset, day)),
-        hours=tuple(_hours(parts, offset)),
-        since=parts[0].start + offset,
+        lanes=tuple(_lanes(buckets, names[:MAX_LANES], scale)),
+        more=max(0, len(names) - MAX_LANES),
+        backlog="".join(_area_path(run) for run in runs),
+        peak=peak,
+        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=_width)),
+        ticks=tuple(_ticks(start + offset, scale)),
+        hours=tuple(_hours(buckets, offset)),
+        since=buckets[0].start + offset,
         begin=start + offset,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Day:
-    """Where a time lies in the picture."""
+class _Scale:
+    """Converts seconds of the daemon's clock to positions in the chart."""
 
     start: float
     offset: float
 
     def x(self, at: float) -> float:
-        return round((at - self.start) / (PARTS * PART) * 100, 2)
+        return round((at - self.start) / (MAX_BUCKETS * BUCKET_SECONDS) * 100, 2)
 
     def span(self, begin: float, end: float, share: float = 1.0) -> Span:
         x = self.x(begin)
-        width = max(round(self.x(end) - x, 2), SHORTEST)
+        width = max(round(self.x(end) - x, 2), MIN_WIDTH)
         return Span(round(min(x, 100 - width), 2), width, share)
 
 
-def _together(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Yield the parts that follow each other without a gap."""
-    for _, run in groupby(enumerate(parts), lambda pair: pair[1].start // PART - pair[0]):
-        yield [part for _, part in run]
+def _contiguous(buckets: Sequence[Bucket]) -> Iterator[list[Bucket]]:
+    """Group the buckets that follow each other without a gap."""
+    for _, run in groupby(
+        enumerate(buckets), lambda pair: pair[1].start // BUCKET_SECONDS - pair[0]
+    ):
+        yield [bucket for _, bucket in run]
 
 
-def _steps(run: Sequence[Part], start: float, most: int) -> list[tuple[int, int]]:
-    """Return the corners of a run's upper edge, each at the left end of its part, and the last."""
+def _corners(run: Sequence[Bucket], start: float, peak: int) -> list[tuple[int, int]]:
+    """Return the corners of the backlog's steps: one at the left of each bucket, one at the end."""
     corners = [
         (
-            int((part.start - start) // PART),
-            HEIGHT - round(part.pending / most * HEIGHT) if most else HEIGHT,
+            int((bucket.start - start) // BUCKET_SECONDS),
+            HEIGHT - round(bucket.pending / peak * HEIGHT) if peak else HEIGHT,
         )
-        for part in run
+        for bucket in run
     ]
     return [*corners, (corners[-1][0] + 1, corners[-1][1])]
 
 
-def _outline(corners: Sequence[tuple[int, int]]) -> str:
-    """Return the path over the corners, from the ground to the ground; level parts are one line."""
+def _area_path(corners: Sequence[tuple[int, int]]) -> str:
+    """Return the SVG path of the area below the corners; equal steps are one line."""
     x, y = corners[0]
     path = [f"M{x} {HEIGHT}v{y - HEIGHT}"]
-    for to, level in corners[1:]:
-        if level != y:
-            path.append(f"h{to - x}v{level - y}")
-            x, y = to, level
+    for next_x, next_y in corners[1:]:
+        if next_y != y:
+            path.append(f"h{next_x - x}v{next_y - y}")
+            x, y = next_x, next_y
     return "".join([*path, f"h{corners[-1][0] - x}V{HEIGHT}"])
 
 
-def _busy(parts: Sequence[Part], order: Sequence[str]) -> list[str]:
+def _queues_with_slots(buckets: Sequence[Bucket], order: Sequence[str]) -> list[str]:
     """Return the names of the queues that had a slot, by priority; unknown ones follow."""
-    busy = dict.fromkeys(name for part in parts for name, time in part.busy.items() if time > 0)
+    busy = dict.fromkeys(
+        name for bucket in buckets for name, time in bucket.busy.items() if time > 0
+    )
     known = [name for name in order if name in busy]
     return [*known, *(name for name in busy if name not in known)]
 
 
-def _lanes(parts: Sequence[Part], names: Sequence[str], day: _Day) -> Iterator[Lane]:
+def _lanes(buckets: Sequence[Bucket], names: Sequence[str], scale: _Scale) -> Iterator[Lane]:
     for name in names:
-        mine = [part for part in parts if part.busy.get(name, 0.0) > 0]
-        stretches = [_stretch(run, name) for run in _together(mine)]
-        while len(stretches) > MOST_SPANS // len(names):
-            _join_closest(stretches)
+        with_slot = [bucket for bucket in buckets if bucket.busy.get(name, 0.0) > 0]
+        stretches = [_stretch(run, name) for run in _contiguous(with_slot)]
+        while len(stretches) > MAX_SPANS // len(names):
+            _merge_closest(stretches)
         spans = (
-            day.span(begin, end, round(seconds / (end - begin), 1))
+            scale.span(begin, end, round(seconds / (end - begin), 1))
             for begin, end, seconds in stretches
         )
         yield Lane(name, tuple(spans))
 
 
-def _stretch(run: Sequence[Part], name: str) -> tuple[float, float, float]:
-    """Return when a queue had a slot in parts that follow each other: from, to, and how long.
+def _stretch(run: Sequence[Bucket], name: str) -> tuple[float, float, float]:
+    """Return when the queue had a slot in contiguous buckets: begin, end, and seconds with a slot.
 
-    Within the first part it began late rather than stopped early, within the last one the other
-    way round. One part alone is drawn from its beginning.
+    A bucket knows only for how long the queue had a slot, not when. It is assumed that the slot
+    was held at the end of the first bucket and at the beginning of the last, or of the only one.
     """
-    seconds = [min(part.busy[name], PART) for part in run]
-    begin = run[0].start + (PART - seconds[0] if len(run) > 1 else 0.0)
+    seconds = [min(bucket.busy[name], BUCKET_SECONDS) for bucket in run]
+    begin = run[0].start + (BUCKET_SECONDS - seconds[0] if len(run) > 1 else 0.0)
     return begin, run[-1].start + seconds[-1], sum(seconds)
 
 
-def _join_closest(stretches: list[tuple[float, float, float]]) -> None:
-    """Make one of the two stretches with the shortest time in between."""
+def _merge_closest(stretches: list[tuple[float, float, float]]) -> None:
+    """Merge the two stretches with the shortest gap between them."""
     gaps = [after[0] - before[1] for before, after in pairwise(stretches)]
     place = gaps.index(min(gaps))
-    (begin, _, one), (_, end, two) = stretches[place : place + 2]
-    stretches[place : place + 2] = [(begin, end, one + two)]
+    (begin, _, seconds), (_, end, more_seconds) = stretches[place : place + 2]
+    stretches[place : place + 2] = [(begin, end, seconds + more_seconds)]
 
 
-def _unseen(parts: Sequence[Part], start: float, end: float, day: _Day) -> Iterator[Span]:
+def _gaps(buckets: Sequence[Bucket], start: float, end: float, scale: _Scale) -> Iterator[Span]:
     at = start
-    for run in _together(parts):
+    for run in _contiguous(buckets):
         if run[0].start > at:
-            yield day.span(at, run[0].start)
-        at = run[-1].start + PART
+            yield scale.span(at, run[0].start)
+        at = run[-1].start + BUCKET_SECONDS
     if at < end:
-        yield day.span(at, end)
+        yield scale.span(at, end)
 
 
 def _width(span: Span) -> float:
     return span.width
 
 
-def _ticks(start: float, day: _Day) -> Iterator[Tick]:
+def _ticks(start: float, scale: _Scale) -> Iterator[Tick]:
     at = (start // TICK + 1) * TICK
-    while at < start + PARTS * PART:
-        x = day.x(at - day.offset)
-        if _AT_THE_EDGE <= x <= 100 - _AT_THE_EDGE:
+    while at < start + MAX_BUCKETS * BUCKET_SECONDS:
+        x = scale.x(at - scale.offset)
+        if _MARGIN <= x <= 100 - _MARGIN:
             yield Tick(x, at, is_major=at % (2 * TICK) == 0)
         at += TICK
 
 
-def _hours(parts: Sequence[Part], offset: float) -> Iterator[Hour]:
-    for at, found in groupby(reversed(parts), lambda part: (part.start + offset) // HOUR * HOUR):
+def _hours(buckets: Sequence[Bucket], offset: float) -> Iterator[Hour]:
+    for at, group in groupby(
+        reversed(buckets), lambda bucket: (bucket.start + offset) // HOUR * HOUR
+    ):
         pending, busy = 0, Counter[str]()
-        for part in found:
-            pending = max(pending, part.pending)
-            busy.update(part.busy)
-        longest = dict(busy.most_common(MOST_NAMES))
+        for bucket in group:
+            pending = max(pending, bucket.pending)
+            busy.update(bucket.busy)
+        longest = dict(busy.most_common(MAX_NAMES))
         yield Hour(at, pending, longest, len(busy) - len(longest))

@@ -1,121 +1,121 @@
-"""What the page shows of the published picture, ready for the templates. Pure."""
+"""Everything that the page shows of a status, ready for the templates. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from immich_job_daemon.model.reason import UNMANAGED
 from immich_job_daemon.status.status import Status
+from immich_job_daemon.web.ui.controls_view import ControlsView, controls_view
 from immich_job_daemon.web.ui.headline import (
-    Figure,
+    BacklogProgress,
     Headline,
-    Progress,
-    figures,
+    Total,
     headline,
     is_late,
     progress,
+    totals,
 )
-from immich_job_daemon.web.ui.i18n import Words
-from immich_job_daemon.web.ui.panel import Panel, panel
-from immich_job_daemon.web.ui.rows import Row, Rows
-from immich_job_daemon.web.ui.timeline import Timeline, draw
+from immich_job_daemon.web.ui.i18n import Texts
+from immich_job_daemon.web.ui.queue_list import QueueRow, QueueRows
+from immich_job_daemon.web.ui.timeline import Timeline, timeline
 
-MOST_ROWS: Final = 40
-"""Queues shown of each kind; Immich 3.1.0 has 19 in all. The others are counted."""
+MAX_ROWS: Final = 40
+"""Queues shown of each kind; the others are only counted. Immich 3.1.0 has 19 queues in all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is wrong.
+class ProblemNotice:
+    """The notice about the current problem.
 
     Attributes:
-        title: in a few words.
+        title: what is wrong.
         advice: what to do.
-        details: the daemon's own words, in English; "" if there are none.
-        since: since when, seconds since 1970; None if nobody knows.
-        seen: how old the figures are, if they are old.
+        details: the daemon's own message, in English; "" if there is none.
+        since: when it began, seconds since 1970; None if that is unknown.
+        polled_at: the age of the numbers below, seconds since 1970; None if they are current.
     """
 
     title: str
     advice: str
     details: str
     since: float | None
-    seen: float | None
+    polled_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that the page shows.
+    """Everything that the page shows.
 
     Attributes:
         headline: what is happening.
-        trouble: what is wrong, None if nothing is.
-        is_rehearsal: whether nothing of it is sent to Immich.
-        progress: how far the backlog is.
-        figures: the sums.
-        panel: the controls for all queues together.
-        queues: those that the daemon manages, by priority.
-        more: how many of them are not among these.
-        apart: those that it leaves alone.
-        more_apart: how many of them are not among these.
-        stopped: how many of all of those are paused all the same.
-        timeline: the last 24 hours, None before anything was seen.
-        server: Immich's version, "" if it is not known.
+        problem: None if there is none.
+        is_dry_run: whether no commands are sent to Immich.
+        progress: of the whole backlog; None if there is none to show.
+        totals: of all queues.
+        controls: for all queues together.
+        queues: the managed queues, by priority.
+        more: how many further managed queues are not shown.
+        unmanaged: the queues that the daemon leaves alone.
+        more_unmanaged: how many further ones are not shown.
+        unmanaged_paused: how many of the unmanaged queues are paused.
+        timeline: the last 24 hours; None before the first poll.
+        server_version: Immich's; "" while it is unknown.
     """
 
     headline: Headline
-    trouble: Trouble | None
+    problem: ProblemNotice | None
     is_dry_run: bool
-    progress: Progress | None
-    figures: tuple[Figure, ...]
-    panel: Panel
-    queues: tuple[Row, ...]
+    progress: BacklogProgress | None
+    totals: tuple[Total, ...]
+    controls: ControlsView
+    queues: tuple[QueueRow, ...]
     more: int
-    apart: tuple[Row, ...]
-    more_apart: int
-    stopped: int
+    unmanaged: tuple[QueueRow, ...]
+    more_unmanaged: int
+    unmanaged_paused: int
     timeline: Timeline | None
-    server: str
+    server_version: str
 
 
-def view(status: Status, words: Words, setting: int, now: float) -> View:
+def view(status: Status, texts: Texts, configured_limit: int, now: float) -> View:
     """Return what the page shows.
 
     Args:
-        status: the picture.
-        words: the reader's.
-        setting: MAX_CONCURRENT_JOBS.
-        now: the present time of the daemon's clock.
+        status: the latest one.
+        texts: in the reader's language.
+        configured_limit: MAX_CONCURRENT_JOBS.
+        now: in seconds of the daemon's clock.
     """
-    rows = Rows(status, words, now)
+    rows = QueueRows(status, texts, now)
     known = [name for name in status.order if name in status.reasons and name in status.queues]
-    apart = [name for name in known if status.reasons[name] in UNMANAGED]
+    unmanaged = [name for name in known if status.reasons[name] in UNMANAGED]
     managed = [name for name in known if status.reasons[name] not in UNMANAGED]
-    offset = (status.updated_at or 0.0) - (status.updated or 0.0)
+    offset = (status.polled_at_unix or 0.0) - (status.polled_at or 0.0)
     return View(
-        headline=headline(status, words, now),
-        trouble=_trouble(status, words, now),
+        headline=headline(status, texts, now),
+        problem=_problem(status, texts, now),
         is_dry_run=status.is_dry_run,
-        progress=progress(status, words, now),
-        figures=figures(status, words),
-        panel=panel(status, words, setting),
-        queues=tuple(rows.row(name) for name in managed[:MOST_ROWS]),
-        more=max(0, len(managed) - MOST_ROWS),
-        apart=tuple(rows.row(name) for name in apart[:MOST_ROWS]),
-        more_apart=max(0, len(apart) - MOST_ROWS),
-        stopped=sum(status.queues[name].is_paused for name in apart),
-        timeline=draw(status.history, status.order, now, offset),
-        server=status.server or "",
+        progress=progress(status, texts, now),
+        totals=totals(status, texts),
+        controls=controls_view(status, texts, configured_limit),
+        queues=tuple(rows.row(name) for name in managed[:MAX_ROWS]),
+        more=max(0, len(managed) - MAX_ROWS),
+        unmanaged=tuple(rows.row(name) for name in unmanaged[:MAX_ROWS]),
+        more_unmanaged=max(0, len(unmanaged) - MAX_ROWS),
+        unmanaged_paused=sum(status.queues[name].is_paused for name in unmanaged),
+        timeline=timeline(status.history, status.order, now, offset),
+        server_version=status.immich_version or "",
     )
 
 
-def _trouble(status: Status, words: Words, now: float) -> Trouble | None:
-    seen = status.updated_at if status.is_stale(now) else None
+def _problem(status: Status, texts: Texts, now: float) -> ProblemNotice | None:
+    polled_at = status.polled_at_unix if status.is_stale(now) else None
     if is_late(status, now):
-        return Trouble(words("trouble.late"), words("advice.late"), "", None, seen)
+        return ProblemNotice(texts("problem.stuck"), texts("advice.stuck"), "", None, polled_at)
     problem = status.problem
     if problem is None:
         return None
     kind = problem.kind.replace(" ", "_")
-    return Trouble(
-        words(f"trouble.{kind}"), words(f"advice.{kind}"), problem.text, problem.since, seen
+    return ProblemNotice(
+        texts(f"problem.{kind}"), texts(f"advice.{kind}"), problem.text, problem.since, polled_at
     )

@@ -1,4 +1,4 @@
-"""The picture in JSON: what the numbers are, and when they are old."""
+"""The status as JSON: its values, and when they are stale."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -12,11 +12,11 @@ from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import Queue
 from immich_job_daemon.model.reason import Reason
 from immich_job_daemon.status.status import Status
-from immich_job_daemon.web.api.json import WORDS, queues, totals
+from immich_job_daemon.web.api.json import STATES, queues, totals
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING
 
 
-def test_the_totals_are_of_all_queues_also_of_those_that_are_not_the_daemons() -> None:
+def test_the_totals_include_queues_that_the_daemon_does_not_manage() -> None:
     assert totals(BUSY, AT + 2.9) == {
         "active": 3,
         "waiting": 1242,
@@ -33,10 +33,10 @@ def test_the_totals_are_of_all_queues_also_of_those_that_are_not_the_daemons() -
     }
 
 
-def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_shows() -> None:
-    found = queues(BUSY, AT)
-    assert [queue["name"] for queue in found] == [*BUSY.order]
-    assert found[1] == {
+def test_every_queue_is_listed_by_priority_with_all_fields() -> None:
+    result = queues(BUSY, AT)
+    assert [queue["name"] for queue in result] == [*BUSY.order]
+    assert result[1] == {
         "name": "thumbnailGeneration",
         "label": "Thumbnail generation",
         "active": 3,
@@ -50,11 +50,11 @@ def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_show
         "rate_per_minute": 45.0,
         "may_run_at": None,
     }
-    waiting = found[4]
+    waiting = result[4]
     assert (waiting["waiting"], waiting["paused"], waiting["state"]) == (234, True, "waiting")
     assert waiting["reason"] == "waiting for a slot"
     assert waiting["eta_seconds"] is waiting["rate_per_minute"] is None
-    assert [queue["state"] for queue in found] == [
+    assert [queue["state"] for queue in result] == [
         "idle",
         "running",
         "paused",
@@ -63,62 +63,62 @@ def test_every_queue_is_there_in_the_order_of_priority_with_all_that_a_tile_show
     ]
 
 
-def test_every_reason_has_a_word() -> None:
-    assert WORDS.keys() == set(Reason)
+def test_every_reason_has_a_state() -> None:
+    assert STATES.keys() == set(Reason)
 
 
-def test_a_queue_outside_its_hours_tells_when_they_begin_again_with_the_zone() -> None:
+def test_a_queue_outside_its_window_shows_when_the_window_opens_with_the_time_zone() -> None:
     opens = {"ocr": datetime(2026, 11, 24, 22, tzinfo=ZoneInfo("Europe/Berlin"))}
     reasons = {**BUSY.reasons, "ocr": Reason.OUTSIDE_WINDOW, "videoConversion": Reason.HIGH_LOAD}
-    found = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
-    assert found["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
-    assert (found["ocr"]["state"], found["ocr"]["reason"]) == ("closed", "outside its hours")
-    busy = found["videoConversion"]
+    result = {q["name"]: q for q in queues(replace(BUSY, opens_at=opens, reasons=reasons), AT)}
+    assert result["ocr"]["may_run_at"] == "2026-11-24T22:00:00+01:00"
+    assert (result["ocr"]["state"], result["ocr"]["reason"]) == ("closed", "outside its window")
+    busy = result["videoConversion"]
     assert (busy["state"], busy["reason"], busy["may_run_at"]) == (
         "loaded",
-        "the machine is busy",
+        "the load is too high",
         None,
     )
 
 
-def test_a_rehearsal_says_so() -> None:
-    found = totals(replace(BUSY, is_dry_run=True), AT)
-    assert found is not None
-    assert found["dry_run"] is True
+def test_a_dry_run_is_marked() -> None:
+    result = totals(replace(BUSY, is_dry_run=True), AT)
+    assert result is not None
+    assert result["dry_run"] is True
 
 
-def test_while_nothing_is_known_there_are_no_totals_and_no_queues() -> None:
+def test_before_the_first_poll_there_are_no_totals_and_no_queues() -> None:
     assert totals(NOTHING, AT) is None
     assert queues(NOTHING, AT) == []
 
 
 @pytest.mark.parametrize(("mode", "state"), [(Mode.HELD, "held"), (Mode.OPEN, "open")])
-def test_the_state_is_the_pictures(mode: Mode, state: str) -> None:
-    found = totals(replace(BUSY, controls=Controls(mode=mode)), AT)
-    assert found is not None
-    assert found["state"] == state
+def test_the_state_is_that_of_the_status(mode: Mode, state: str) -> None:
+    result = totals(replace(BUSY, controls=Controls(mode=mode)), AT)
+    assert result is not None
+    assert result["state"] == state
 
 
-def test_the_last_figures_stay_when_immich_is_away_with_their_age_and_no_estimate() -> None:
-    found = totals(LOST, AT + 75.2)
-    assert found is not None
-    assert (found["waiting"], found["age_seconds"], found["stale"]) == (1242, 75, True)
-    assert (found["eta_seconds"], found["state"]) == (None, "waiting for Immich")
+def test_while_immich_is_unreachable_the_last_values_stay_with_their_age_and_no_estimate() -> None:
+    result = totals(LOST, AT + 75.2)
+    assert result is not None
+    assert (result["waiting"], result["age_seconds"], result["stale"]) == (1242, 75, True)
+    assert (result["eta_seconds"], result["state"]) == (None, "waiting for Immich")
     assert {queue["eta_seconds"] for queue in queues(LOST, AT)} == {None}
 
 
-def test_a_clock_that_is_read_before_the_look_gives_no_negative_age() -> None:
-    found = totals(BUSY, AT - 0.2)
-    assert found is not None
-    assert found["age_seconds"] == 0
+def test_the_age_is_never_negative() -> None:
+    result = totals(BUSY, AT - 0.2)
+    assert result is not None
+    assert result["age_seconds"] == 0
 
 
-def test_a_rate_is_told_once_there_is_one() -> None:
+def test_a_rate_is_shown_once_it_is_known() -> None:
     queue = Queue("ocr", is_paused=False, active=1)
     status = Status(1, AT, 0.0, AT, queues={"ocr": queue}, order=("ocr",))
     status = replace(status, reasons={"ocr": Reason.RUNNING})
-    for rate, told in ((Rate(0.4, 9.0), None), (Rate(100.0, 900.0), 6.67)):
-        (found,) = queues(replace(status, rates=Rates({"ocr": rate})), AT)
-        assert found["rate_per_minute"] == told
-    (found,) = queues(replace(status, forecast=Forecast({"ocr": 0.4})), AT)
-    assert found["eta_seconds"] == 0
+    for rate, shown in ((Rate(0.4, 9.0), None), (Rate(100.0, 900.0), 6.67)):
+        (result,) = queues(replace(status, rates=Rates({"ocr": rate})), AT)
+        assert result["rate_per_minute"] == shown
+    (result,) = queues(replace(status, forecast=Forecast({"ocr": 0.4})), AT)
+    assert result["eta_seconds"] == 0

@@ -1,4 +1,4 @@
-"""The face for machines over real HTTP: what it answers, and what it says instead."""
+"""The API over real HTTP: its responses and its errors."""
 
 from dataclasses import replace
 from typing import Final
@@ -10,21 +10,20 @@ from immich_job_daemon import __version__
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from immich_job_daemon.web.api import routes
-from immich_job_daemon.web.application import Face, with_faces
-from immich_job_daemon.web.server import Listener
-from tests.web.sample_statuses import AT, AWAY, BUSY, LOST, NOTHING, Clock, shown
+from immich_job_daemon.web.server import App, Listener, create_dispatcher
+from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING, UNREACHABLE, Clock, serve_status
 
 PATHS: Final = ("/", "/queues", "/metrics", "/health")
 
 
-def got(
+def request(
     status: Status,
     path: str,
     method: str = "GET",
     clock: Clock | None = None,
     origin: str | None = None,
 ) -> requests.Response:
-    with shown(status, clock) as url:
+    with serve_status(status, clock) as url:
         return requests.request(
             method,
             f"{url}{path}",
@@ -35,100 +34,103 @@ def got(
         )
 
 
-def test_the_totals_are_the_whole_document() -> None:
-    answer = got(BUSY, "/")
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
-    assert [*answer.json().items()][:4] == [
+def test_the_root_serves_the_totals() -> None:
+    response = request(BUSY, "/")
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+    assert [*response.json().items()][:4] == [
         ("active", 3),
         ("waiting", 1242),
         ("failed", 2),
         ("queues", 5),
     ]
-    assert answer.json()["running"] == ["thumbnailGeneration"]
-    assert answer.json()["stale"] is False
+    assert response.json()["running"] == ["thumbnailGeneration"]
+    assert response.json()["stale"] is False
 
 
 def test_the_queues_are_an_array_by_priority() -> None:
-    answer = got(BUSY, "/queues")
-    assert [queue["name"] for queue in answer.json()] == [*BUSY.order]
-    assert answer.json()[0]["eta_seconds"] is None
+    response = request(BUSY, "/queues")
+    assert [queue["name"] for queue in response.json()] == [*BUSY.order]
+    assert response.json()[0]["eta_seconds"] is None
 
 
-def test_the_age_is_of_the_moment_of_the_request() -> None:
-    assert got(BUSY, "/", clock=Clock(AT + 7)).json()["age_seconds"] == 7
-
-
-@pytest.mark.parametrize("path", ["/", "/queues"])
-def test_the_last_known_figures_stay_while_immich_is_away(path: str) -> None:
-    answer = got(LOST, path)
-    assert answer.status_code == 200
-    assert "1000" in answer.text if path == "/queues" else answer.json()["stale"] is True
+def test_the_age_is_measured_at_the_request() -> None:
+    assert request(BUSY, "/", clock=Clock(AT + 7)).json()["age_seconds"] == 7
 
 
 @pytest.mark.parametrize("path", ["/", "/queues"])
-def test_before_immich_ever_answered_that_is_said_or_what_is_wrong(path: str) -> None:
-    answer = got(NOTHING, path)
-    assert (answer.status_code, answer.json()) == (503, {"error": routes.UNKNOWN})
-    answer = got(replace(NOTHING, problem=AWAY), path)
-    assert (answer.status_code, answer.json()) == (503, {"error": AWAY.text})
+def test_the_last_values_stay_while_immich_is_unreachable(path: str) -> None:
+    response = request(LOST, path)
+    assert response.status_code == 200
+    assert "1000" in response.text if path == "/queues" else response.json()["stale"] is True
+
+
+@pytest.mark.parametrize("path", ["/", "/queues"])
+def test_before_the_first_poll_the_error_is_the_problem_if_there_is_one(path: str) -> None:
+    response = request(NOTHING, path)
+    assert (response.status_code, response.json()) == (503, {"error": routes.NO_DATA})
+    response = request(replace(NOTHING, problem=UNREACHABLE), path)
+    assert (response.status_code, response.json()) == (503, {"error": UNREACHABLE.text})
 
 
 # Health
 
 
 @pytest.mark.parametrize("status", [BUSY, NOTHING, LOST], ids=["busy", "nothing", "lost"])
-def test_the_daemon_is_well_while_its_loop_turns_whatever_immich_does(status: Status) -> None:
-    answer = got(status, "/health", clock=Clock(status.due))
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": __version__})
+def test_the_daemon_is_healthy_while_its_loop_runs_whatever_immich_does(status: Status) -> None:
+    response = request(status, "/health", clock=Clock(status.next_due))
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "version": __version__},
+    )
 
 
-def test_it_is_not_well_when_a_round_should_have_ended_and_says_since_when() -> None:
-    answer = got(BUSY, "/health", clock=Clock(BUSY.due + 42))
-    assert answer.status_code == 503
-    assert "should have ended a round 42 s ago" in answer.json()["error"]
-    assert "Restart" in answer.json()["error"]
+def test_the_daemon_is_unhealthy_when_a_round_is_overdue() -> None:
+    response = request(BUSY, "/health", clock=Clock(BUSY.next_due + 42))
+    assert response.status_code == 503
+    assert "its last round should have ended 42 s ago" in response.json()["error"]
+    assert "Restart" in response.json()["error"]
 
 
-# What is said instead
+# Errors
 
 
 @pytest.mark.parametrize("path", ["/x", "/queues/", "/queues/ocr", "/index.html"])
-def test_where_there_is_nothing_it_says_what_there_is(path: str) -> None:
-    answer = got(BUSY, path)
-    assert answer.status_code == 404
-    assert all(there in answer.json()["error"] for there in PATHS)
+def test_an_unknown_path_gets_the_list_of_paths(path: str) -> None:
+    response = request(BUSY, path)
+    assert response.status_code == 404
+    assert all(known in response.json()["error"] for known in PATHS)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"])
-def test_nothing_can_be_changed(path: str, method: str) -> None:
-    answer = got(BUSY, path, method)
-    assert answer.status_code == 405
-    assert {*answer.headers["Allow"].split(", ")} == {"GET", "HEAD", "OPTIONS"}
-    assert "GET" in answer.json()["error"]
+def test_only_get_is_allowed(path: str, method: str) -> None:
+    response = request(BUSY, path, method)
+    assert response.status_code == 405
+    assert {*response.headers["Allow"].split(", ")} == {"GET", "HEAD", "OPTIONS"}
+    assert "GET" in response.json()["error"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_head_says_as_much_as_get_but_for_the_body(path: str) -> None:
-    whole, head = got(BUSY, path), got(BUSY, path, "HEAD")
+def test_head_returns_the_headers_of_get(path: str) -> None:
+    whole, head = request(BUSY, path), request(BUSY, path, "HEAD")
     assert (head.status_code, head.content) == (whole.status_code, b"")
-    own = {"Date"}
-    assert {k: v for k, v in head.headers.items() if k not in own} == {
-        k: v for k, v in whole.headers.items() if k not in own
+    volatile = {"Date"}
+    assert {k: v for k, v in head.headers.items() if k not in volatile} == {
+        k: v for k, v in whole.headers.items() if k not in volatile
     }
     assert int(head.headers["Content-Length"]) > 0
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_options_tell_what_may_be_asked(path: str) -> None:
-    answer = got(BUSY, path, "OPTIONS")
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert {*answer.headers["Allow"].split(", ")} == {"GET", "HEAD", "OPTIONS"}
+def test_options_returns_the_allowed_methods(path: str) -> None:
+    response = request(BUSY, path, "OPTIONS")
+    assert (response.status_code, response.content) == (200, b"")
+    assert {*response.headers["Allow"].split(", ")} == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/x"])
-def test_nothing_is_kept_by_a_proxy_or_given_to_another_page(path: str) -> None:
-    headers = got(BUSY, path, origin="http://evil.example").headers
+def test_responses_are_not_cached_or_shared_with_other_origins(path: str) -> None:
+    headers = request(BUSY, path, origin="http://evil.example").headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert not any(name.lower().startswith("access-control") for name in headers)
@@ -136,7 +138,7 @@ def test_nothing_is_kept_by_a_proxy_or_given_to_another_page(path: str) -> None:
     assert "Set-Cookie" not in headers
 
 
-def test_a_mistake_of_our_own_is_said_without_its_details(
+def test_an_internal_error_does_not_reveal_its_details(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(StatusHub):
@@ -148,19 +150,22 @@ def test_a_mistake_of_our_own_is_said_without_its_details(
         def status(self, _: Status) -> None: ...
 
     hub = StatusHub(NOTHING)
-    face = routes.create_machines(hub, Clock())
+    api = routes.create_api(hub, Clock())
     hub.__class__ = Broken
-    listener = Listener(Face.MACHINES, 0, with_faces({Face.MACHINES: face}))
+    listener = Listener(App.API, 0, create_dispatcher({App.API: api}))
     try:
-        answer = requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=90)
+        response = requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=90)
     finally:
         listener.close()
-    assert answer.status_code == 500
-    assert answer.json() == {"error": "the daemon's own mistake: see its log"}
+    assert response.status_code == 500
+    assert response.json() == {"error": "internal error: see the daemon's log"}
     (record,) = caplog.records
-    assert record.getMessage() == "GET /health cannot be answered: LookupError('the details')"
+    assert (
+        record.getMessage()
+        == "Internal error while serving GET /health: LookupError('the details')"
+    )
 
 
-def test_a_problem_is_shown_as_the_loop_says_it() -> None:
+def test_the_text_of_a_problem_is_not_changed() -> None:
     status = replace(NOTHING, problem=Problem(ProblemKind.KEY_REJECTED, 'ü "quoted"\n<b>', 0.0))
-    assert got(status, "/").json() == {"error": 'ü "quoted"\n<b>'}
+    assert request(status, "/").json() == {"error": 'ü "quoted"\n<b>'}

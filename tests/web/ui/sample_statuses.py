@@ -1,4 +1,4 @@
-"""Pictures as the loop publishes them, made by hand: what each test changes is all it names."""
+"""Sample statuses: tests replace the fields that matter to them."""
 
 import math
 from dataclasses import replace
@@ -11,16 +11,16 @@ from immich_job_daemon.forecast.rates import Rate, Rates
 from immich_job_daemon.model.controls import Controls, Mode
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED, Queue, by_priority
 from immich_job_daemon.model.reason import Reason
-from immich_job_daemon.status.history import PART, PARTS, History, Part
+from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from simulator.immich.pipeline import QUEUES
 
-NOW: Final = 1_000_000 * PART + 130.0
-"""The daemon's clock."""
+NOW: Final = 1_000_000 * BUCKET_SECONDS + 130.0
+"""In seconds of the daemon's clock."""
 AT: Final = 1_795_600_000.0
 """The same moment in seconds since 1970."""
 OPENS: Final = 1_795_640_400.0
-"""When videos may be converted again: 25 November 2026, 22:00 in Berlin."""
+"""When the window of videoConversion opens: 25 November 2026, 22:00 in Berlin."""
 
 _BACKLOGS: Final = {
     "thumbnailGeneration": (3, 1231, Reason.RUNNING),
@@ -36,7 +36,7 @@ _BACKLOGS: Final = {
 
 
 def busy() -> Status:
-    """A first import in full swing."""
+    """Return a status during a first import."""
     queues = {}
     reasons = {}
     for name in QUEUES:
@@ -62,10 +62,10 @@ def busy() -> Status:
     order = tuple(queue.name for queue in by_priority(queues, PRIORITY))
     return Status(
         limit=2,
-        updated=NOW - 1.0,
-        updated_at=AT - 1.0,
-        due=NOW + 30.0,
-        server="3.1.0",
+        polled_at=NOW - 1.0,
+        polled_at_unix=AT - 1.0,
+        next_due=NOW + 30.0,
+        immich_version="3.1.0",
         queues=queues,
         order=order,
         reasons=reasons,
@@ -93,24 +93,24 @@ def busy() -> Status:
 
 
 def day() -> History:
-    """Twenty hours of an import, with an hour in which nobody looked."""
+    """Return twenty hours of an import, with an hour without data."""
     parts = []
-    for number in range(PARTS - 240, PARTS):
+    for number in range(MAX_BUCKETS - 240, MAX_BUCKETS):
         if 150 <= number < 162:
             continue
-        through = (number - (PARTS - 240)) / 240
-        wave = math.sin(through * 5.0) ** 2
+        progress = (number - (MAX_BUCKETS - 240)) / 240
+        wave = math.sin(progress * 5.0) ** 2
         parts.append(
-            Part(
-                (1_000_001 - PARTS + number) * PART,
-                int(16_000 * (1 - through) ** 0.5 * (0.6 + 0.4 * wave)) if through > 0.12 else 0,
-                _slots(through),
+            Bucket(
+                (1_000_001 - MAX_BUCKETS + number) * BUCKET_SECONDS,
+                int(16_000 * (1 - progress) ** 0.5 * (0.6 + 0.4 * wave)) if progress > 0.12 else 0,
+                _slots(progress),
             )
         )
     return History(tuple(parts), NOW - 1.0, ("thumbnailGeneration",), 15_980)
 
 
-def _slots(through: float) -> dict[str, float]:
+def _slots(progress: float) -> dict[str, float]:
     plan = (
         ("metadataExtraction", 0.12, 0.30),
         ("storageTemplateMigration", 0.29, 0.33),
@@ -124,11 +124,11 @@ def _slots(through: float) -> dict[str, float]:
         ("thumbnailGeneration", 0.92, 1.01),
         ("faceDetection", 0.95, 1.01),
     )
-    return {name: PART for name, begin, end in plan if begin <= through < end}
+    return {name: BUCKET_SECONDS for name, begin, end in plan if begin <= progress < end}
 
 
-def idle() -> Status:
-    """All is done."""
+def empty() -> Status:
+    """Return a status without any jobs."""
     status = busy()
     return replace(
         status,
@@ -142,36 +142,36 @@ def idle() -> Status:
         },
         controls=Controls(),
         forecast=Forecast(),
-        history=replace(status.history, peak=0),
+        history=replace(status.history, peak_pending=0),
     )
 
 
-def troubled(trouble: ProblemKind = ProblemKind.UNREACHABLE, text: str = "it refuses") -> Status:
-    """The same import, and Immich does not answer any more."""
+def with_problem(kind: ProblemKind = ProblemKind.UNREACHABLE, text: str = "it refuses") -> Status:
+    """Return the import after a problem has stopped the polls."""
     return replace(
         busy(),
-        updated=NOW - 400.0,
-        updated_at=AT - 400.0,
-        problem=Problem(trouble, text, AT - 395.0),
+        polled_at=NOW - 400.0,
+        polled_at_unix=AT - 400.0,
+        problem=Problem(kind, text, AT - 395.0),
     )
 
 
-def held() -> Status:
-    """Everything is held by a person."""
+def all_paused() -> Status:
+    """Return the import after the user has paused everything."""
     status = busy()
-    alone = {Reason.PROTECTED, Reason.PAUSED_BY_OTHERS}
+    unchanged = {Reason.PROTECTED, Reason.PAUSED_BY_OTHERS}
     return replace(
         status,
         reasons={
-            name: reason if reason in alone else Reason.HELD_BY_USER
+            name: reason if reason in unchanged else Reason.HELD_BY_USER
             for name, reason in status.reasons.items()
         },
         controls=Controls(mode=Mode.HELD),
     )
 
 
-def rehearsed() -> Status:
-    """A rehearsal on a busy machine, with videos for the night."""
+def dry_run() -> Status:
+    """Return a dry run on a busy server, with videos scheduled for the night."""
     status = busy()
     reasons = dict.fromkeys(status.managed, Reason.HIGH_LOAD) | {
         "videoConversion": Reason.OUTSIDE_WINDOW
@@ -185,6 +185,6 @@ def rehearsed() -> Status:
     )
 
 
-def unknown() -> Status:
-    """The daemon has just started."""
-    return Status(limit=1, due=NOW + 60.0)
+def starting() -> Status:
+    """Return the status before the first poll."""
+    return Status(limit=1, next_due=NOW + 60.0)

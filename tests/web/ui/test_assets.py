@@ -1,20 +1,20 @@
-"""What the page loads, and that it comes along wherever the daemon is installed."""
+"""The page's static files, and that every installation has them."""
 
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
-from immich_job_daemon.web.ui import assets
-from immich_job_daemon.web.ui.assets import read_files
-from tests.support.repository import ROOT, tracked
+from immich_job_daemon.web.ui import assets as assets_module
+from immich_job_daemon.web.ui.assets import load_assets
+from tests.support.repository import ROOT, tracked_files
 
-FOLDER = Path(assets.__file__).parent
+FOLDER = Path(assets_module.__file__).parent
 
 
-def test_an_address_changes_with_the_content() -> None:
-    found = read_files()
-    assert found.keys() == {"icon.svg", "page.css", "page.js"}
-    assert len({file.path.split("/")[1] for file in found.values()}) == 3
+def test_each_url_contains_a_hash_of_the_content() -> None:
+    assets = load_assets()
+    assert assets.keys() == {"icon.svg", "page.css", "page.js"}
+    assert len({asset.path.split("/")[1] for asset in assets.values()}) == 3
 
 
 def test_every_file_is_installed() -> None:
@@ -22,7 +22,7 @@ def test_every_file_is_installed() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["immich_job_daemon.web.ui"]
     others = [
         str(path.relative_to(FOLDER))
-        for path in tracked()
+        for path in tracked_files()
         if FOLDER in path.parents and path.suffix != ".py"
     ]
     assert len(others) > 8
@@ -30,9 +30,8 @@ def test_every_file_is_installed() -> None:
     assert missing == []
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
-    """Not by the templates, and not by what they load."""
-    for path in tracked():
+def test_nothing_is_loaded_from_other_sites() -> None:
+    for path in tracked_files():
         if FOLDER in path.parents and path.suffix in {".html", ".css", ".js"}:
             text = path.read_text(encoding="utf-8")
             assert [word for word in ("http:", "https:", "@import", "url(") if word in text] == []

@@ -1,4 +1,4 @@
-"""Who is answered, who may change something, and which request is the page's own."""
+"""Which requests are answered, which clients may use the controls, and CSRF protection."""
 
 import base64
 import logging
@@ -10,16 +10,16 @@ from werkzeug.wrappers import Request
 
 from immich_job_daemon.base.redaction import Secret
 from immich_job_daemon.web.ui.auth import (
+    CSRF_HEADER,
     GATEWAY,
     INGRESS_PATH,
-    OWN_HEADER,
-    Door,
-    Patience,
-    Right,
+    Access,
+    AccessControl,
+    TooManyAttempts,
     is_path,
 )
 
-OWN = {"Content-Type": "application/json", OWN_HEADER: "page", "Host": "box:8099"}
+FROM_PAGE = {"Content-Type": "application/json", CSRF_HEADER: "page", "Host": "box:8099"}
 
 
 class Clock:
@@ -30,19 +30,24 @@ class Clock:
         return self.now
 
 
-def door(password: str = "", clock: Clock | None = None, *, ingress: bool = False) -> Door:
-    return Door(Secret(password), clock or Clock(), behind_ingress=ingress)
+def access_control(
+    password: str = "", clock: Clock | None = None, *, ingress: bool = False
+) -> AccessControl:
+    return AccessControl(Secret(password), clock or Clock(), behind_ingress=ingress)
 
 
 def a_request(
-    headers: dict[str, str] | None = None, *, address: str = "192.0.2.7", secret: str | None = None
+    headers: dict[str, str] | None = None,
+    *,
+    address: str = "192.0.2.7",
+    password: str | None = None,
 ) -> Request:
-    given = dict(headers or {})
-    if secret is not None:
-        pair = base64.b64encode(f"anybody:{secret}".encode()).decode()
-        given["Authorization"] = f"Basic {pair}"
+    all_headers = dict(headers or {})
+    if password is not None:
+        credentials = base64.b64encode(f"user:{password}".encode()).decode()
+        all_headers["Authorization"] = f"Basic {credentials}"
     builder = EnvironBuilder(
-        method="POST", headers=Headers(given), environ_overrides={"REMOTE_ADDR": address}
+        method="POST", headers=Headers(all_headers), environ_overrides={"REMOTE_ADDR": address}
     )
     return Request(builder.get_environ())
 
@@ -59,37 +64,37 @@ def a_request(
         ("", False),
     ],
 )
-def test_in_the_add_on_the_gateway_alone_is_answered(address: str, *, expected: bool) -> None:
-    assert door(ingress=True).admits(a_request(address=address)) is expected
+def test_the_add_on_answers_only_the_ingress_gateway(address: str, *, expected: bool) -> None:
+    assert access_control(ingress=True).admits(a_request(address=address)) is expected
 
 
-def test_no_header_makes_another_address_of_it() -> None:
+def test_no_header_overrides_the_address_of_the_connection() -> None:
     headers = {
         "X-Forwarded-For": GATEWAY,
         "X-Real-IP": GATEWAY,
         "Forwarded": f"for={GATEWAY}",
         "Remote-Addr": GATEWAY,
     }
-    assert not door(ingress=True).admits(a_request(headers, address="192.0.2.7"))
+    assert not access_control(ingress=True).admits(a_request(headers, address="192.0.2.7"))
 
 
-def test_outside_everybody_is_answered() -> None:
-    assert door().admits(a_request(address="203.0.113.9"))
+def test_without_ingress_every_client_is_answered() -> None:
+    assert access_control().admits(a_request(address="203.0.113.9"))
 
 
-def test_behind_ingress_whoever_is_let_in_may_change_something() -> None:
-    assert door(ingress=True).right(a_request(address=GATEWAY)) is Right.CHANGE
+def test_behind_ingress_the_controls_need_no_password() -> None:
+    assert access_control(ingress=True).access(a_request(address=GATEWAY)) is Access.FULL
 
 
-def test_without_a_password_in_the_settings_nobody_may() -> None:
-    assert door().right(a_request()) is Right.NOTHING
-    assert door().right(a_request(secret="")) is Right.NOTHING
+def test_without_ui_password_the_page_is_view_only() -> None:
+    assert access_control().access(a_request()) is Access.VIEW_ONLY
+    assert access_control().access(a_request(password="")) is Access.VIEW_ONLY
 
 
-def test_with_one_it_takes_that() -> None:
-    locked = door("pässword")
-    assert locked.right(a_request()) is Right.SIGN_IN
-    assert locked.right(a_request(secret="pässword")) is Right.CHANGE
+def test_with_ui_password_the_controls_need_it() -> None:
+    control = access_control("pässword")
+    assert control.access(a_request()) is Access.SIGN_IN
+    assert control.access(a_request(password="pässword")) is Access.FULL
 
 
 @pytest.mark.parametrize(
@@ -104,36 +109,36 @@ def test_with_one_it_takes_that() -> None:
         "\xff",
     ],
 )
-def test_what_is_no_password_is_not_taken_for_one(header: str) -> None:
-    locked = door("pw")
-    assert locked.right(a_request({"Authorization": header})) is Right.SIGN_IN
+def test_an_invalid_authorization_header_is_no_password(header: str) -> None:
+    control = access_control("pw")
+    assert control.access(a_request({"Authorization": header})) is Access.SIGN_IN
 
 
-def test_after_a_wrong_password_not_even_the_right_one_counts_for_a_while() -> None:
+def test_after_a_wrong_password_even_the_right_one_is_rejected_for_a_while() -> None:
     clock = Clock()
-    locked = door("pw", clock)
-    assert locked.right(a_request(secret="a")) is Right.SIGN_IN
-    with pytest.raises(Patience) as refused:
-        locked.right(a_request(secret="pw"))
-    assert refused.value.seconds == 1
+    control = access_control("pw", clock)
+    assert control.access(a_request(password="a")) is Access.SIGN_IN
+    with pytest.raises(TooManyAttempts) as raised:
+        control.access(a_request(password="pw"))
+    assert raised.value.seconds == 1
     clock.now = 1.0
-    assert locked.right(a_request(secret="b")) is Right.SIGN_IN
+    assert control.access(a_request(password="b")) is Access.SIGN_IN
     clock.now = 2.9
-    with pytest.raises(Patience):
-        locked.right(a_request(secret="pw"))
+    with pytest.raises(TooManyAttempts):
+        control.access(a_request(password="pw"))
     clock.now = 3.0
-    assert locked.right(a_request(secret="pw")) is Right.CHANGE
+    assert control.access(a_request(password="pw")) is Access.FULL
 
 
-def test_others_are_not_kept_waiting() -> None:
-    locked = door("pw")
-    locked.right(a_request(secret="a"))
-    assert locked.right(a_request(secret="pw", address="192.0.2.8")) is Right.CHANGE
+def test_other_clients_have_no_delay() -> None:
+    control = access_control("pw")
+    control.access(a_request(password="a"))
+    assert control.access(a_request(password="pw", address="192.0.2.8")) is Access.FULL
 
 
-def test_a_wrong_password_is_told_in_the_log_without_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_password_is_logged_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        door("pw").right(a_request(secret="my-other-password"))
+        access_control("pw").access(a_request(password="my-other-password"))
     assert "192.0.2.7" in caplog.text
     assert "my-other-password" not in caplog.text
 
@@ -165,45 +170,47 @@ def test_a_wrong_password_is_told_in_the_log_without_it(caplog: pytest.LogCaptur
         ("/" + "a" * 200, False),
     ],
 )
-def test_only_a_clean_path_is_taken_for_one(path: str, *, expected: bool) -> None:
+def test_only_a_clean_path_is_accepted(path: str, *, expected: bool) -> None:
     assert is_path(path) is expected
 
 
-def test_the_path_of_ingress_counts_in_the_add_on_only() -> None:
+def test_the_ingress_path_is_used_only_in_the_add_on() -> None:
     headers = a_request({INGRESS_PATH: "/api/hassio_ingress/abc"}).headers
-    assert door(ingress=True).base(headers) == "/api/hassio_ingress/abc"
-    assert door().base(headers) == ""
-    assert door(ingress=True).base(a_request({INGRESS_PATH: "//evil"}).headers) == ""
+    assert access_control(ingress=True).base_path(headers) == "/api/hassio_ingress/abc"
+    assert access_control().base_path(headers) == ""
+    assert access_control(ingress=True).base_path(a_request({INGRESS_PATH: "//evil"}).headers) == ""
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        (OWN, True),
-        ({**OWN, "Sec-Fetch-Site": "same-origin"}, True),
-        ({**OWN, "Origin": "http://box:8099"}, True),
-        ({**OWN, "Origin": "https://BOX:8099"}, True),
-        ({**OWN, "Content-Type": "application/json; charset=utf-8"}, True),
-        ({**OWN, "Content-Type": "text/plain"}, False),
-        ({**OWN, "Content-Type": "application/x-www-form-urlencoded"}, False),
-        ({key: value for key, value in OWN.items() if key != OWN_HEADER}, False),
-        ({**OWN, "Sec-Fetch-Site": "cross-site"}, False),
-        ({**OWN, "Sec-Fetch-Site": "same-site"}, False),
-        ({**OWN, "Sec-Fetch-Site": "none"}, False),
-        ({**OWN, "Origin": "http://evil.example"}, False),
-        ({**OWN, "Origin": "http://box:80990"}, False),
-        ({**OWN, "Origin": "null"}, False),
-        ({**OWN, "Origin": "http://["}, False),
-        ({**OWN, "Origin": ""}, False),
+        (FROM_PAGE, True),
+        ({**FROM_PAGE, "Sec-Fetch-Site": "same-origin"}, True),
+        ({**FROM_PAGE, "Origin": "http://box:8099"}, True),
+        ({**FROM_PAGE, "Origin": "https://BOX:8099"}, True),
+        ({**FROM_PAGE, "Content-Type": "application/json; charset=utf-8"}, True),
+        ({**FROM_PAGE, "Content-Type": "text/plain"}, False),
+        ({**FROM_PAGE, "Content-Type": "application/x-www-form-urlencoded"}, False),
+        ({key: value for key, value in FROM_PAGE.items() if key != CSRF_HEADER}, False),
+        ({**FROM_PAGE, "Sec-Fetch-Site": "cross-site"}, False),
+        ({**FROM_PAGE, "Sec-Fetch-Site": "same-site"}, False),
+        ({**FROM_PAGE, "Sec-Fetch-Site": "none"}, False),
+        ({**FROM_PAGE, "Origin": "http://evil.example"}, False),
+        ({**FROM_PAGE, "Origin": "http://box:80990"}, False),
+        ({**FROM_PAGE, "Origin": "null"}, False),
+        ({**FROM_PAGE, "Origin": "http://["}, False),
+        ({**FROM_PAGE, "Origin": ""}, False),
     ],
 )
-def test_a_change_must_come_from_the_page_itself(
+def test_a_change_must_come_from_the_daemons_own_page(
     headers: dict[str, str], *, expected: bool
 ) -> None:
-    assert door("pw").is_own(a_request(headers)) is expected
+    assert access_control("pw").is_from_page(a_request(headers)) is expected
 
 
-def test_behind_ingress_the_origin_is_home_assistants() -> None:
-    headers = {**OWN, "Origin": "https://home.example"}
-    assert door(ingress=True).is_own(a_request(headers))
-    assert not door(ingress=True).is_own(a_request({**headers, "Sec-Fetch-Site": "cross-site"}))
+def test_behind_ingress_the_origin_may_be_home_assistants() -> None:
+    headers = {**FROM_PAGE, "Origin": "https://home.example"}
+    assert access_control(ingress=True).is_from_page(a_request(headers))
+    assert not access_control(ingress=True).is_from_page(
+        a_request({**headers, "Sec-Fetch-Site": "cross-site"})
+    )

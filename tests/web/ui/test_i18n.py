@@ -1,4 +1,4 @@
-"""The three languages: complete, with the right plurals, numbers and durations."""
+"""The three languages: complete, with correct plurals, numbers and durations."""
 
 import json
 import string
@@ -12,29 +12,29 @@ from immich_job_daemon.model.controls import Mode, Override
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
 from immich_job_daemon.status.status import ProblemKind
 from immich_job_daemon.web.ui import i18n
-from immich_job_daemon.web.ui.i18n import FORMS, PLURALS, Words, best, words
+from immich_job_daemon.web.ui.i18n import FORMS, PLURALS, Texts, load_texts, request_texts
 from simulator.immich.pipeline import QUEUES
 
 FOLDER: Final = Path(i18n.__file__).parent
 OTHERS: Final = [language for language in PLURALS if language != "en"]
-BUILT: Final = (
-    "about.",
+COMPUTED: Final = (
+    "activity.",
     "advice.",
-    "doing.",
+    "duration.",
     "mode.",
+    "override.",
+    "problem.",
     "queue.",
     "short.",
     "state.",
-    "trouble.",
-    "override.",
 )
-"""The groups of texts whose names are put together as they are needed."""
+"""Groups whose keys are computed in the code, so that a search does not find them."""
 
 
-def found(language: str) -> dict[str, Any]:
+def content(language: str) -> dict[str, Any]:
     text = (FOLDER / "languages" / f"{language}.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return content
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
 
 
 def placeholders(text: str) -> set[str]:
@@ -42,8 +42,8 @@ def placeholders(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_every_language_has_every_text_of_the_same_kind(language: str) -> None:
-    english, other = words("en").texts, words(language).texts
+def test_every_language_has_the_same_texts_with_plurals_in_the_same_places(language: str) -> None:
+    english, other = load_texts("en").messages, load_texts(language).messages
     assert other.keys() == english.keys()
     assert {key for key, text in other.items() if isinstance(text, dict)} == {
         key for key, text in english.items() if isinstance(text, dict)
@@ -51,26 +51,26 @@ def test_every_language_has_every_text_of_the_same_kind(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", PLURALS)
-def test_a_text_with_a_number_has_each_form_of_its_language(language: str) -> None:
-    for key, text in words(language).texts.items():
+def test_a_text_with_plurals_has_each_form_of_its_language(language: str) -> None:
+    for key, text in load_texts(language).messages.items():
         if isinstance(text, dict):
             assert tuple(text) == FORMS[language], key
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_every_text_has_the_same_values_in_it(language: str) -> None:
-    english = words("en").texts
-    for key, text in words(language).texts.items():
-        told = english[key]
+def test_every_text_has_the_same_placeholders_in_every_language(language: str) -> None:
+    english = load_texts("en").messages
+    for key, text in load_texts(language).messages.items():
+        in_english = english[key]
         forms = [*text.values()] if isinstance(text, dict) else [text]
-        expected = placeholders(told["other"] if isinstance(told, dict) else told)
+        expected = placeholders(in_english["other"] if isinstance(in_english, dict) else in_english)
         for form in forms:
             assert placeholders(form) == expected, key
 
 
 @pytest.mark.parametrize("language", PLURALS)
-def test_no_text_is_empty_or_stands_in_for_another_languages(language: str) -> None:
-    for key, text in words(language).texts.items():
+def test_no_text_is_empty_or_in_another_language(language: str) -> None:
+    for key, text in load_texts(language).messages.items():
         for form in text.values() if isinstance(text, dict) else [text]:
             assert form.strip() == form != "", key
             is_russian = any("\u0400" <= letter <= "\u04ff" for letter in form)
@@ -82,7 +82,7 @@ def test_every_text_is_used() -> None:
         path.read_text(encoding="utf-8")
         for path in [*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")]
     ).replace("'", '"')
-    texts = [key for key in words("en").texts if not key.startswith(BUILT)]
+    texts = [key for key in load_texts("en").messages if not key.startswith(COMPUTED)]
     unused = [
         key
         for key in texts
@@ -92,17 +92,21 @@ def test_every_text_is_used() -> None:
 
 
 @pytest.mark.parametrize("language", PLURALS)
-def test_everything_that_has_a_name_has_one_in_every_language(language: str) -> None:
-    texts = words(language).texts
-    wanted = {f"queue.{name}" for name in {*QUEUES, *PRIORITY, *PROTECTED}}
-    wanted |= {f"doing.{name}" for name in QUEUES if name not in PROTECTED}
-    wanted |= {
+def test_every_queue_problem_mode_and_override_has_its_texts_in_every_language(
+    language: str,
+) -> None:
+    texts = load_texts(language).messages
+    expected = {f"queue.{name}" for name in {*QUEUES, *PRIORITY, *PROTECTED}}
+    expected |= {f"activity.{name}" for name in QUEUES if name not in PROTECTED}
+    expected |= {
         f"{group}.{kind}".replace(" ", "_")
-        for group in ("trouble", "advice")
+        for group in ("problem", "advice")
         for kind in ProblemKind
     }
-    wanted |= {f"mode.{mode}" for mode in Mode} | {f"override.{override}" for override in Override}
-    assert wanted - texts.keys() == set()
+    expected |= {f"mode.{mode}" for mode in Mode} | {
+        f"override.{override}" for override in Override
+    }
+    assert expected - texts.keys() == set()
 
 
 @pytest.mark.parametrize(
@@ -121,27 +125,30 @@ def test_everything_that_has_a_name_has_one_in_every_language(language: str) -> 
     ],
 )
 def test_russian_plurals(count: int, expected: str) -> None:
-    assert words("ru").many("now.waiting", count) == expected
+    assert load_texts("ru").plural("headline.waiting", count) == expected
 
 
 @pytest.mark.parametrize(
     ("language", "one", "many"),
     [
-        ("en", "1 queue waits", "2 queues wait"),
+        ("en", "1 queue is waiting", "2 queues are waiting"),
         ("de", "1 Warteschlange wartet", "2 Warteschlangen warten"),
     ],
 )
 def test_english_and_german_plurals(language: str, one: str, many: str) -> None:
-    assert [words(language).many("now.waiting", count) for count in (1, 2)] == [one, many]
+    assert [load_texts(language).plural("headline.waiting", count) for count in (1, 2)] == [
+        one,
+        many,
+    ]
 
 
 @pytest.mark.parametrize(
     ("language", "expected"),
     [("en", "1,234,567.5"), ("de", "1.234.567,5"), ("ru", "1\u00a0234\u00a0567,5")],
 )
-def test_numbers_are_written_as_the_language_does(language: str, expected: str) -> None:
-    assert words(language).number(1234567.5) == expected
-    assert words(language).number(7) == "7"
+def test_numbers_have_the_separators_of_the_language(language: str, expected: str) -> None:
+    assert load_texts(language).number(1234567.5) == expected
+    assert load_texts(language).number(7) == "7"
 
 
 @pytest.mark.parametrize(
@@ -160,8 +167,8 @@ def test_numbers_are_written_as_the_language_does(language: str, expected: str) 
         (5_000_000, "about 58 days"),
     ],
 )
-def test_a_duration_says_no_more_than_an_estimate_knows(seconds: float, expected: str) -> None:
-    assert words("en").about(seconds) == expected
+def test_a_duration_is_no_more_precise_than_an_estimate(seconds: float, expected: str) -> None:
+    assert load_texts("en").duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
@@ -177,11 +184,11 @@ def test_a_duration_says_no_more_than_an_estimate_knows(seconds: float, expected
     ],
 )
 def test_durations_in_other_languages(language: str, seconds: float, expected: str) -> None:
-    assert words(language).about(seconds) == expected
+    assert load_texts(language).duration(seconds) == expected
 
 
-def test_an_unknown_duration_is_called_so() -> None:
-    assert [words(language).short(None) for language in PLURALS] == [
+def test_an_unknown_duration_is_shown_as_unknown() -> None:
+    assert [load_texts(language).short_duration(None) for language in PLURALS] == [
         "unknown",
         "неизвестно",
         "unbekannt",
@@ -192,13 +199,13 @@ def test_an_unknown_duration_is_called_so() -> None:
     ("language", "expected"),
     [("en", "21 Sep, 14:13 UTC"), ("de", "21. Sept., 14:13 UTC"), ("ru", "21 сент., 14:13 UTC")],
 )
-def test_a_moment_without_a_script_is_in_utc(language: str, expected: str) -> None:
-    assert words(language).moment(1790000000) == expected
+def test_without_a_script_times_are_in_utc(language: str, expected: str) -> None:
+    assert load_texts(language).date_time(1790000000) == expected
 
 
-def test_a_queue_that_nobody_knows_has_its_own_name() -> None:
-    assert words("de").queue("newQueue") == "newQueue"
-    assert words("de").queue("thumbnailGeneration") == "Vorschaubilder"
+def test_an_unknown_queue_has_immichs_name() -> None:
+    assert load_texts("de").queue("newQueue") == "newQueue"
+    assert load_texts("de").queue("thumbnailGeneration") == "Vorschaubilder"
 
 
 @pytest.mark.parametrize(
@@ -218,24 +225,24 @@ def test_a_queue_that_nobody_knows_has_its_own_name() -> None:
         ("de\x00,\xff", "en"),
     ],
 )
-def test_the_language_is_the_one_that_the_browser_likes_best(
+def test_the_language_is_the_one_that_the_browser_prefers(
     accepted: str | None, expected: str
 ) -> None:
     headers = {} if accepted is None else {"Accept-Language": accepted}
     with Flask(__name__).test_request_context("/", headers=headers):
-        assert best(request).language == expected
+        assert request_texts(request).language == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"), [("ru", "ru"), ("de", "de"), ("fr", "de"), ("../en", "de"), ("", "de")]
+    ("lang", "expected"), [("ru", "ru"), ("de", "de"), ("fr", "de"), ("../en", "de"), ("", "de")]
 )
-def test_the_address_may_name_another_one(asked: str, expected: str) -> None:
+def test_the_url_overrides_the_language_of_the_browser(lang: str, expected: str) -> None:
     with Flask(__name__).test_request_context(
-        "/", query_string={"lang": asked}, headers={"Accept-Language": "de"}
+        "/", query_string={"lang": lang}, headers={"Accept-Language": "de"}
     ):
-        assert best(request).language == expected
+        assert request_texts(request).language == expected
 
 
-def test_a_text_that_needs_a_number_is_not_said_without() -> None:
+def test_a_text_with_plurals_needs_a_number() -> None:
     with pytest.raises(TypeError, match="needs a number"):
-        Words("en", found("en"))("now.waiting")
+        Texts("en", content("en"))("headline.waiting")

@@ -1,203 +1,206 @@
-// Keeps the page fresh and sends what a person asks for. Without it the page can be read all the same.
+// Polls the daemon, updates the page in place and sends changes. Without it the page can still be read.
 "use strict";
 
-const EVERY = 2000; // milliseconds between two looks at the daemon
-const LONGEST = 30000; // the same, while it does not answer
-const PATIENCE = 10000; // for an answer
-const SHOWN = 12000; // for which a message stays, unless somebody is at it
+const POLL_INTERVAL = 2000; // milliseconds
+const MAX_POLL_INTERVAL = 30000; // while the daemon does not respond
+const TIMEOUT = 10000;
+const TOAST_DURATION = 12000; // longer while the toast has the focus or the mouse
 
 const page = document.body.dataset;
 const language = document.documentElement.lang;
-// American and British English write times differently: the browser knows which of them it is.
+// American and British English write times differently: the browser knows the reader's variant.
 const locale = navigator.language.startsWith(language) ? navigator.language : language;
 const clock = { hour: "2-digit", minute: "2-digit" };
 const date = { day: "numeric", month: "short", ...clock };
 const hour = { hour: "numeric" };
 const formats = new Map();
 
-// A format takes milliseconds to be made: it is made once, when it is needed.
-function written(at, options) {
+// Creating a DateTimeFormat takes milliseconds, so each one is created once, on first use.
+function formatted(at, options) {
   if (!formats.has(options)) formats.set(options, new Intl.DateTimeFormat(locale, options));
   return formats.get(options).format(at);
 }
 
-// Times as the reader's own clock shows them: the server does not know the zone.
+// Times are shown in the reader's time zone, which the server does not know.
 function localise(root) {
   const today = new Date().toDateString();
   for (const time of root.querySelectorAll("time")) {
     const at = new Date(time.dateTime);
-    time.textContent = written(at, at.toDateString() === today ? clock : date);
+    time.textContent = formatted(at, at.toDateString() === today ? clock : date);
   }
   for (const text of root.querySelectorAll("text[data-at]")) {
-    text.textContent = written(text.dataset.at * 1000, hour);
+    text.textContent = formatted(text.dataset.at * 1000, hour);
   }
 }
 
-// Changes what is there into what should be, and nothing else: what has the focus keeps it, and
-// what is open stays open. Things in a list are known by their key.
-function morph(is, should) {
-  if (is.nodeType !== should.nodeType || is.nodeName !== should.nodeName) {
-    is.replaceWith(should);
+// Turns one node into another and changes only what differs, so that the focus, open details and a
+// screen reader's position are kept. Elements with a data-key are matched by it.
+function morph(current, target) {
+  if (current.nodeType !== target.nodeType || current.nodeName !== target.nodeName) {
+    current.replaceWith(target);
     return;
   }
-  if (is.nodeType !== Node.ELEMENT_NODE) {
-    if (is.nodeValue !== should.nodeValue) is.nodeValue = should.nodeValue;
+  if (current.nodeType !== Node.ELEMENT_NODE) {
+    if (current.nodeValue !== target.nodeValue) current.nodeValue = target.nodeValue;
     return;
   }
-  for (const { name } of [...is.attributes]) {
-    if (!should.hasAttribute(name) && name !== "title" && !(name === "open" && is.nodeName === "DETAILS")) is.removeAttribute(name);
+  for (const { name } of [...current.attributes]) {
+    const isOpen = name === "open" && current.nodeName === "DETAILS";
+    if (!target.hasAttribute(name) && name !== "title" && !isOpen) current.removeAttribute(name);
   }
-  for (const { name, value } of should.attributes) {
-    if (is.getAttribute(name) !== value) is.setAttribute(name, value);
+  for (const { name, value } of target.attributes) {
+    if (current.getAttribute(name) !== value) current.setAttribute(name, value);
   }
   const key = (node) => node.dataset?.key;
-  const known = new Map([...is.children].filter(key).map((child) => [key(child), child]));
-  let at = is.firstChild;
-  for (const wanted of [...should.childNodes]) {
-    const found = key(wanted) ? known.get(key(wanted)) : at && !key(at) ? at : undefined;
-    if (!found) {
-      is.insertBefore(wanted, at);
+  const keyed = new Map([...current.children].filter(key).map((child) => [key(child), child]));
+  let at = current.firstChild;
+  for (const child of [...target.childNodes]) {
+    const match = key(child) ? keyed.get(key(child)) : at && !key(at) ? at : undefined;
+    if (!match) {
+      current.insertBefore(child, at);
       continue;
     }
-    while (at && at !== found && !key(at)) {
-      const gone = at;
+    while (at && at !== match && !key(at)) {
+      const removed = at;
       at = at.nextSibling;
-      gone.remove();
+      removed.remove();
     }
-    if (found !== at) is.insertBefore(found, at);
+    if (match !== at) current.insertBefore(match, at);
     else at = at.nextSibling;
-    morph(found, wanted);
+    morph(match, child);
   }
   while (at) {
-    const gone = at;
+    const removed = at;
     at = at.nextSibling;
-    gone.remove();
+    removed.remove();
   }
 }
 
-// Looking
+// Polling
 
-let wait = EVERY;
+let interval = POLL_INTERVAL;
 let timer = 0;
-let tag = "";
-let looks = 0;
+let etag = "";
+let polls = 0;
 
-async function look() {
+async function poll() {
   clearTimeout(timer);
-  const mine = ++looks;
+  const number = ++polls;
   try {
-    const headers = tag ? { "If-None-Match": tag } : {};
-    const answer = await fetch(page.now, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-    if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
-    const text = answer.status === 304 ? "" : await answer.text();
-    if (mine !== looks) return; // a later look is under way
-    if (text) show(text, answer.headers.get("ETag"));
-    lost(false);
-    wait = EVERY;
+    const headers = etag ? { "If-None-Match": etag } : {};
+    const response = await fetch(page.pollUrl, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+    if (response.status !== 304 && !response.ok) throw new Error(response.status);
+    const html = response.status === 304 ? "" : await response.text();
+    if (number !== polls) return; // a later poll has started
+    if (html) update(html, response.headers.get("ETag"));
+    showOffline(false);
+    interval = POLL_INTERVAL;
   } catch {
-    if (mine !== looks) return;
-    lost(true);
-    wait = Math.min(wait * 2, LONGEST);
+    if (number !== polls) return;
+    showOffline(true);
+    interval = Math.min(interval * 2, MAX_POLL_INTERVAL);
   }
-  if (!document.hidden) timer = setTimeout(look, wait);
+  if (!document.hidden) timer = setTimeout(poll, interval);
 }
 
-function show(text, newTag) {
-  const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
-  const here = document.getElementById("live");
-  if (!fresh) throw new Error("this is not the daemon");
-  if (fresh.dataset.version !== here.dataset.version) {
+function update(html, newEtag) {
+  const target = new DOMParser().parseFromString(html, "text/html").getElementById("live");
+  const current = document.getElementById("live");
+  if (!target) throw new Error("the response is not from the daemon");
+  if (target.dataset.version !== current.dataset.version) {
     location.reload(); // the daemon was updated
     return;
   }
-  tag = newTag ?? "";
-  localise(fresh);
-  const was = here.dataset.spoken;
-  morph(here, fresh);
-  announce(was);
+  etag = newEtag ?? "";
+  localise(target);
+  const previous = current.dataset.announcement;
+  morph(current, target);
+  announce(previous);
 }
 
-function announce(was) {
-  const { title, spoken } = document.getElementById("live").dataset;
-  document.title = `${title} – ${page.short}`;
-  if (was !== undefined && was !== spoken) document.getElementById("spoken").textContent = spoken;
+function announce(previous) {
+  const { title, announcement } = document.getElementById("live").dataset;
+  document.title = `${title} – ${page.shortTitle}`;
+  if (previous !== undefined && previous !== announcement) {
+    document.getElementById("announcement").textContent = announcement;
+  }
 }
 
-function lost(isLost) {
-  const box = document.getElementById("lost");
-  if (box.hidden !== isLost) return;
-  box.hidden = !isLost;
-  box.textContent = isLost ? page.lost : "";
+function showOffline(isOffline) {
+  const notice = document.getElementById("offline");
+  if (notice.hidden !== isOffline) return;
+  notice.hidden = !isOffline;
+  notice.textContent = isOffline ? page.offlineText : "";
 }
 
-// Asking
+// Changes
 
-let asked = Promise.resolve();
+let lastChange = Promise.resolve();
 
-// One after the other: two at once could overtake each other, and what was asked for last must hold.
-function ask(change, button) {
-  asked = asked.then(() => send(change, button));
+// One at a time: concurrent requests could overtake each other, and the user's last change must win.
+function submit(change, button) {
+  lastChange = lastChange.then(() => send(change, button));
 }
 
 async function send(change, button) {
   button?.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(page.ask, {
+    const response = await fetch(page.changeUrl, {
       method: "POST",
-      headers: { "Content-Type": "application/json", [page.header]: "page" },
+      headers: { "Content-Type": "application/json", [page.csrfHeader]: "page" },
       body: JSON.stringify(change),
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(TIMEOUT),
     });
-    const { says, undo, error } = await answer.json();
-    say(says ?? error, undo);
+    const { message, undo, error } = await response.json();
+    showToast(message ?? error, undo);
   } catch {
-    say(page.failed);
+    showToast(page.failedText);
   }
   button?.removeAttribute("aria-busy");
-  tag = ""; // what a click changed by itself is put right in any case
-  setTimeout(look, 150);
+  etag = ""; // get the page in full: the click itself may have changed it
+  setTimeout(poll, 150);
 }
 
-let hiding = 0;
+let toastTimer = 0;
 
-function say(text, undo) {
+function showToast(text, undo) {
   const toast = document.getElementById("toast");
   const line = document.createElement("p");
   line.textContent = text;
-  const parts = document.getElementById("toast-parts").content.cloneNode(true);
-  const button = parts.querySelector("[data-role=undo]");
-  if (undo) button.onclick = () => ask(undo, button);
-  else button.remove();
-  parts.querySelector("[data-role=close]").onclick = () => toast.replaceChildren();
-  toast.replaceChildren(line, parts);
-  hide(toast);
+  const buttons = document.getElementById("toast-buttons").content.cloneNode(true);
+  const undoButton = buttons.querySelector("[data-role=undo]");
+  if (undo) undoButton.onclick = () => submit(undo, undoButton);
+  else undoButton.remove();
+  buttons.querySelector("[data-role=close]").onclick = () => toast.replaceChildren();
+  toast.replaceChildren(line, buttons);
+  hideLater(toast);
 }
 
-function hide(toast) {
-  clearTimeout(hiding);
-  hiding = setTimeout(() => {
-    if (toast.matches(":hover, :focus-within")) hide(toast);
+function hideLater(toast) {
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => {
+    if (toast.matches(":hover, :focus-within")) hideLater(toast);
     else toast.replaceChildren();
-  }, SHOWN);
+  }, TOAST_DURATION);
 }
 
-function wanted(button) {
-  const { mode, override, step, ask: whole } = button.dataset;
+function changeOf(button) {
+  const { mode, override, step, change } = button.dataset;
   if (mode) return { mode };
   if (override) return { queue: button.closest("[data-key]").dataset.key, override };
-  if (whole) return JSON.parse(whole);
-  return step ? stepped(Number(step)) : undefined;
+  if (change) return JSON.parse(change);
+  return step ? limitAfter(Number(step)) : undefined;
 }
 
 // Shows the new limit at once, so that two quick clicks make two steps.
-function stepped(step) {
+function limitAfter(step) {
   const output = document.querySelector("output");
   const limit = Number(output.dataset.value) + step;
   output.dataset.value = limit;
   output.textContent = new Intl.NumberFormat(locale).format(limit);
   for (const button of document.querySelectorAll("[data-step]")) {
     const next = limit + Number(button.dataset.step);
-    button.setAttribute("aria-disabled", next < 1 || next > Number(output.dataset.most));
+    button.setAttribute("aria-disabled", next < 1 || next > Number(output.dataset.max));
   }
   return { limit };
 }
@@ -205,18 +208,18 @@ function stepped(step) {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("main button");
   if (!button || button.getAttribute("aria-disabled") === "true") return;
-  const change = wanted(button);
-  if (change) ask(change, button);
+  const change = changeOf(button);
+  if (change) submit(change, button);
 });
 
-// What is a picture only tells a mouse more: a button its word, a bar its queue and its time.
+// Tooltips: the label of a button that shows only an icon, the queue and the times of a bar.
 document.addEventListener("mouseover", ({ target }) => {
   const button = target.closest("main button:not([title])");
   if (button) button.title = button.ariaLabel ?? button.textContent;
   if (target.matches(".slots rect:empty")) {
-    const begin = Number(target.closest(".picture").dataset.begin);
+    const begin = Number(target.closest(".chart").dataset.begin);
     const [x, width] = ["x", "width"].map((name) => parseFloat(target.getAttribute(name)));
-    const [from, to] = [x, x + width].map((share) => written((begin + share * 864) * 1000, clock));
+    const [from, to] = [x, x + width].map((percent) => formatted((begin + percent * 864) * 1000, clock));
     const title = document.createElementNS(target.namespaceURI, "title");
     title.textContent = `${target.closest(".lane").innerText.trim()}: ${from} – ${to}`;
     target.append(title);
@@ -225,8 +228,8 @@ document.addEventListener("mouseover", ({ target }) => {
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);
-  else look();
+  else poll();
 });
 
 localise(document);
-timer = setTimeout(look, EVERY);
+timer = setTimeout(poll, POLL_INTERVAL);

@@ -1,4 +1,4 @@
-"""What happened in an engine: which queue ran when, how many at once, and the gaps between them."""
+"""The history of an engine: which queue ran when, how many at once, and the gaps between runs."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -10,40 +10,40 @@ JOB_EVENTS: Final = frozenset({EventKind.STARTED, EventKind.COMPLETED})
 
 
 @dataclass(slots=True)
-class Run:
-    """One stretch of time in which a queue had active jobs; seconds of the engine's clock."""
+class QueueRun:
+    """A span of time in which a queue had active jobs, in seconds on the engine's clock."""
 
     queue: str
-    began: float
-    ended: float
+    start: float
+    end: float
     jobs: int = 0
 
 
-class Chronicle:
-    """Writes down the runs of an engine's queues, from now on.
+class RunHistory:
+    """Records the runs of an engine's queues.
 
     Args:
-        engine: what to watch.
-        ignored: queues that count for nothing, such as the protected ones.
+        engine: the engine to observe, from now on.
+        ignored: queues to leave out, such as the protected ones.
     """
 
     def __init__(self, engine: Engine, ignored: Container[str] = ()) -> None:
         self.engine = engine
         self.ignored = ignored
-        self.runs: list[Run] = []
+        self.runs: list[QueueRun] = []
         self.most_at_once = 0
-        self._running: dict[str, Run] = {}
-        self._latest: dict[str, Run] = {}
+        self._running: dict[str, QueueRun] = {}
+        self._latest: dict[str, QueueRun] = {}
         engine.observers.append(self._observe)
 
     def gaps(self) -> list[float]:
-        """Return the seconds between one run's end and the next one's begin, nothing running."""
+        """Return the seconds of each gap between two runs in which no queue ran."""
         gaps = []
         busy_until = None
-        for run in sorted(self.runs, key=lambda run: run.began):
-            if busy_until is not None and run.began > busy_until:
-                gaps.append(run.began - busy_until)
-            busy_until = run.ended if busy_until is None else max(busy_until, run.ended)
+        for run in sorted(self.runs, key=lambda run: run.start):
+            if busy_until is not None and run.start > busy_until:
+                gaps.append(run.start - busy_until)
+            busy_until = run.end if busy_until is None else max(busy_until, run.end)
         return gaps
 
     def _observe(self, event: Event) -> None:
@@ -56,15 +56,15 @@ class Chronicle:
                 self.most_at_once = max(self.most_at_once, len(self._running))
             run.jobs += 1
         elif run is not None:
-            run.ended = event.time
+            run.end = event.time
             if not self.engine.queues[event.queue].active:
                 del self._running[event.queue]
 
-    def _begin(self, event: Event) -> Run:
-        """Begin a run, or go on with the one that ended at this very moment."""
+    def _begin(self, event: Event) -> QueueRun:
+        """Begin a run, or continue the one that ended at this very moment."""
         run = self._latest.get(event.queue)
-        if run is None or run.ended < event.time:
-            run = Run(event.queue, event.time, event.time)
+        if run is None or run.end < event.time:
+            run = QueueRun(event.queue, event.time, event.time)
             self.runs.append(run)
         self._running[event.queue] = self._latest[event.queue] = run
         return run

@@ -10,14 +10,14 @@ from simulator.immich.api import Api
 from simulator.immich.engine import Engine
 from simulator.immich.faults import Fault, FaultQueue
 from simulator.immich.pipeline import lasting
-from simulator.immich.virtual import VirtualClock, VirtualTransport
+from simulator.immich.virtual_time import VirtualClock, VirtualTransport
 
 PAUSE = b'{"isPaused": true}'
-ImmichClient = tuple[Engine, Api]
+Immich = tuple[Engine, Api]
 
 
 @pytest.fixture
-def immich() -> ImmichClient:
+def immich() -> Immich:
     return simulated_immich()
 
 
@@ -25,7 +25,7 @@ def pause(transport: Transport, *, timeout: float | None = None) -> None:
     transport.send("PUT", "/api/queues/ocr", PAUSE, timeout=timeout)
 
 
-def test_sleeping_lets_the_engine_live() -> None:
+def test_sleeping_advances_the_engine() -> None:
     engine, _ = simulated_immich()
     clock = VirtualClock(engine)
     engine.add("ocr", lasting(2.0))
@@ -36,17 +36,17 @@ def test_sleeping_lets_the_engine_live() -> None:
     assert clock.monotonic() == 60.0
 
 
-def test_a_request_arrives_after_half_of_its_latency(immich: ImmichClient) -> None:
+def test_a_request_arrives_after_half_its_latency(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=4.0)
     engine.at(1.0, lambda: engine.fail("ocr", 1))
     engine.at(3.0, lambda: engine.fail("ocr", 1))
-    answer = transport.send("GET", "/api/queues/ocr")
+    response = transport.send("GET", "/api/queues/ocr")
     assert engine.now == 4.0
-    assert json.loads(answer.body)["statistics"]["failed"] == 1
+    assert json.loads(response.body)["statistics"]["failed"] == 1
 
 
-def test_latency_may_differ_from_request_to_request(immich: ImmichClient) -> None:
+def test_latency_can_vary_by_request(immich: Immich) -> None:
     engine, api = immich
     latencies = iter([1.0, 2.0])
     transport = VirtualTransport(engine, api, KEY, latency=lambda: next(latencies))
@@ -55,7 +55,7 @@ def test_latency_may_differ_from_request_to_request(immich: ImmichClient) -> Non
     assert engine.now == 3.0
 
 
-def test_requests_are_counted_by_method_also_those_that_fail(immich: ImmichClient) -> None:
+def test_requests_are_counted_by_method_including_failed_ones(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([None, Fault.RESET]))
     transport.send("GET", "/api/queues")
@@ -67,7 +67,7 @@ def test_requests_are_counted_by_method_also_those_that_fail(immich: ImmichClien
 
 
 @pytest.mark.parametrize(
-    ("fault", "takes", "is_carried_out"),
+    ("fault", "takes", "is_processed"),
     [
         (Fault.REFUSED, 0.5, False),
         (Fault.HANG, 10.0, False),
@@ -76,8 +76,8 @@ def test_requests_are_counted_by_method_also_those_that_fail(immich: ImmichClien
         (Fault.LATE, 10.0, False),
     ],
 )
-def test_a_fault_without_an_answer_is_unreachable(
-    immich: ImmichClient, fault: Fault, takes: float, *, is_carried_out: bool
+def test_a_fault_without_a_response_raises_unreachable(
+    immich: Immich, fault: Fault, takes: float, *, is_processed: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(
@@ -87,11 +87,11 @@ def test_a_fault_without_an_answer_is_unreachable(
         pause(transport)
     assert KEY not in str(caught.value)
     assert engine.now == takes
-    assert engine.queues["ocr"].is_paused is is_carried_out
+    assert engine.queues["ocr"].is_paused is is_processed
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "content_type", "is_carried_out"),
+    ("fault", "status", "content_type", "is_processed"),
     [
         (Fault.SERVER_ERROR, 500, "application/json", False),
         (Fault.BAD_GATEWAY, 502, "text/html", False),
@@ -99,20 +99,20 @@ def test_a_fault_without_an_answer_is_unreachable(
         (Fault.TRUNCATED, 200, "application/json", True),
     ],
 )
-def test_a_fault_with_an_answer_is_no_answer_of_immichs(
-    immich: ImmichClient, fault: Fault, status: int, content_type: str, *, is_carried_out: bool
+def test_a_fault_can_replace_the_response(
+    immich: Immich, fault: Fault, status: int, content_type: str, *, is_processed: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([fault]))
-    answer = transport.send("PUT", "/api/queues/ocr", PAUSE)
-    assert (answer.status, answer.content_type.partition(";")[0]) == (status, content_type)
-    assert engine.queues["ocr"].is_paused is is_carried_out
+    response = transport.send("PUT", "/api/queues/ocr", PAUSE)
+    assert (response.status, response.content_type.partition(";")[0]) == (status, content_type)
+    assert engine.queues["ocr"].is_paused is is_processed
     if fault is not Fault.SERVER_ERROR:
         with pytest.raises(ValueError, match=r"Expecting|Unterminated|Invalid"):
-            json.loads(answer.body)
+            json.loads(response.body)
 
 
-def test_a_late_request_is_carried_out_after_the_client_gave_up(immich: ImmichClient) -> None:
+def test_a_late_request_is_processed_after_the_client_has_given_up(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([Fault.LATE]))
     with pytest.raises(UnreachableError):
@@ -123,7 +123,7 @@ def test_a_late_request_is_carried_out_after_the_client_gave_up(immich: ImmichCl
     assert engine.queues["ocr"].is_paused
 
 
-def test_a_late_request_is_lost_when_immich_is_away_by_then(immich: ImmichClient) -> None:
+def test_a_late_request_is_lost_if_immich_is_down_by_then(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, faults=FaultQueue([Fault.LATE]))
     with pytest.raises(UnreachableError):
@@ -133,18 +133,18 @@ def test_a_late_request_is_lost_when_immich_is_away_by_then(immich: ImmichClient
     assert not engine.queues["ocr"].is_paused
 
 
-def test_an_answer_slower_than_the_timeout_is_given_up_but_carried_out(
-    immich: ImmichClient,
+def test_a_request_that_times_out_is_still_processed(
+    immich: Immich,
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=8.0)
-    with pytest.raises(UnreachableError, match="no answer within 5 s"):
+    with pytest.raises(UnreachableError, match="no response within 5 s"):
         pause(transport, timeout=5.0)
     assert engine.now == 5.0
     assert engine.queues["ocr"].is_paused
 
 
-def test_an_immich_that_is_away_refuses(immich: ImmichClient) -> None:
+def test_a_server_that_is_down_refuses_connections(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY)
     engine.restart(8.0)
@@ -154,19 +154,19 @@ def test_an_immich_that_is_away_refuses(immich: ImmichClient) -> None:
     assert transport.send("GET", "/api/queues").status == 200
 
 
-@pytest.mark.parametrize(("killed_at", "is_carried_out"), [(1.0, False), (3.0, True)])
-def test_a_restart_during_a_request_cuts_it(
-    immich: ImmichClient, killed_at: float, *, is_carried_out: bool
+@pytest.mark.parametrize(("killed_at", "is_processed"), [(1.0, False), (3.0, True)])
+def test_a_restart_during_a_request_resets_the_connection(
+    immich: Immich, killed_at: float, *, is_processed: bool
 ) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY, latency=4.0)
     engine.at(killed_at, lambda: engine.restart(0.5))
-    with pytest.raises(UnreachableError, match="cut"):
+    with pytest.raises(UnreachableError, match="reset"):
         pause(transport)
-    assert engine.queues["ocr"].is_paused is is_carried_out
+    assert engine.queues["ocr"].is_paused is is_processed
 
 
-def test_a_look_costs_little_real_time(immich: ImmichClient) -> None:
+def test_a_request_takes_little_real_time(immich: Immich) -> None:
     engine, api = immich
     transport = VirtualTransport(engine, api, KEY)
     best = float("inf")
@@ -175,5 +175,5 @@ def test_a_look_costs_little_real_time(immich: ImmichClient) -> None:
         for _ in range(200):
             transport.send("GET", "/api/queues")
         best = min(best, time.process_time() - began)
-    # Many times what it takes, so that a slow machine passes: it guards against a blunder.
+    # Many times the usual duration, so that only a serious regression fails on a slow machine.
     assert best / 200 < 0.001

@@ -1,4 +1,4 @@
-"""The real daemon in virtual time: only the clock, the disk and the wire are stand-ins."""
+"""Stand-ins that run the real daemon in virtual time: its clock, its ledger and its client."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,19 +15,17 @@ from immich_job_daemon.model.settings import OnExit, Scan, Settings
 from immich_job_daemon.model.windows import Window
 from simulator.immich import KEY
 from simulator.immich.engine import Engine
-from simulator.immich.virtual import VirtualClock
+from simulator.immich.virtual_time import VirtualClock
 
 EPOCH: Final = 1_795_000_000.0
-"""When an engine's time begins, in seconds since 1970."""
-
+"""Unix time at which an engine's clock is 0: in November 2026."""
 
 _T = TypeVar("_T")
-
 
 _DEFAULTS, _ = read_settings({"API_KEY": KEY, "IMMICH_URL": "http://simulated"}, None)
 
 
-class Changes(TypedDict, total=False):
+class SettingOverrides(TypedDict, total=False):
     """Settings that differ from the defaults."""
 
     max_concurrent_jobs: int
@@ -44,13 +42,13 @@ class Changes(TypedDict, total=False):
     scan: Scan | None
 
 
-def settings(**changes: Unpack[Changes]) -> Settings:
-    """Return the default settings with these changes."""
-    return replace(_DEFAULTS, **changes)
+def settings(**overrides: Unpack[SettingOverrides]) -> Settings:
+    """Return the default settings with these overrides."""
+    return replace(_DEFAULTS, **overrides)
 
 
 class VirtualDaemonClock(VirtualClock):
-    """The loop's clock on an engine's time: waiting is free, and ends when ``is_over`` says so."""
+    """The daemon's clock in virtual time. Waiting raises StopRequested when ``is_over`` is true."""
 
     def __init__(self, engine: Engine, is_over: Callable[[], bool] = lambda: False) -> None:
         super().__init__(engine)
@@ -58,15 +56,15 @@ class VirtualDaemonClock(VirtualClock):
         self.zone: tzinfo = UTC
 
     def time(self) -> float:
-        """Return the seconds since 1970 in a world that began in November 2026."""
+        """Return the Unix time of the simulation."""
         return EPOCH + self.monotonic()
 
     def local(self) -> datetime:
-        """Return the time of the wall clock in the zone of this world."""
+        """Return the local time of the simulation."""
         return datetime.fromtimestamp(self.time(), self.zone)
 
     def wait(self, seconds: float) -> None:
-        """Let the engine's time pass, or raise StopRequested."""
+        """Advance the engine, or raise StopRequested."""
         if self.is_over():
             raise StopRequested
         self.sleep(seconds)
@@ -74,13 +72,13 @@ class VirtualDaemonClock(VirtualClock):
             raise StopRequested
 
     def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
-        """Do the work: in virtual time nobody asks in the middle of a request."""
+        """Do the work: in virtual time no signal arrives during a request."""
         del grace
         return work()
 
 
 class VirtualLedger:
-    """A ledger on a disk that is a variable; its text is the real one's."""
+    """A ledger in memory; ``text`` is what the real one would write to its file."""
 
     def __init__(self) -> None:
         self.text: str | None = None
@@ -89,15 +87,15 @@ class VirtualLedger:
 
     @property
     def paused_by_daemon(self) -> frozenset[str]:
-        """The queues that the disk says are held."""
+        """The queues that are paused by the daemon according to ``text``."""
         return frozenset() if self.text is None else decode(self.text).scheduler.paused_by_daemon
 
     def load(self) -> DaemonState | None:
-        """Return what is kept."""
+        """Return the saved state."""
         return None if self.text is None else decode(self.text)
 
     def save(self, state: DaemonState) -> None:
-        """Keep what is to be kept."""
+        """Save the state if its durable fields have changed, as the real ledger does."""
         new = durable_fields(state)
         if self._written != (new, self.text):
             self.text = encode(state)
@@ -105,12 +103,12 @@ class VirtualLedger:
             self.writes += 1
 
 
-class VirtualServer(ImmichClient):
-    """The real client; its one use of threads is made one request after another."""
+class VirtualClient(ImmichClient):
+    """The real client without threads."""
 
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
-        """Resume the queues in turn: on a virtual clock threads would make luck of the order."""
-        del within  # Virtual time has no deadline to miss that a test does not set itself.
+        """Resume the queues in sequence: with threads the order would be random."""
+        del within  # In sequence, each request has its own timeout.
         results: dict[str, ImmichError | None] = {}
         for name in names:
             try:

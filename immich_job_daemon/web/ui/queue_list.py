@@ -1,0 +1,236 @@
+"""The list of queues, ready for the templates: state, reason, figures and buttons. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from immich_job_daemon.model.controls import Mode, Override
+from immich_job_daemon.model.queue import Queue
+from immich_job_daemon.model.reason import UNMANAGED, Reason
+from immich_job_daemon.status.status import Status
+from immich_job_daemon.web.ui.controls_view import Button
+from immich_job_daemon.web.ui.i18n import Texts
+
+STATE_ICONS: Final = {
+    "running": "play",
+    "unrestricted": "play",
+    "finishing": "hourglass",
+    "waiting": "clock",
+    "next": "next",
+    "idle": "check",
+    "ready": "ready",
+    "held": "pause",
+    "scheduled": "moon",
+    "busy": "hourglass",
+    "paused": "hand",
+    "unpausable": "bolt",
+    "protected": "shield",
+    "protected_paused": "alert",
+}
+"""The icon of each state: readers need not tell colours apart."""
+
+QUIET_STATES: Final = frozenset({"idle", "ready", "held", "scheduled", "busy"})
+"""States that are shown in less detail while the queue is empty."""
+
+OVERRIDE_ICONS: Final = {Override.AUTOMATIC: "auto", Override.NEXT: "next", Override.HELD: "pause"}
+
+_TWO_DIGITS: Final = 10
+
+
+class QueueContext(NamedTuple):
+    """What the texts of a queue depend on, besides its reason.
+
+    Attributes:
+        queue: its counts.
+        override: the user's choice for it.
+        mode: the mode of all queues.
+        ahead: how many queues get a slot before it.
+    """
+
+    queue: Queue
+    override: Override
+    mode: Mode
+    ahead: int
+
+
+class QueueText(NamedTuple):
+    """A queue's state, the key of the sentence that explains it, and the number in the sentence."""
+
+    state: str
+    reason_key: str
+    number: int | None = None
+
+
+def queue_text(reason: Reason, context: QueueContext) -> QueueText:
+    """Return which texts describe a queue.
+
+    >>> queue = Queue("ocr", is_paused=True, waiting=4)
+    >>> context = QueueContext(queue, Override.AUTOMATIC, Mode.AUTOMATIC, ahead=2)
+    >>> queue_text(Reason.WAITING, context)
+    QueueText(state='waiting', reason_key='waiting', number=2)
+    """
+    return _QUEUE_TEXTS[reason](context)
+
+
+def _always(state: str) -> Callable[[QueueContext], QueueText]:
+    return lambda _: QueueText(state, state)
+
+
+def _running(context: QueueContext) -> QueueText:
+    is_next = context.override is Override.NEXT
+    return QueueText("running", "running_next" if is_next else "running")
+
+
+def _draining(context: QueueContext) -> QueueText:
+    return QueueText("finishing", "finishing", context.queue.active)
+
+
+def _waiting(context: QueueContext) -> QueueText:
+    if context.override is Override.NEXT:
+        return QueueText("next", "next")
+    if context.ahead:
+        return QueueText("waiting", "waiting", context.ahead)
+    return QueueText("waiting", "first")
+
+
+def _lent(context: QueueContext) -> QueueText:
+    return QueueText("ready", "lent_busy" if context.queue.pending else "lent")
+
+
+def _unrestricted(context: QueueContext) -> QueueText:
+    state = "running" if context.queue.active else "unrestricted"
+    return QueueText(state, "run_everything" if context.mode is Mode.OPEN else "unrestricted")
+
+
+def _held(context: QueueContext) -> QueueText:
+    if context.queue.active:
+        return QueueText("held", "held_busy", context.queue.active)
+    return QueueText("held", "held_all" if context.mode is Mode.HELD else "held")
+
+
+def _protected(context: QueueContext) -> QueueText:
+    state = "protected_paused" if context.queue.is_paused else "protected"
+    return QueueText(state, state)
+
+
+_QUEUE_TEXTS: Final[Mapping[Reason, Callable[[QueueContext], QueueText]]] = {
+    Reason.RUNNING: _running,
+    Reason.DRAINING: _draining,
+    Reason.WAITING: _waiting,
+    Reason.IDLE: _always("idle"),
+    Reason.LENT: _lent,
+    Reason.UNRESTRICTED: _unrestricted,
+    Reason.HELD_BY_USER: _held,
+    Reason.OUTSIDE_WINDOW: _always("scheduled"),
+    Reason.HIGH_LOAD: _always("busy"),
+    Reason.PAUSED_BY_OTHERS: _always("paused"),
+    Reason.UNPAUSABLE: _always("unpausable"),
+    Reason.PROTECTED: _protected,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigure:
+    """A labelled number of a queue; ``kind`` is its column."""
+
+    kind: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One queue.
+
+    Attributes:
+        name: Immich's.
+        label: the reader's name for it.
+        state: a key of ``STATE_ICONS``.
+        icon: of the state.
+        state_label: the state in the reader's language.
+        reason: a sentence that explains the state.
+        opens_at: when its time window opens, seconds since 1970; None if it waits for no window.
+        figures: without those that are zero.
+        buttons: for the override; empty for a queue that the daemon does not manage.
+        is_quiet: whether to show it in less detail.
+    """
+
+    name: str
+    label: str
+    state: str
+    icon: str
+    state_label: str
+    reason: str
+    opens_at: float | None
+    figures: tuple[QueueFigure, ...]
+    buttons: tuple[Button, ...]
+    is_quiet: bool
+
+
+class QueueRows:
+    """Makes the rows of one status; ``now`` is in seconds of the daemon's clock."""
+
+    def __init__(self, status: Status, texts: Texts, now: float) -> None:
+        self._status = status
+        self._texts = texts
+        self._is_stale = status.is_stale(now)
+        waiting = [name for name in status.order if status.reasons.get(name) is Reason.WAITING]
+        self._in_turn = sorted(waiting, key=lambda name: name not in status.wanted)
+
+    def row(self, name: str) -> QueueRow:
+        """Return the row of one queue."""
+        status, texts = self._status, self._texts
+        queue, reason, override = status.queues[name], status.reasons[name], status.override(name)
+        opens_at = status.opens_at.get(name) if reason is Reason.OUTSIDE_WINDOW else None
+        ahead = self._in_turn.index(name) if name in self._in_turn else 0
+        state, reason_key, number = queue_text(
+            reason, QueueContext(queue, override, status.controls.mode, ahead)
+        )
+        key = f"reason.{reason_key}"
+        return QueueRow(
+            name=name,
+            label=texts.queue(name),
+            state=state,
+            icon=STATE_ICONS[state],
+            state_label=texts(f"state.{state}"),
+            reason=texts(key) if number is None else texts.plural(key, number),
+            opens_at=None if opens_at is None else opens_at.timestamp(),
+            figures=self._figures(queue),
+            buttons=() if reason in UNMANAGED else tuple(self._buttons(override)),
+            is_quiet=state in QUIET_STATES and not queue.pending and not queue.failed,
+        )
+
+    def _buttons(self, override: Override) -> list[Button]:
+        return [
+            Button(value, icon, self._texts(f"override.{value}"), value is override)
+            for value, icon in OVERRIDE_ICONS.items()
+        ]
+
+    def _figures(self, queue: Queue) -> tuple[QueueFigure, ...]:
+        texts, forecast = self._texts, self._status.forecast.queues
+        figures: dict[str, str | None] = {
+            "waiting": texts.number(queue.backlog) if queue.backlog else None,
+            "active": texts.number(queue.active) if queue.active else None,
+            "failed": texts.number(queue.failed) if queue.failed else None,
+            "rate": self._rate(queue.name) if queue.pending else None,
+            "estimate": None,
+        }
+        # The forecast leaves out queues that will get no slot: they have no time left to show.
+        if queue.pending and queue.name in forecast:
+            estimate = None if self._is_stale else forecast[queue.name]
+            figures["estimate"] = texts.short_duration(estimate)
+        return tuple(
+            QueueFigure(kind, texts(f"queues.{kind}"), text)
+            for kind, text in figures.items()
+            if text is not None
+        )
+
+    def _rate(self, name: str) -> str | None:
+        """Return the jobs per minute, with decimals only below ten: more would flicker."""
+        rate = self._status.rates.queues.get(name)
+        per_second = rate.per_second if rate else None
+        if per_second is None:
+            return None
+        per_minute = per_second * 60
+        digits = round(per_minute) if per_minute >= _TWO_DIGITS else per_minute
+        return self._texts("short.rate", count=self._texts.number(digits))
