@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -81,19 +82,7 @@ def create_ui(
     app.register_error_handler(RequestRejected, lambda rejected: rejected.response)
     app.register_error_handler(HTTPException, _client_error)
     app.register_error_handler(Exception, _internal_error)
-    ancestors = "'self'" if behind_ingress else "'none'"
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = _POLICY + ancestors
-        response.headers["X-Frame-Options"] = "SAMEORIGIN" if behind_ingress else "DENY"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        # With "no-referrer" browsers would send "Origin: null" with the page's own changes.
-        response.headers["Referrer-Policy"] = "same-origin"
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
+    app.after_request(partial(_add_headers, behind_ingress=behind_ingress))
     for template in ("page.html", "now.html", "sign_in.html"):
         # Compiled now, so that the first request does not wait for it.
         app.jinja_env.get_template(template)
@@ -180,6 +169,18 @@ class Page:
 
 def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _add_headers(response: Response, *, behind_ingress: bool) -> Response:
+    ancestors = "'self'" if behind_ingress else "'none'"
+    response.headers["Content-Security-Policy"] = _POLICY + ancestors
+    response.headers["X-Frame-Options"] = "SAMEORIGIN" if behind_ingress else "DENY"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    # With "no-referrer" browsers would send "Origin: null" with the page's own changes.
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def _plain_text(status: int, text: str) -> Response:
