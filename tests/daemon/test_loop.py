@@ -100,7 +100,7 @@ def test_at_the_start_an_error_of_immich_is_logged_with_what_to_do(log_text: Log
     scenario.transport.faults = FaultQueue([Fault.SERVER_ERROR])
     scenario.run(lambda: scenario.daemon.status.polled_at is not None)
     (warning,) = log_text("WARNING").splitlines()
-    assert warning.endswith("read Immich's log. Trying again in 1 s.")
+    assert warning.endswith("check its log. Trying again in 1 s.")
 
 
 def test_it_can_be_stopped_while_it_waits_for_immich(log_text: LogText) -> None:
@@ -684,7 +684,7 @@ def test_a_problem_is_logged_once_and_its_end_with_its_duration(log_text: LogTex
     began = scenario.engine.now
     scenario.run_rounds(lambda: scenario.engine.now > began + 300.0)
     (warning,) = log_text("WARNING").splitlines()
-    assert "read Immich's log. Nothing is changed meanwhile; the next try is in 1 s." in warning
+    assert "check its log. Nothing is changed meanwhile; the next try is in 1 s." in warning
     assert log_text("DEBUG").count("Nothing is changed meanwhile") > 20
     scenario.transport.faults = None
     scenario.daemon.round()
