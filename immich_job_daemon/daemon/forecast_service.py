@@ -20,7 +20,7 @@ INTERVAL: Final = 2.0
 """Seconds between two forecasts while the reasons stay the same: a forecast costs some time."""
 
 DAYS_AHEAD: Final = 62
-"""Days for which windows are computed. Nobody can estimate what takes more nights than that."""
+"""Days for which windows are computed. Work that takes more nights than that has no estimate."""
 
 
 class ForecastService:

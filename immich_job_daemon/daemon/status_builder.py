@@ -174,7 +174,7 @@ class StatusBuilder:
         )
         return Problem(
             ProblemKind.CONTESTED,
-            f"Something else keeps {what}: another tool or a person works against this daemon. "
+            f"Something else keeps {what}: another tool or a user works against this daemon. "
             "Stop that, or add the queue to PROTECTED_QUEUES; until then at most one command a "
             "minute is sent for it",
             self._since(ProblemKind.CONTESTED, time),

@@ -84,7 +84,7 @@ def _schedule_events(engine: Engine) -> None:
     upload(14.5 * HOUR, 6_000, 120)
     upload(22.6 * HOUR, 14_000, 180)
     engine.at(BEGIN + 12 * HOUR, lambda: engine.reindex("library", 20_000))
-    engine.at(BEGIN + 12 * HOUR + 60, lambda: engine.pause("library", by="person"))
+    engine.at(BEGIN + 12 * HOUR + 60, lambda: engine.pause("library", by="user"))
     engine.at(BEGIN + 16 * HOUR, lambda: engine.fail("videoConversion", 3))
 
 

@@ -193,7 +193,7 @@ def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
         assert is_under_control(server, but="ocr")
         with server.present() as engine:
             engine.add("metadataExtraction", lasting(1))
-            engine.pause("library", by="person")
+            engine.pause("library", by="user")
         with daemon(server, tmp_path) as process:
             wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
             assert "ocr" not in paused(server)
@@ -517,7 +517,7 @@ def test_release_resumes_only_queues_that_a_killed_daemon_left_paused(tmp_path: 
             process.kill()
             process.wait()
         with server.present() as engine:
-            engine.pause("backupDatabase", by="person")
+            engine.pause("backupDatabase", by="user")
         settings = {"IMMICH_URL": server.url, "API_KEY": KEY, "DATA_DIR": str(tmp_path)}
         done = command("release", **settings)
         assert (done.returncode, paused(server)) == (0, {"backupDatabase"})
@@ -554,8 +554,8 @@ def test_release_without_a_ledger_leaves_the_first_start_the_first(
 def test_release_lists_queues_that_it_could_not_resume(tmp_path: Path) -> None:
     with simulated_immich_server() as server:
         with server.present() as engine:
-            engine.pause("ocr", by="person")
-            engine.pause("library", by="person")
+            engine.pause("ocr", by="user")
+            engine.pause("library", by="user")
         server.faults = lambda _method, path: Fault.SERVER_ERROR if "ocr" in path else None
         done = command(
             "release", "--all", IMMICH_URL=server.url, API_KEY=KEY, DATA_DIR=str(tmp_path)

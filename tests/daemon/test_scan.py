@@ -162,7 +162,7 @@ def test_a_scan_refused_because_jobs_run_is_retried_when_the_queue_is_drained(
 
     def start_before(request: str) -> None:
         if request == "start sidecar" and scanned(scenario) == ["start sidecar"]:
-            scenario.engine.resume("sidecar", by="person")
+            scenario.engine.resume("sidecar", by="user")
             scenario.engine.add("sidecar", lasting(300.0))
 
     scenario.recorder.before_request = start_before

@@ -51,7 +51,7 @@ def is_under_control(server: SimulatedServer, but: str = "metadataExtraction") -
 def assert_still_working(server: SimulatedServer, name: str = "ocr") -> None:
     """Assert that the daemon lets a queue run its job and then pauses it again."""
     with server.present() as engine:
-        engine.resume(name, by="person")
+        engine.resume(name, by="user")
         engine.add(name, lasting(0.1))
 
     def is_done() -> bool:

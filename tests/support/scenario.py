@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAEMON = "administrator"
 """The name of the daemon's API key in the simulated Immich."""
-USER = "person"
+USER = "user"
 METADATA, THUMBNAIL, SEARCH, FACES, VIDEO = (
     "metadataExtraction",
     "thumbnailGeneration",
