@@ -49,12 +49,12 @@ _DAEMON_COMPONENTS: Final[Mapping[str, Component]] = {
         "json_attr_tpl": "{{ (value_json.problem or {}) | tojson }}",
         "ent_cat": "diagnostic",
     },
-    "rehearsal": {
+    "dry_run": {
         "p": "binary_sensor",
         "name": "Dry run",
         # Existing dashboards and automations use this ID.
-        "def_ent_id": "binary_sensor.immich_job_daemon_rehearsal",
-        "val_tpl": "{{ 'ON' if value_json.rehearsal else 'OFF' }}",
+        "def_ent_id": "binary_sensor.immich_job_daemon_dry_run",
+        "val_tpl": "{{ 'ON' if value_json.dry_run else 'OFF' }}",
         "ent_cat": "diagnostic",
         "ic": "mdi:drama-masks",
     },

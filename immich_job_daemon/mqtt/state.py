@@ -84,7 +84,7 @@ def build_state(
         "state": str(status.state),
         "connected": _is_connected(status),
         "problem": _problem(status, redact),
-        "rehearsal": status.is_dry_run,
+        "dry_run": status.is_dry_run,
         "mode": str(status.controls.mode),
         "limit": min(status.limit, max_limit) if max_limit else status.limit,
         "running": _join([label(queue.name) for queue in status.running]) if is_known else None,

@@ -819,9 +819,9 @@ def test_the_key_is_never_logged_whatever_fails(
     api = Api(engine, keys={ODD_KEY: Key()})
     engine.upload(photos=200)
     faults = FaultQueue()
-    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as alarm:
+    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as clock:
         transport = HttpTransport(server.url, ODD_KEY, read_timeout=0.3)
-        daemon = Daemon(settings(), ImmichClient(transport), VirtualLedger(), alarm)
+        daemon = Daemon(settings(), ImmichClient(transport), VirtualLedger(), clock)
         daemon.connect()
         daemon.round()
         for fault in Fault:
@@ -869,9 +869,9 @@ def test_a_signal_during_a_hanging_poll_resumes_everything_at_once() -> None:
 
     statuses: list[Status] = []
     ledger = VirtualLedger()
-    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as alarm:
+    with SimulatedServer(engine, api, faults=faults) as server, SystemClock() as clock:
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), ImmichClient(transport), ledger, alarm, publish=statuses.append)
+        daemon = Daemon(settings(), ImmichClient(transport), ledger, clock, publish=statuses.append)
         thread = threading.Thread(target=terminate)
         thread.start()
         began = time.monotonic()
@@ -900,10 +900,10 @@ def test_a_signal_at_any_step_of_the_start_stops_the_daemon() -> None:
         engine, api = simulated_immich()
         engine.add(SEARCH, lasting(1.0), count=1000)
         ledger = VirtualLedger()
-        with SimulatedServer(engine, api) as server, SystemClock() as alarm:
+        with SimulatedServer(engine, api) as server, SystemClock() as clock:
             transport = HttpTransport(server.url, KEY)
             daemon = Daemon(
-                settings(), ImmichClient(transport), ledger, alarm, publish=statuses.append
+                settings(), ImmichClient(transport), ledger, clock, publish=statuses.append
             )
             with signal_at(step, has_polled) as sent:
                 daemon.run()
@@ -931,10 +931,10 @@ def test_a_stop_does_not_wait_forever_for_a_hanging_immich(
         SimulatedServer(
             engine, api, faults=lambda *_: Fault.HANG if is_hanging else None
         ) as server,
-        SystemClock() as alarm,
+        SystemClock() as clock,
     ):
         transport = HttpTransport(server.url, KEY, read_timeout=10 * LIMIT)
-        daemon = Daemon(settings(), ImmichClient(transport), ledger, alarm)
+        daemon = Daemon(settings(), ImmichClient(transport), ledger, clock)
         daemon.connect()
         daemon.round()
         paused = ledger.paused_by_daemon

@@ -63,6 +63,10 @@ def fill(folder: Path) -> Path:
             return filler
 
 
+def paused_in_ledger(folder: Path) -> set[str]:
+    return set(json.loads((folder / "ledger.json").read_text())["paused_by_daemon"])
+
+
 def test_a_full_disk_is_logged_once_and_the_daemon_keeps_working(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "data"),
@@ -77,10 +81,7 @@ def test_a_full_disk_is_logged_once_and_the_daemon_keeps_working(tmp_path: Path)
         assert observed.log.count("cannot be written (No space left on device)") == 1
         filler.unlink()
         wait_until(lambda: "can be written again" in observed.log)
-        paused_in_ledger = json.loads((tmp_path / "data" / "ledger.json").read_text())[
-            "paused_by_daemon"
-        ]
-        assert set(paused_in_ledger) >= paused(server)
+        wait_until(lambda: paused_in_ledger(tmp_path / "data") >= paused(server))
         stop(process)
         observed.log_since(0)
         assert paused(server) == set()
@@ -220,7 +221,7 @@ def test_further_signals_do_not_interrupt_the_release(tmp_path: Path) -> None:
                 process.send_signal(number)
             assert process.wait(TIMEOUT) == 0
         assert paused(server) == set()
-        assert json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"] == []
+        assert paused_in_ledger(tmp_path) == set()
 
 
 def test_with_a_hanging_immich_a_stop_ends_within_the_grace_period(tmp_path: Path) -> None:
@@ -242,8 +243,7 @@ def test_with_a_hanging_immich_a_stop_ends_within_the_grace_period(tmp_path: Pat
             assert stop(real.process) < STOP_GRACE_PERIOD + usual_stop_time
             log = ObservedProcess(real.process.pid, tmp_path).log_since(0)
         assert "Not resumed, so these may stay paused: " in log
-        paused_in_ledger = json.loads((tmp_path / "ledger.json").read_text())["paused_by_daemon"]
-        assert set(paused_in_ledger) == paused(server) != set()
+        assert paused_in_ledger(tmp_path) == paused(server) != set()
         server.faults = None
         with daemon(server, tmp_path) as process:
             wait_until(lambda: (tmp_path / "log.txt").read_text().count("Connected") == 2)

@@ -47,17 +47,17 @@ class Scenario(NamedTuple):
     """A daemon that controls a simulated Immich through an intercepting server."""
 
     real: DaemonProcess
-    impostor: InterceptingServer
+    intercepting: InterceptingServer
     watched: ObservedProcess
 
 
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     folder = tmp_path_factory.mktemp("hostile")
-    with simulated_immich_server() as server, closing(InterceptingServer(server)) as impostor:
-        options = {"IMMICH_URL": impostor.url, "POLL_INTERVAL": 1}
+    with simulated_immich_server() as server, closing(InterceptingServer(server)) as intercepting:
+        options = {"IMMICH_URL": intercepting.url, "POLL_INTERVAL": 1}
         with real_daemon(server, folder, **options) as real:
-            yield Scenario(real, impostor, ObservedProcess(real.process.pid, folder))
+            yield Scenario(real, intercepting, ObservedProcess(real.process.pid, folder))
 
 
 def run_scenario(scenario: Scenario, requests: str, say: RawResponse, *words: str) -> None:
@@ -65,7 +65,7 @@ def run_scenario(scenario: Scenario, requests: str, say: RawResponse, *words: st
     watched, start = scenario.watched, len(scenario.watched.log)
     watched.reset_peak_memory()
     memory, processor = watched.peak_memory, watched.cpu_seconds
-    with scenario.impostor.intercept(requests, say):
+    with scenario.intercepting.intercept(requests, say):
         wait_until(lambda: any(one in watched.log[start:] for one in words))
         assert fetch_page(scenario.real.page_port)
         assert watched.peak_memory - memory < MAX_MEMORY_GROWTH
@@ -192,7 +192,7 @@ def test_endless_chunks_of_one_byte_cost_no_more_than_the_timeout(scenario: Scen
 def test_an_invalid_response_is_reported_and_forges_nothing(scenario: Scenario) -> None:
     watched, start = scenario.watched, len(scenario.watched.log)
     for say, words in WRONG.values():
-        with scenario.impostor.intercept(POLLS, say):
+        with scenario.intercepting.intercept(POLLS, say):
             wait_until(lambda words=words: words in watched.log[start:])  # type: ignore[misc]
             page = fetch_page(scenario.real.page_port)
             assert "<b>" not in page
@@ -230,7 +230,7 @@ def test_markup_in_a_name_is_rejected_and_shown_as_text(
     scenario: Scenario, name: str, shown: str
 ) -> None:
     start = len(scenario.watched.log)
-    with scenario.impostor.intercept(POLLS, queues(queue(name, active=1))):
+    with scenario.intercepting.intercept(POLLS, queues(queue(name, active=1))):
         wait_until(lambda: shown in fetch_page(scenario.real.page_port))
         page = fetch_page(scenario.real.page_port)
         assert "<img src=x" not in page.lower()
@@ -264,9 +264,9 @@ def test_responses_to_the_first_requests_are_limited_too(
 ) -> None:
     with (
         simulated_immich_server() as server,
-        closing(InterceptingServer(server)) as impostor,
-        impostor.intercept(requests, say),
-        daemon(server, tmp_path, IMMICH_URL=impostor.url) as process,
+        closing(InterceptingServer(server)) as intercepting,
+        intercepting.intercept(requests, say),
+        daemon(server, tmp_path, IMMICH_URL=intercepting.url) as process,
     ):
         watched = ObservedProcess(process.pid, tmp_path)
         wait_until(lambda: words in watched.log)

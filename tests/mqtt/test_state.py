@@ -41,7 +41,7 @@ def test_every_value_has_its_place() -> None:
         "state": "running",
         "connected": True,
         "problem": None,
-        "rehearsal": False,
+        "dry_run": False,
         "mode": "automatic",
         "limit": 2,
         "running": "Thumbnail generation",
@@ -77,7 +77,7 @@ def test_every_value_has_its_place() -> None:
 def test_the_state_contains_the_dry_run_and_the_times_when_windows_open() -> None:
     opens = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))
     state = state_of(replace(BUSY, is_dry_run=True, opens_at={"ocr": opens}))
-    assert state["rehearsal"] is True
+    assert state["dry_run"] is True
     assert state["running_attributes"]["may_run_again"] == {"ocr": "2026-11-25T22:30:00+01:00"}
 
 
