@@ -9,7 +9,7 @@ the caller's clock.
 [(900.0, 9, {'ocr': 30.0})]
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -79,9 +79,8 @@ def observe(
     return History(kept, now, tuple(running), peak)
 
 
-def _add_busy_time(buckets: list[Bucket], running: Iterable[str], begin: float, end: float) -> None:
+def _add_busy_time(buckets: list[Bucket], names: Sequence[str], begin: float, end: float) -> None:
     """Add the time from ``begin`` to ``end`` to the buckets of the running queues."""
-    names = tuple(running)
     while begin < end:
         start = begin // BUCKET_SECONDS * BUCKET_SECONDS
         until = min(end, start + BUCKET_SECONDS)

@@ -12,8 +12,7 @@ import errno
 import logging
 import resource
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from threading import Event, Thread
@@ -45,7 +44,6 @@ APP_KEY: Final = "immich_job_daemon.app"
 """The key in the environment of a request that holds the ``App`` for it."""
 
 _MAX_LINE_LENGTH: Final = 300
-_LIBRARIES: Final = ("waitress", "werkzeug")
 
 log = logging.getLogger(__name__)
 
@@ -81,21 +79,10 @@ def serve(hub: StatusHub, settings: Settings, *, behind_ingress: bool) -> Iterat
         settings: the user's settings, among them the ports.
         behind_ingress: whether Home Assistant's ingress is in front of the page.
     """
+    page = create_ui(hub, settings, behind_ingress=behind_ingress)
     ports = {App.API: settings.status_port, App.UI: settings.ui_port}
-    with listen(create_application(hub, settings, behind_ingress=behind_ingress), ports):
+    with listen(create_dispatcher({App.API: create_api(hub), App.UI: page}), ports):
         yield
-
-
-def create_application(
-    hub: StatusHub,
-    settings: Settings,
-    *,
-    behind_ingress: bool,
-    clock: Callable[[], float] = time.monotonic,
-) -> WSGIApplication:
-    """Return the API and the page as one application; ``clock`` is the daemon's clock."""
-    page = create_ui(hub, settings, behind_ingress=behind_ingress, clock=clock)
-    return create_dispatcher({App.API: create_api(hub, clock), App.UI: page})
 
 
 def create_dispatcher(apps: Mapping[App, WSGIApplication]) -> WSGIApplication:
@@ -201,7 +188,7 @@ def route_logs() -> None:
     Their errors stay errors. The rest is about clients that did something wrong, and is only for
     debugging.
     """
-    for name in _LIBRARIES:
+    for name in ("waitress", "werkzeug"):
         library = logging.getLogger(name)
         library.handlers = [_ForwardingHandler()]
         library.propagate = False

@@ -35,7 +35,6 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
-_CACHE_FOREVER: Final = "public, max-age=31536000, immutable"
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class Page:
         if asset is None or asset.path != f"static/{version}/{name}":
             abort(HTTPStatus.NOT_FOUND)
         response = Response(asset.content, content_type=f"{asset.media_type}; charset=utf-8")
-        response.headers["Cache-Control"] = _CACHE_FOREVER
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
     def _render(self, template: str, texts: Texts) -> str:

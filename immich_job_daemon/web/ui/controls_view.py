@@ -27,14 +27,12 @@ class LimitControl:
 
     Attributes:
         value: the limit in effect.
-        text: the same in the reader's notation.
         maximum: the number of managed queues; None while it is unknown.
         is_override: whether a user has changed the limit.
         reset_label: for the button that restores MAX_CONCURRENT_JOBS.
     """
 
     value: int
-    text: str
     maximum: int | None
     is_override: bool
     reset_label: str
@@ -92,7 +90,6 @@ def controls_view(status: Status, texts: Texts, configured_limit: int) -> Contro
 def _limit(status: Status, texts: Texts, configured_limit: int) -> LimitControl:
     return LimitControl(
         value=status.limit,
-        text=texts.number(status.limit),
         maximum=len(status.managed) or None,
         is_override=status.controls.limit is not None,
         reset_label=texts("controls.reset", count=texts.number(configured_limit)),

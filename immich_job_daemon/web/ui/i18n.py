@@ -47,13 +47,6 @@ PLURALS: Final[Mapping[str, Callable[[float], str]]] = {
 }
 """The plural rule of each language; the first language is the default."""
 
-FORMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "en": ("one", "other"),
-    "ru": ("one", "few", "many", "other"),
-    "de": ("one", "other"),
-}
-"""The plural forms of each language."""
-
 
 class Texts:
     """The texts of one language, by keys such as "state.running".

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Final
 
 from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 
-WIDTH: Final = MAX_BUCKETS
-"""Width of the backlog's path: one unit for each bucket of the history."""
 HEIGHT: Final = 100
 """Height of the backlog's path: the peak of the day."""
 
@@ -94,7 +93,8 @@ class Timeline:
     Attributes:
         lanes: of the queues that had a slot, by priority.
         more: how many further queues had one.
-        backlog: an SVG path of ``WIDTH`` by ``HEIGHT``; one closed area for each stretch of data.
+        backlog: an SVG path of ``MAX_BUCKETS`` by ``HEIGHT``; one closed area for each stretch of
+            data.
         peak: the largest backlog.
         gaps: times without data.
         ticks: the labelled hours.
@@ -137,7 +137,7 @@ def timeline(history: History, order: Sequence[str], now: float, offset: float) 
         more=max(0, len(names) - MAX_LANES),
         backlog="".join(_area_path(run) for run in runs),
         peak=peak,
-        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=_width)),
+        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=attrgetter("width"))),
         ticks=tuple(_ticks(start + offset, scale)),
         hours=tuple(_hours(buckets, offset)),
         since=buckets[0].start + offset,
@@ -241,10 +241,6 @@ def _gaps(buckets: Sequence[Bucket], start: float, end: float, scale: _Scale) ->
         at = run[-1].start + BUCKET_SECONDS
     if at < end:
         yield scale.span(at, end)
-
-
-def _width(span: Span) -> float:
-    return span.width
 
 
 def _ticks(start: float, scale: _Scale) -> Iterator[Tick]:
