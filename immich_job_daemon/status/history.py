@@ -39,8 +39,7 @@ class History:
 
     Attributes:
         buckets: oldest first, without those in which nothing was observed.
-        observed_at: the time of the last observation.
-        running: the queues that have had a slot since then.
+        running: the queues that have had a slot since the last observation.
         peak_pending: the largest number of pending jobs since it was last 0. The page measures
             the progress of a backlog against it.
     """
@@ -56,11 +55,8 @@ def observe(
 ) -> History:
     """Return the history with one more observation.
 
-    Args:
-        history: the history before it.
-        running: the queues that have a slot from now on; empty if unknown.
-        pending: the number of pending jobs, None if unknown.
-        now: the time of the observation.
+    ``running`` are the queues that have a slot from now on, none if unknown. ``pending`` is None if
+    it is unknown.
     """
     buckets = list(history.buckets)
     if history.observed_at is not None:

@@ -74,10 +74,7 @@ class PortError(Exception):
 def serve(hub: StatusHub, settings: Settings, *, behind_ingress: bool) -> Iterator[None]:
     """Serve the API and the page while the context lasts.
 
-    Args:
-        hub: the source of the status, and the destination of changes.
-        settings: the user's settings, among them the ports.
-        behind_ingress: whether Home Assistant's ingress is in front of the page.
+    ``behind_ingress`` says whether Home Assistant's ingress is in front of the page.
     """
     page = create_ui(hub, settings, behind_ingress=behind_ingress)
     ports = {App.API: settings.status_port, App.UI: settings.ui_port}
@@ -131,8 +128,7 @@ class Listener:
     """Serves one application on a port of all addresses of this machine until it is closed.
 
     Args:
-        app: the application to serve.
-        port: the TCP port; 0 picks a free one.
+        port: 0 picks a free one.
         application: what ``create_dispatcher`` returned.
 
     Raises:

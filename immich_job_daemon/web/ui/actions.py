@@ -29,13 +29,7 @@ CHALLENGE: Final = 'Basic realm="Immich Job Daemon", charset="UTF-8"'
 
 
 class RequestRejected(Exception):  # noqa: N818 - a response that ends the request, not a failure
-    """Ends a request with an error response.
-
-    Args:
-        status: the HTTP status.
-        text: why, for the user.
-        more: further fields of the JSON body.
-    """
+    """Ends a request with an error response; ``more`` are further fields of its JSON body."""
 
     def __init__(self, status: HTTPStatus, text: str, **more: str) -> None:
         super().__init__(text)

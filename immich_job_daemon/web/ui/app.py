@@ -50,12 +50,8 @@ def create_ui(
 ) -> Flask:
     """Return the application.
 
-    Args:
-        hub: publishes the status and takes the changes.
-        settings: UI_PASSWORD and MAX_CONCURRENT_JOBS are used.
-        behind_ingress: whether the daemon runs as an add-on, behind Home Assistant.
-        gateway: the only client that is answered then.
-        clock: the daemon's, in which the times of the status are.
+    As an add-on the daemon runs behind Home Assistant's ingress, and answers only the ``gateway``.
+    The times of the status are in seconds of ``clock``.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_SIZE

@@ -14,13 +14,7 @@ MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "ima
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A static file.
-
-    Attributes:
-        path: its URL path relative to the page.
-        media_type: without the charset.
-        content: minified.
-    """
+    """A static file, minified; ``path`` is its URL path relative to the page."""
 
     path: str
     media_type: str

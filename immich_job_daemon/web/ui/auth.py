@@ -50,11 +50,7 @@ class Access(Enum):
 
 
 class TooManyAttempts(Exception):  # noqa: N818 - not a failure: the client is to try again later
-    """A password arrived within the delay that follows a wrong one, and was not checked.
-
-    Attributes:
-        seconds: until a password is checked again.
-    """
+    """A password arrived too soon after a wrong one; the next is checked after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no password is checked for another {seconds:.1f} s")
@@ -63,13 +59,7 @@ class TooManyAttempts(Exception):  # noqa: N818 - not a failure: the client is t
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Decides what each request may do.
-
-    Attributes:
-        password: UI_PASSWORD; empty: view only.
-        clock: monotonic seconds.
-        behind_ingress: whether the daemon runs as an add-on.
-    """
+    """Decides what each request may do; without a ``password`` a client may only view the page."""
 
     password: Secret
     clock: Callable[[], float]

@@ -26,7 +26,6 @@ class LimitControl:
     """How many queues may run at once.
 
     Attributes:
-        value: the limit in effect.
         maximum: the number of managed queues; None while it is unknown.
         is_override: whether a user has changed the limit.
         reset_label: for the button that restores MAX_CONCURRENT_JOBS.

@@ -51,12 +51,7 @@ PLURALS: Final[Mapping[str, Callable[[float], str]]] = {
 class Texts:
     """The texts of one language, by keys such as "state.running".
 
-    Args:
-        language: its code.
-        content: of its file.
-
-    Attributes:
-        messages: each text; a text with plural forms is a dictionary of them.
+    In ``messages`` a text with plural forms is a dictionary of them.
     """
 
     def __init__(self, language: str, content: Mapping[str, Any]) -> None:

@@ -37,11 +37,7 @@ OVERRIDE_ICONS: Final = {Override.AUTOMATIC: "auto", Override.NEXT: "next", Over
 class QueueContext(NamedTuple):
     """What the texts of a queue depend on, besides its reason.
 
-    Attributes:
-        queue: its counts.
-        override: the user's choice for it.
-        mode: the mode of all queues.
-        ahead: how many queues get a slot before it.
+    ``ahead`` is the number of queues that get a slot before it.
     """
 
     queue: Queue
@@ -107,8 +103,6 @@ class QueueRow:
         name: Immich's.
         label: the reader's name for it.
         state: a key of ``STATE_ICONS``.
-        icon: of the state.
-        state_label: the state in the reader's language.
         reason: a sentence that explains the state.
         opens_at: when its time window opens, seconds since 1970; None if it waits for no window.
         figures: without those that are zero.

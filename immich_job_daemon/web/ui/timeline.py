@@ -74,7 +74,6 @@ class Hour:
     """One hour as a row of the table.
 
     Attributes:
-        at: its beginning.
         pending: the largest backlog in it.
         busy: the seconds for which queues had a slot, the longest first.
         more: how many further queues had one.
@@ -95,9 +94,7 @@ class Timeline:
         more: how many further queues had one.
         backlog: an SVG path of ``MAX_BUCKETS`` by ``HEIGHT``; one closed area for each stretch of
             data.
-        peak: the largest backlog.
         gaps: times without data.
-        ticks: the labelled hours.
         hours: the same data as a table, the latest hour first.
         since: the beginning of the data.
         begin: the left end.
@@ -117,11 +114,8 @@ class Timeline:
 def timeline(history: History, order: Sequence[str], now: float, offset: float) -> Timeline | None:
     """Return the chart of a history; None while it is empty.
 
-    Args:
-        history: in seconds of the daemon's clock.
-        order: the queues by priority; others that had a slot follow.
-        now: in seconds of the daemon's clock.
-        offset: seconds since 1970 minus seconds of the daemon's clock.
+    ``history`` and ``now`` are in seconds of the daemon's clock; ``offset`` is what turns them into
+    seconds since 1970.
     """
     end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
     start = end - MAX_BUCKETS * BUCKET_SECONDS
