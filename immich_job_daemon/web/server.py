@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from threading import Event, Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from waitress import wasyncore
@@ -55,15 +55,11 @@ class App(StrEnum):
     UI = "ui"
 
 
-class _Description(NamedTuple):
-    setting: str
-    title: str
-
-
 _DESCRIPTIONS: Final = {
-    App.API: _Description("STATUS_PORT", "status API"),
-    App.UI: _Description("UI_PORT", "page"),
+    App.API: ("STATUS_PORT", "status API"),
+    App.UI: ("UI_PORT", "page"),
 }
+"""The setting of each application's port, and what the log calls the application."""
 
 
 class PortError(Exception):
@@ -116,7 +112,8 @@ def listen(application: WSGIApplication, ports: Mapping[App, int]) -> Iterator[l
         except PortError as error:
             log.error("%s. The daemon runs without it.", error)
         else:
-            log.info("Serving the %s on port %d.", _DESCRIPTIONS[app].title, port)
+            _, title = _DESCRIPTIONS[app]
+            log.info("Serving the %s on port %d.", title, port)
     try:
         yield listeners
     finally:

@@ -42,8 +42,6 @@ class Span:
     """A bar in the chart.
 
     Attributes:
-        x: the left end in percent.
-        width: in percent.
         share: the fraction of its time in which the queue had a slot.
     """
 
@@ -191,8 +189,7 @@ def _queues_with_slots(buckets: Sequence[Bucket], order: Sequence[str]) -> list[
     busy = dict.fromkeys(
         name for bucket in buckets for name, time in bucket.busy.items() if time > 0
     )
-    known = [name for name in order if name in busy]
-    return [*known, *(name for name in busy if name not in known)]
+    return [name for name in dict.fromkeys([*order, *busy]) if name in busy]
 
 
 def _lanes(buckets: Sequence[Bucket], names: Sequence[str], scale: _Scale) -> Iterator[Lane]:
