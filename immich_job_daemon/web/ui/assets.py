@@ -14,7 +14,10 @@ MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "ima
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A static file, minified; ``path`` is its URL path relative to the page."""
+    """A static file, minified; ``path`` is its URL path relative to the page.
+
+    ``media_type`` has no charset.
+    """
 
     path: str
     media_type: str

@@ -59,7 +59,10 @@ class TooManyAttempts(Exception):  # noqa: N818 - not a failure: the client is t
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Decides what each request may do; without a ``password`` a client may only view the page."""
+    """Decides what each request may do; without a ``password`` a client may only view the page.
+
+    ``clock`` returns monotonic seconds. As an add-on the daemon is ``behind_ingress``.
+    """
 
     password: Secret
     clock: Callable[[], float]

@@ -113,7 +113,7 @@ def timeline(history: History, order: Sequence[str], now: float, offset: float) 
     """Return the chart of a history; None while it is empty.
 
     ``history`` and ``now`` are in seconds of the daemon's clock; ``offset`` is what turns them into
-    seconds since 1970.
+    seconds since 1970. Queues that are not in ``order`` follow those that are.
     """
     end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
     start = end - MAX_BUCKETS * BUCKET_SECONDS
