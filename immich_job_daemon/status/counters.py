@@ -16,7 +16,6 @@ class Histogram:
     Attributes:
         bounds: the upper bound of each range, inclusive; the last range has none.
         counts: the number of values in each range, not cumulative.
-        total: the sum of all values.
 
     >>> Histogram.empty((1.0, 2.0)).plus(0.5).plus(1.0).plus(9.0).counts
     (2, 0, 1)

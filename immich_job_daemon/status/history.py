@@ -9,7 +9,7 @@ the caller's clock.
 [(900.0, 9, {'ocr': 30.0})]
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -39,8 +39,7 @@ class History:
 
     Attributes:
         buckets: oldest first, without those in which nothing was observed.
-        observed_at: the time of the last observation.
-        running: the queues that have had a slot since then.
+        running: the queues that have had a slot since the last observation.
         peak_pending: the largest number of pending jobs since it was last 0. The page measures
             the progress of a backlog against it.
     """
@@ -56,11 +55,8 @@ def observe(
 ) -> History:
     """Return the history with one more observation.
 
-    Args:
-        history: the history before it.
-        running: the queues that have a slot from now on; empty if unknown.
-        pending: the number of pending jobs, None if unknown.
-        now: the time of the observation.
+    ``running`` are the queues that have a slot from now on, none if unknown. ``pending`` is None if
+    it is unknown.
     """
     buckets = list(history.buckets)
     if history.observed_at is not None:
@@ -79,9 +75,8 @@ def observe(
     return History(kept, now, tuple(running), peak)
 
 
-def _add_busy_time(buckets: list[Bucket], running: Iterable[str], begin: float, end: float) -> None:
+def _add_busy_time(buckets: list[Bucket], names: Sequence[str], begin: float, end: float) -> None:
     """Add the time from ``begin`` to ``end`` to the buckets of the running queues."""
-    names = tuple(running)
     while begin < end:
         start = begin // BUCKET_SECONDS * BUCKET_SECONDS
         until = min(end, start + BUCKET_SECONDS)

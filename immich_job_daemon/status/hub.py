@@ -18,9 +18,7 @@ MAX_PENDING_CHANGES: Final = 100
 class StatusHub:
     """The latest status and the pending changes, for any number of threads.
 
-    Args:
-        status: the first status.
-        wake: called after each change, from any thread, so that the loop takes it soon.
+    ``wake`` is called after each change, from any thread, so that the loop takes it soon.
     """
 
     def __init__(self, status: Status, wake: Callable[[], None] = lambda: None) -> None:

@@ -56,7 +56,6 @@ class Problem:
     """A problem that keeps the daemon from its work.
 
     Attributes:
-        kind: decides what the page advises.
         text: what happened, to what, and what to do next, in one or two English sentences.
         since: when it began, in seconds since 1970.
     """
@@ -81,17 +80,10 @@ class Status:
         immich_version: None before the first connection.
         queues: every queue as last reported, in Immich's order.
         order: the names of the queues by priority.
-        reasons: why each queue is in its state.
         opens_at: when each queue that is outside its window may run again.
         is_dry_run: whether no command is sent to Immich.
-        problem: the current problem, if there is one.
-        controls: what users have chosen.
         wanted: the queues that users want to run next.
         undo: the change that would undo the last one.
-        rates: how many jobs per second each queue completes.
-        forecast: how long the pending jobs will take.
-        history: the last 24 hours.
-        counters: what the daemon has done since its start.
     """
 
     limit: int

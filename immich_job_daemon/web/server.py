@@ -12,12 +12,11 @@ import errno
 import logging
 import resource
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from threading import Event, Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from waitress import wasyncore
@@ -45,7 +44,6 @@ APP_KEY: Final = "immich_job_daemon.app"
 """The key in the environment of a request that holds the ``App`` for it."""
 
 _MAX_LINE_LENGTH: Final = 300
-_LIBRARIES: Final = ("waitress", "werkzeug")
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +55,11 @@ class App(StrEnum):
     UI = "ui"
 
 
-class _Description(NamedTuple):
-    setting: str
-    title: str
-
-
 _DESCRIPTIONS: Final = {
-    App.API: _Description("STATUS_PORT", "status API"),
-    App.UI: _Description("UI_PORT", "page"),
+    App.API: ("STATUS_PORT", "status API"),
+    App.UI: ("UI_PORT", "page"),
 }
+"""The setting of each application's port, and what the log calls the application."""
 
 
 class PortError(Exception):
@@ -76,26 +70,12 @@ class PortError(Exception):
 def serve(hub: StatusHub, settings: Settings, *, behind_ingress: bool) -> Iterator[None]:
     """Serve the API and the page while the context lasts.
 
-    Args:
-        hub: the source of the status, and the destination of changes.
-        settings: the user's settings, among them the ports.
-        behind_ingress: whether Home Assistant's ingress is in front of the page.
+    ``behind_ingress`` says whether Home Assistant's ingress is in front of the page.
     """
+    page = create_ui(hub, settings, behind_ingress=behind_ingress)
     ports = {App.API: settings.status_port, App.UI: settings.ui_port}
-    with listen(create_application(hub, settings, behind_ingress=behind_ingress), ports):
+    with listen(create_dispatcher({App.API: create_api(hub), App.UI: page}), ports):
         yield
-
-
-def create_application(
-    hub: StatusHub,
-    settings: Settings,
-    *,
-    behind_ingress: bool,
-    clock: Callable[[], float] = time.monotonic,
-) -> WSGIApplication:
-    """Return the API and the page as one application; ``clock`` is the daemon's clock."""
-    page = create_ui(hub, settings, behind_ingress=behind_ingress, clock=clock)
-    return create_dispatcher({App.API: create_api(hub, clock), App.UI: page})
 
 
 def create_dispatcher(apps: Mapping[App, WSGIApplication]) -> WSGIApplication:
@@ -132,7 +112,8 @@ def listen(application: WSGIApplication, ports: Mapping[App, int]) -> Iterator[l
         except PortError as error:
             log.error("%s. The daemon runs without it.", error)
         else:
-            log.info("Serving the %s on port %d.", _DESCRIPTIONS[app].title, port)
+            _, title = _DESCRIPTIONS[app]
+            log.info("Serving the %s on port %d.", title, port)
     try:
         yield listeners
     finally:
@@ -144,8 +125,7 @@ class Listener:
     """Serves one application on a port of all addresses of this machine until it is closed.
 
     Args:
-        app: the application to serve.
-        port: the TCP port; 0 picks a free one.
+        port: 0 picks a free one.
         application: what ``create_dispatcher`` returned.
 
     Raises:
@@ -201,7 +181,7 @@ def route_logs() -> None:
     Their errors stay errors. The rest is about clients that did something wrong, and is only for
     debugging.
     """
-    for name in _LIBRARIES:
+    for name in ("waitress", "werkzeug"):
         library = logging.getLogger(name)
         library.handlers = [_ForwardingHandler()]
         library.propagate = False

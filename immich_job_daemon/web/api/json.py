@@ -77,9 +77,7 @@ class QueueEntry(TypedDict):
 def totals(status: Status, now: float) -> Totals | None:
     """Return the totals of all queues, or None before the first successful poll.
 
-    Args:
-        status: the current status.
-        now: seconds of the daemon's clock, as ``status.polled_at``.
+    ``now`` is in seconds of the daemon's clock, as ``status.polled_at``.
     """
     if status.polled_at is None or status.polled_at_unix is None:
         return None

@@ -4,7 +4,6 @@ The exporter keeps no counters of its own, so there is nothing to keep in step: 
 ``status.counters``. Names and units follow Prometheus' naming rules; times are in seconds.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final
@@ -43,9 +42,7 @@ Prometheus sees no increase in a series that begins with its first failure.
 _PREFIX: Final = "immich_job_daemon"
 
 
-def create_metrics_app(
-    hub: StatusHub, clock: Callable[[], float] = time.monotonic
-) -> WSGIApplication:
+def create_metrics_app(hub: StatusHub, clock: Callable[[], float]) -> WSGIApplication:
     """Return prometheus_client's application, which serves the text format and OpenMetrics."""
     registry = CollectorRegistry(auto_describe=True)
     registry.register(_StatusCollector(hub, clock))
@@ -70,25 +67,16 @@ class _StatusCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric family."""
-        yield from metric_families(self._hub.status, self._clock())
-
-
-def metric_families(status: Status, now: float) -> Iterator[Metric]:
-    """Yield every metric family, including those without a sample.
-
-    Args:
-        status: the current status.
-        now: seconds of the daemon's clock, as ``status.polled_at``.
-    """
-    yield from _queue_metrics(status)
-    yield GaugeMetricFamily(
-        "immich_up",
-        "Whether the last poll of Immich's queues succeeded.",
-        not status.is_stale(now),
-    )
-    yield from _daemon_metrics(status)
-    yield from _counter_metrics(status)
+        """Yield every metric family, including those without a sample."""
+        status = self._hub.status
+        yield from _queue_metrics(status)
+        yield GaugeMetricFamily(
+            "immich_up",
+            "Whether the last poll of Immich's queues succeeded.",
+            not status.is_stale(self._clock()),
+        )
+        yield from _daemon_metrics(status)
+        yield from _counter_metrics(status)
 
 
 def _queue_metrics(status: Status) -> Iterator[Metric]:
@@ -108,13 +96,9 @@ def _queue_metrics(status: Status) -> Iterator[Metric]:
 
 
 def _daemon_metrics(status: Status) -> Iterator[Metric]:
-    paused_by_daemon = [
-        name
-        for name, reason in status.reasons.items()
-        if status.queues[name].is_paused and reason in SCHEDULED
-    ]
+    paused_by_daemon = sum(queue.is_paused for queue in status.with_reasons(*SCHEDULED))
     yield GaugeMetricFamily(
-        f"{_PREFIX}_held_queues", "Queues that the daemon has paused.", len(paused_by_daemon)
+        f"{_PREFIX}_held_queues", "Queues that the daemon has paused.", paused_by_daemon
     )
     yield GaugeMetricFamily(
         f"{_PREFIX}_slots_in_use",
@@ -124,12 +108,12 @@ def _daemon_metrics(status: Status) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         f"{_PREFIX}_slots_limit", "Queues that may run at the same time.", status.limit
     )
-    yield _optional_gauge(
+    yield GaugeMetricFamily(
         f"{_PREFIX}_last_look_timestamp_seconds",
         "Time of the last successful poll of Immich's queues, in seconds since 1970.",
         status.polled_at_unix,
     )
-    yield _optional_gauge(
+    yield GaugeMetricFamily(
         f"{_PREFIX}_remaining_seconds",
         "Estimated time until all jobs are done; missing while it is unknown.",
         status.forecast.total,
@@ -177,13 +161,6 @@ def _kind_label(kind: str) -> str:
     'key_rejected'
     """
     return kind.replace(" ", "_")
-
-
-def _optional_gauge(name: str, documentation: str, value: float | None) -> Metric:
-    family = GaugeMetricFamily(name, documentation, labels=())
-    if value is not None:
-        family.add_metric((), value)
-    return family
 
 
 def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:

@@ -27,12 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def create_api(hub: StatusHub, clock: Callable[[], float] = time.monotonic) -> Flask:
-    """Return the Flask application of the API.
-
-    Args:
-        hub: the source of the status.
-        clock: the daemon's clock.
-    """
+    """Return the Flask application of the API; ``clock`` is the daemon's clock."""
     api = Flask(__name__, static_folder=None)
     api.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider
     # An unknown path gets 404, never a redirect.

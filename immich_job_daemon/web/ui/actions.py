@@ -8,6 +8,7 @@ undo in the response is the one that the loop will publish: the same function ma
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -28,13 +29,7 @@ CHALLENGE: Final = 'Basic realm="Immich Job Daemon", charset="UTF-8"'
 
 
 class RequestRejected(Exception):  # noqa: N818 - a response that ends the request, not a failure
-    """Ends a request with an error response.
-
-    Args:
-        status: the HTTP status.
-        text: why, for the user.
-        more: further fields of the JSON body.
-    """
+    """Ends a request with an error response; ``more`` are further fields of its JSON body."""
 
     def __init__(self, status: HTTPStatus, text: str, **more: str) -> None:
         super().__init__(text)
@@ -42,41 +37,28 @@ class RequestRejected(Exception):  # noqa: N818 - a response that ends the reque
         self.response.status_code = status
 
 
+@dataclass(frozen=True, slots=True)
 class Actions:
-    """The views behind the page's controls.
+    """The views behind the page's controls; ``link`` returns the URL of one of the page's paths."""
 
-    Args:
-        hub: takes the changes.
-        settings: for MAX_CONCURRENT_JOBS.
-        access_control: which clients may make changes.
-        link: returns the URL of one of the page's paths.
-    """
-
-    def __init__(
-        self,
-        hub: StatusHub,
-        settings: Settings,
-        access_control: AccessControl,
-        link: Callable[[str], str],
-    ) -> None:
-        self._hub = hub
-        self._settings = settings
-        self._access_control = access_control
-        self._link = link
+    hub: StatusHub
+    settings: Settings
+    access_control: AccessControl
+    link: Callable[[str], str]
 
     def change(self) -> Response:
         """Submit a change; respond with what it will do and with the change that undoes it."""
         texts = request_texts(request)
-        if not self._access_control.is_from_page(request):
+        if not self.access_control.is_from_page(request):
             raise RequestRejected(HTTPStatus.FORBIDDEN, texts("error.foreign"))
         self._require_access(texts)
-        status = self._hub.status
+        status = self.hub.status
         change = _requested_change(status, texts)
         if (error := feedback.rejection_text(change, status, texts)) is not None:
             raise RequestRejected(HTTPStatus.CONFLICT, error)
-        message = feedback.announcement(change, status, texts, self._settings.max_concurrent_jobs)
+        message = feedback.announcement(change, status, texts, self.settings.max_concurrent_jobs)
         undo = feedback.undo_of(change, status)
-        if not self._hub.submit(change):
+        if not self.hub.submit(change):
             raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, texts("error.full"))
         response = jsonify(message=message, undo=as_json(undo))
         response.status_code = HTTPStatus.ACCEPTED
@@ -90,12 +72,12 @@ class Actions:
         except RequestRejected as rejected:
             response = rejected.response
             if response.status_code != HTTPStatus.FORBIDDEN:
-                page = render_template("sign_in.html", t=texts, message=rejected, link=self._link)
+                page = render_template("sign_in.html", t=texts, message=rejected, link=self.link)
                 response.set_data(page)
                 response.mimetype = "text/html"
                 return response
         response = make_response("", HTTPStatus.SEE_OTHER)
-        response.headers["Location"] = self._link("")
+        response.headers["Location"] = self.link("")
         return response
 
     def _require_access(self, texts: Texts) -> None:
@@ -105,7 +87,7 @@ class Actions:
             RequestRejected: it may not.
         """
         try:
-            access = self._access_control.access(request)
+            access = self.access_control.access(request)
         except TooManyAttempts as attempts:
             seconds = math.ceil(attempts.seconds)
             text = texts.plural("error.too_many_attempts", seconds)

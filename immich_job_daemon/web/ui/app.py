@@ -6,7 +6,8 @@ It reads the latest status and submits changes to the hub; it never waits for th
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from immich_job_daemon import __version__
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
 from immich_job_daemon.web.ui.actions import MAX_BODY_SIZE, Actions, RequestRejected
-from immich_job_daemon.web.ui.assets import load_assets
+from immich_job_daemon.web.ui.assets import Asset, load_assets
 from immich_job_daemon.web.ui.auth import (
     CSRF_HEADER,
     GATEWAY,
@@ -35,7 +36,6 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
-_CACHE_FOREVER: Final = "public, max-age=31536000, immutable"
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,8 @@ def create_ui(
 ) -> Flask:
     """Return the application.
 
-    Args:
-        hub: publishes the status and takes the changes.
-        settings: UI_PASSWORD and MAX_CONCURRENT_JOBS are used.
-        behind_ingress: whether the daemon runs as an add-on, behind Home Assistant.
-        gateway: the only client that is answered then.
-        clock: the daemon's, in which the times of the status are.
+    As an add-on the daemon runs behind Home Assistant's ingress, and answers only the ``gateway``.
+    The times of the status are in seconds of ``clock``.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_SIZE
@@ -89,32 +85,20 @@ def create_ui(
     return app
 
 
+@dataclass(frozen=True, slots=True)
 class Page:
     """The views that return the page and its parts.
 
     The page is rendered on the server, and its script polls ``/now`` every two seconds: an open
     connection for events would take a thread per reader and not survive every proxy. While nothing
     has changed the response is a 304. Without JavaScript the page can still be read.
-
-    Args:
-        hub: publishes the status.
-        settings: for MAX_CONCURRENT_JOBS.
-        access_control: whether the reader sees the controls.
-        clock: the daemon's.
     """
 
-    def __init__(
-        self,
-        hub: StatusHub,
-        settings: Settings,
-        access_control: AccessControl,
-        clock: Callable[[], float],
-    ) -> None:
-        self._hub = hub
-        self._settings = settings
-        self._access_control = access_control
-        self._clock = clock
-        self._assets = load_assets()
+    hub: StatusHub
+    settings: Settings
+    access_control: AccessControl
+    clock: Callable[[], float]
+    assets: Mapping[str, Asset] = field(default_factory=load_assets)
 
     def whole(self) -> str:
         """Return the whole page."""
@@ -130,22 +114,22 @@ class Page:
 
     def asset(self, version: str, name: str) -> Response:
         """Return a static file."""
-        asset = self._assets.get(name)
+        asset = self.assets.get(name)
         if asset is None or asset.path != f"static/{version}/{name}":
             abort(HTTPStatus.NOT_FOUND)
         response = Response(asset.content, content_type=f"{asset.media_type}; charset=utf-8")
-        response.headers["Cache-Control"] = _CACHE_FOREVER
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
     def _render(self, template: str, texts: Texts) -> str:
         html = render_template(
             template,
             t=texts,
-            v=view(self._hub.status, texts, self._settings.max_concurrent_jobs, self._clock()),
+            v=view(self.hub.status, texts, self.settings.max_concurrent_jobs, self.clock()),
             access=self._access().value,
             link=self.link,
             iso=_iso,
-            assets=self._assets,
+            assets=self.assets,
             version=__version__,
             csrf_header=CSRF_HEADER,
         )
@@ -154,13 +138,13 @@ class Page:
 
     def _access(self) -> Access:
         try:
-            return self._access_control.access(request)
+            return self.access_control.access(request)
         except TooManyAttempts:
             return Access.SIGN_IN
 
     def link(self, path: str) -> str:
         """Return the URL of one of the page's paths; it keeps the language of the request."""
-        base = self._access_control.base_path(request.headers)
+        base = self.access_control.base_path(request.headers)
         language = request.args.get("lang")
         if language == request_texts(request).language and not path.startswith("static/"):
             path = f"{path or ('' if base else './')}?lang={language}"

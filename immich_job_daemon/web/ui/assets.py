@@ -14,12 +14,9 @@ MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "ima
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A static file.
+    """A static file, minified; ``path`` is its URL path relative to the page.
 
-    Attributes:
-        path: its URL path relative to the page.
-        media_type: without the charset.
-        content: minified.
+    ``media_type`` has no charset.
     """
 
     path: str

@@ -16,6 +16,7 @@ import hmac
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from hashlib import sha256
 from typing import Final
@@ -49,44 +50,30 @@ class Access(Enum):
 
 
 class TooManyAttempts(Exception):  # noqa: N818 - not a failure: the client is to try again later
-    """A password arrived within the delay that follows a wrong one, and was not checked.
-
-    Attributes:
-        seconds: until a password is checked again.
-    """
+    """A password arrived too soon after a wrong one; the next is checked after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no password is checked for another {seconds:.1f} s")
         self.seconds = seconds
 
 
+@dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Decides what each request may do.
+    """Decides what each request may do; without a ``password`` a client may only view the page.
 
-    Args:
-        password: UI_PASSWORD; empty: view only.
-        clock: monotonic seconds.
-        behind_ingress: whether the daemon runs as an add-on.
-        gateway: the address of the ingress gateway.
+    ``clock`` returns monotonic seconds. As an add-on the daemon is ``behind_ingress``.
     """
 
-    def __init__(
-        self,
-        password: Secret,
-        clock: Callable[[], float],
-        *,
-        behind_ingress: bool,
-        gateway: str = GATEWAY,
-    ) -> None:
-        self._password = password
-        self._behind_ingress = behind_ingress
-        self._gateway = gateway
-        self._clock = clock
-        self._rate_limit = LoginRateLimit()
+    password: Secret
+    clock: Callable[[], float]
+    _: KW_ONLY
+    behind_ingress: bool
+    gateway: str = GATEWAY
+    rate_limit: LoginRateLimit = field(default_factory=LoginRateLimit, init=False)
 
     def admits(self, request: Request) -> bool:
         """Whether the request is answered at all."""
-        return not self._behind_ingress or client_key(_address(request)) == self._gateway
+        return not self.behind_ingress or client_key(_address(request)) == self.gateway
 
     def access(self, request: Request) -> Access:
         """Check the password of the request, if it needs one.
@@ -94,21 +81,21 @@ class AccessControl:
         Raises:
             TooManyAttempts: the password was not checked.
         """
-        if self._behind_ingress:
+        if self.behind_ingress:
             return Access.FULL
-        if not self._password.reveal():
+        if not self.password.reveal():
             return Access.VIEW_ONLY
         credentials = request.authorization
         if credentials is None or credentials.type != "basic":
             return Access.SIGN_IN
         address, password = _address(request), credentials.password or ""
-        now = self._clock()
-        if remaining := self._rate_limit.remaining(address, now):
+        now = self.clock()
+        if remaining := self.rate_limit.remaining(address, now):
             raise TooManyAttempts(remaining)
-        if _is_equal(password, self._password.reveal()):
-            self._rate_limit.succeeded(address)
+        if _is_equal(password, self.password.reveal()):
+            self.rate_limit.succeeded(address)
             return Access.FULL
-        if delay := self._rate_limit.failed(address, password, now):
+        if delay := self.rate_limit.failed(address, password, now):
             log.warning(
                 "Wrong password for the page from %s. The next attempt is possible in %.0f s.",
                 client_key(address),
@@ -119,7 +106,7 @@ class AccessControl:
     def base_path(self, headers: Headers) -> str:
         """Return the path under which the browser reaches the page; "" without ingress."""
         path = headers.get(INGRESS_PATH, "")
-        return path if self._behind_ingress and is_path(path) else ""
+        return path if self.behind_ingress and is_path(path) else ""
 
     def is_from_page(self, request: Request) -> bool:
         """Whether the daemon's own page sent the request, and no foreign page."""
@@ -130,7 +117,7 @@ class AccessControl:
         if site is not None:
             return site == "same-origin"
         origin = headers.get("Origin")
-        if origin is None or self._behind_ingress:
+        if origin is None or self.behind_ingress:
             return True
         try:
             # The schemes may differ: a reverse proxy may terminate TLS.

@@ -26,15 +26,12 @@ class LimitControl:
     """How many queues may run at once.
 
     Attributes:
-        value: the limit in effect.
-        text: the same in the reader's notation.
         maximum: the number of managed queues; None while it is unknown.
         is_override: whether a user has changed the limit.
         reset_label: for the button that restores MAX_CONCURRENT_JOBS.
     """
 
     value: int
-    text: str
     maximum: int | None
     is_override: bool
     reset_label: str
@@ -81,22 +78,16 @@ def controls_view(status: Status, texts: Texts, configured_limit: int) -> Contro
         for value, icon in MODE_ICONS.items()
     )
     description = texts.plural(f"mode.{mode}_description", status.limit)
-    undo = (
-        None
-        if status.undo is None
-        else UndoControl(json.dumps(as_json(status.undo)), _undo_text(status.undo, texts))
-    )
-    return ControlsView(modes, description, _limit(status, texts, configured_limit), undo)
-
-
-def _limit(status: Status, texts: Texts, configured_limit: int) -> LimitControl:
-    return LimitControl(
+    limit = LimitControl(
         value=status.limit,
-        text=texts.number(status.limit),
         maximum=len(status.managed) or None,
         is_override=status.controls.limit is not None,
         reset_label=texts("controls.reset", count=texts.number(configured_limit)),
     )
+    undo = None
+    if status.undo is not None:
+        undo = UndoControl(json.dumps(as_json(status.undo)), _undo_text(status.undo, texts))
+    return ControlsView(modes, description, limit, undo)
 
 
 def _undo_text(change: Change, texts: Texts) -> str:

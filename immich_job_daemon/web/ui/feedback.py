@@ -57,13 +57,11 @@ def announcement(change: Change, status: Status, texts: Texts, configured_limit:
 
 def _mode_text(mode: Mode, status: Status, texts: Texts, configured_limit: int) -> str:
     if mode is Mode.HELD:
-        active = sum(status.queues[name].active for name in status.managed)
-        if active:
+        if active := sum(status.queues[name].active for name in status.managed):
             return texts.plural("feedback.pause_all_busy", active)
         return texts("feedback.pause_all")
     if mode is Mode.OPEN:
-        number = len(status.managed)
-        if number:
+        if number := len(status.managed):
             return texts.plural("feedback.run_all", number)
         return texts("feedback.run_all_unknown")
     return texts.plural("feedback.automatic", status.controls.limit or configured_limit)

@@ -25,8 +25,7 @@ class Headline:
     """What is happening.
 
     Attributes:
-        text: one sentence.
-        announcement: the same for screen readers, which announce each change of it. It contains no
+        announcement: the text for screen readers, which announce each change of it. It contains no
             numbers, so that it does not change all the time.
         starts_at: when the jobs start that wait for their time window, seconds since 1970.
     """
@@ -43,9 +42,7 @@ class BacklogProgress:
     Attributes:
         done: jobs done since the backlog was at its peak.
         peak: the largest backlog since the queues were last empty.
-        share: the percentage, as text.
-        left: the jobs left, as text.
-        duration: the estimated time left, as text.
+        duration: the estimated time left.
         until: the estimated end in seconds since 1970; None if it is unknown.
         explanation: what 100 % is.
     """

@@ -47,23 +47,11 @@ PLURALS: Final[Mapping[str, Callable[[float], str]]] = {
 }
 """The plural rule of each language; the first language is the default."""
 
-FORMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "en": ("one", "other"),
-    "ru": ("one", "few", "many", "other"),
-    "de": ("one", "other"),
-}
-"""The plural forms of each language."""
-
 
 class Texts:
     """The texts of one language, by keys such as "state.running".
 
-    Args:
-        language: its code.
-        content: of its file.
-
-    Attributes:
-        messages: each text; a text with plural forms is a dictionary of them.
+    In ``messages`` a text with plural forms is a dictionary of them.
     """
 
     def __init__(self, language: str, content: Mapping[str, Any]) -> None:

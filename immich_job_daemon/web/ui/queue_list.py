@@ -1,6 +1,5 @@
 """The list of queues, ready for the templates: state, reason, figures and buttons. Pure."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -34,17 +33,11 @@ QUIET_STATES: Final = frozenset({"idle", "ready", "held", "scheduled", "busy"})
 
 OVERRIDE_ICONS: Final = {Override.AUTOMATIC: "auto", Override.NEXT: "next", Override.HELD: "pause"}
 
-_TWO_DIGITS: Final = 10
-
 
 class QueueContext(NamedTuple):
     """What the texts of a queue depend on, besides its reason.
 
-    Attributes:
-        queue: its counts.
-        override: the user's choice for it.
-        mode: the mode of all queues.
-        ahead: how many queues get a slot before it.
+    ``ahead`` is the number of queues that get a slot before it.
     """
 
     queue: Queue
@@ -69,64 +62,28 @@ def queue_text(reason: Reason, context: QueueContext) -> QueueText:
     >>> queue_text(Reason.WAITING, context)
     QueueText(state='waiting', reason_key='waiting', number=2)
     """
-    return _QUEUE_TEXTS[reason](context)
-
-
-def _always(state: str) -> Callable[[QueueContext], QueueText]:
-    return lambda _: QueueText(state, state)
-
-
-def _running(context: QueueContext) -> QueueText:
-    is_next = context.override is Override.NEXT
-    return QueueText("running", "running_next" if is_next else "running")
-
-
-def _draining(context: QueueContext) -> QueueText:
-    return QueueText("finishing", "finishing", context.queue.active)
-
-
-def _waiting(context: QueueContext) -> QueueText:
-    if context.override is Override.NEXT:
-        return QueueText("next", "next")
-    if context.ahead:
-        return QueueText("waiting", "waiting", context.ahead)
-    return QueueText("waiting", "first")
-
-
-def _lent(context: QueueContext) -> QueueText:
-    return QueueText("ready", "lent_busy" if context.queue.pending else "lent")
-
-
-def _unrestricted(context: QueueContext) -> QueueText:
-    state = "running" if context.queue.active else "unrestricted"
-    return QueueText(state, "run_everything" if context.mode is Mode.OPEN else "unrestricted")
-
-
-def _held(context: QueueContext) -> QueueText:
-    if context.queue.active:
-        return QueueText("held", "held_busy", context.queue.active)
-    return QueueText("held", "held_all" if context.mode is Mode.HELD else "held")
-
-
-def _protected(context: QueueContext) -> QueueText:
-    state = "protected_paused" if context.queue.is_paused else "protected"
-    return QueueText(state, state)
-
-
-_QUEUE_TEXTS: Final[Mapping[Reason, Callable[[QueueContext], QueueText]]] = {
-    Reason.RUNNING: _running,
-    Reason.DRAINING: _draining,
-    Reason.WAITING: _waiting,
-    Reason.IDLE: _always("idle"),
-    Reason.LENT: _lent,
-    Reason.UNRESTRICTED: _unrestricted,
-    Reason.HELD_BY_USER: _held,
-    Reason.OUTSIDE_WINDOW: _always("scheduled"),
-    Reason.HIGH_LOAD: _always("busy"),
-    Reason.PAUSED_BY_OTHERS: _always("paused"),
-    Reason.UNPAUSABLE: _always("unpausable"),
-    Reason.PROTECTED: _protected,
-}
+    queue, override, mode, ahead = context
+    is_next = override is Override.NEXT
+    waiting = QueueText("waiting", "waiting", ahead) if ahead else QueueText("waiting", "first")
+    held = QueueText("held", "held_all" if mode is Mode.HELD else "held")
+    protected = "protected_paused" if queue.is_paused else "protected"
+    return {
+        Reason.RUNNING: QueueText("running", "running_next" if is_next else "running"),
+        Reason.DRAINING: QueueText("finishing", "finishing", queue.active),
+        Reason.WAITING: QueueText("next", "next") if is_next else waiting,
+        Reason.IDLE: QueueText("idle", "idle"),
+        Reason.LENT: QueueText("ready", "lent_busy" if queue.pending else "lent"),
+        Reason.UNRESTRICTED: QueueText(
+            "running" if queue.active else "unrestricted",
+            "run_everything" if mode is Mode.OPEN else "unrestricted",
+        ),
+        Reason.HELD_BY_USER: QueueText("held", "held_busy", queue.active) if queue.active else held,
+        Reason.OUTSIDE_WINDOW: QueueText("scheduled", "scheduled"),
+        Reason.HIGH_LOAD: QueueText("busy", "busy"),
+        Reason.PAUSED_BY_OTHERS: QueueText("paused", "paused"),
+        Reason.UNPAUSABLE: QueueText("unpausable", "unpausable"),
+        Reason.PROTECTED: QueueText(protected, protected),
+    }[reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +103,6 @@ class QueueRow:
         name: Immich's.
         label: the reader's name for it.
         state: a key of ``STATE_ICONS``.
-        icon: of the state.
-        state_label: the state in the reader's language.
         reason: a sentence that explains the state.
         opens_at: when its time window opens, seconds since 1970; None if it waits for no window.
         figures: without those that are zero.
@@ -232,5 +187,5 @@ class QueueRows:
         if per_second is None:
             return None
         per_minute = per_second * 60
-        digits = round(per_minute) if per_minute >= _TWO_DIGITS else per_minute
+        digits = round(per_minute) if per_minute >= 10 else per_minute  # noqa: PLR2004 - see above
         return self._texts("short.rate", count=self._texts.number(digits))

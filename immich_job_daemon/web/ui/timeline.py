@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Final
 
 from immich_job_daemon.status.history import BUCKET_SECONDS, MAX_BUCKETS, Bucket, History
 
-WIDTH: Final = MAX_BUCKETS
-"""Width of the backlog's path: one unit for each bucket of the history."""
 HEIGHT: Final = 100
 """Height of the backlog's path: the peak of the day."""
 
@@ -43,8 +42,6 @@ class Span:
     """A bar in the chart.
 
     Attributes:
-        x: the left end in percent.
-        width: in percent.
         share: the fraction of its time in which the queue had a slot.
     """
 
@@ -75,7 +72,6 @@ class Hour:
     """One hour as a row of the table.
 
     Attributes:
-        at: its beginning.
         pending: the largest backlog in it.
         busy: the seconds for which queues had a slot, the longest first.
         more: how many further queues had one.
@@ -94,10 +90,9 @@ class Timeline:
     Attributes:
         lanes: of the queues that had a slot, by priority.
         more: how many further queues had one.
-        backlog: an SVG path of ``WIDTH`` by ``HEIGHT``; one closed area for each stretch of data.
-        peak: the largest backlog.
+        backlog: an SVG path of ``MAX_BUCKETS`` by ``HEIGHT``; one closed area for each stretch of
+            data.
         gaps: times without data.
-        ticks: the labelled hours.
         hours: the same data as a table, the latest hour first.
         since: the beginning of the data.
         begin: the left end.
@@ -117,11 +112,8 @@ class Timeline:
 def timeline(history: History, order: Sequence[str], now: float, offset: float) -> Timeline | None:
     """Return the chart of a history; None while it is empty.
 
-    Args:
-        history: in seconds of the daemon's clock.
-        order: the queues by priority; others that had a slot follow.
-        now: in seconds of the daemon's clock.
-        offset: seconds since 1970 minus seconds of the daemon's clock.
+    ``history`` and ``now`` are in seconds of the daemon's clock; ``offset`` is what turns them into
+    seconds since 1970. Queues that are not in ``order`` follow those that are.
     """
     end = (now // BUCKET_SECONDS + 1) * BUCKET_SECONDS
     start = end - MAX_BUCKETS * BUCKET_SECONDS
@@ -137,7 +129,7 @@ def timeline(history: History, order: Sequence[str], now: float, offset: float) 
         more=max(0, len(names) - MAX_LANES),
         backlog="".join(_area_path(run) for run in runs),
         peak=peak,
-        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=_width)),
+        gaps=tuple(nlargest(MAX_GAPS, _gaps(buckets, start, end, scale), key=attrgetter("width"))),
         ticks=tuple(_ticks(start + offset, scale)),
         hours=tuple(_hours(buckets, offset)),
         since=buckets[0].start + offset,
@@ -197,8 +189,7 @@ def _queues_with_slots(buckets: Sequence[Bucket], order: Sequence[str]) -> list[
     busy = dict.fromkeys(
         name for bucket in buckets for name, time in bucket.busy.items() if time > 0
     )
-    known = [name for name in order if name in busy]
-    return [*known, *(name for name in busy if name not in known)]
+    return [name for name in dict.fromkeys([*order, *busy]) if name in busy]
 
 
 def _lanes(buckets: Sequence[Bucket], names: Sequence[str], scale: _Scale) -> Iterator[Lane]:
@@ -241,10 +232,6 @@ def _gaps(buckets: Sequence[Bucket], start: float, end: float, scale: _Scale) ->
         at = run[-1].start + BUCKET_SECONDS
     if at < end:
         yield scale.span(at, end)
-
-
-def _width(span: Span) -> float:
-    return span.width
 
 
 def _ticks(start: float, scale: _Scale) -> Iterator[Tick]:

@@ -28,8 +28,6 @@ class ProblemNotice:
     """The notice about the current problem.
 
     Attributes:
-        title: what is wrong.
-        advice: what to do.
         details: the daemon's own message, in English; "" if there is none.
         since: when it began, seconds since 1970; None if that is unknown.
         polled_at: the age of the numbers below, seconds since 1970; None if they are current.
@@ -47,17 +45,12 @@ class View:
     """Everything that the page shows.
 
     Attributes:
-        headline: what is happening.
-        problem: None if there is none.
         is_dry_run: whether no commands are sent to Immich.
         progress: of the whole backlog; None if there is none to show.
-        totals: of all queues.
-        controls: for all queues together.
         queues: the managed queues, by priority.
         more: how many further managed queues are not shown.
         unmanaged: the queues that the daemon leaves alone.
         more_unmanaged: how many further ones are not shown.
-        unmanaged_paused: how many of the unmanaged queues are paused.
         timeline: the last 24 hours; None before the first poll.
         server_version: Immich's; "" while it is unknown.
     """
@@ -78,13 +71,9 @@ class View:
 
 
 def view(status: Status, texts: Texts, configured_limit: int, now: float) -> View:
-    """Return what the page shows.
+    """Return what the page shows; ``now`` is in seconds of the daemon's clock.
 
-    Args:
-        status: the latest one.
-        texts: in the reader's language.
-        configured_limit: MAX_CONCURRENT_JOBS.
-        now: in seconds of the daemon's clock.
+    ``configured_limit`` is MAX_CONCURRENT_JOBS.
     """
     rows = QueueRows(status, texts, now)
     known = [name for name in status.order if name in status.reasons and name in status.queues]

@@ -12,7 +12,7 @@ from immich_job_daemon.model.controls import Mode, Override
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
 from immich_job_daemon.status.status import ProblemKind
 from immich_job_daemon.web.ui import i18n
-from immich_job_daemon.web.ui.i18n import FORMS, PLURALS, Texts, load_texts, request_texts
+from immich_job_daemon.web.ui.i18n import PLURALS, Texts, load_texts, request_texts
 from simulator.immich.pipeline import QUEUES
 
 FOLDER: Final = Path(i18n.__file__).parent
@@ -29,6 +29,11 @@ COMPUTED: Final = (
     "state.",
 )
 """Groups whose keys are computed in the code, so that a search does not find them."""
+FORMS: Final = {
+    "en": ("one", "other"),
+    "ru": ("one", "few", "many", "other"),
+    "de": ("one", "other"),
+}
 
 
 def content(language: str) -> dict[str, Any]:

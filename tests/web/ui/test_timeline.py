@@ -12,7 +12,6 @@ from immich_job_daemon.web.ui.timeline import (
     MAX_LANES,
     MAX_SPANS,
     MIN_WIDTH,
-    WIDTH,
     Timeline,
     timeline,
 )
@@ -167,7 +166,7 @@ def test_any_history_lies_within_the_chart(
         x, y = int(steps[1]), HEIGHT
         for direction, by in re.findall(r"([hv])(-?\d+)", steps[2]):
             x, y = (x + int(by), y) if direction == "h" else (x, y + int(by))
-            assert 0 <= x <= WIDTH
+            assert 0 <= x <= MAX_BUCKETS
             assert 0 <= y <= HEIGHT
     assert len(found.backlog) < 6000
 
