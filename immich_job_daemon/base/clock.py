@@ -10,15 +10,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from datetime import datetime, tzinfo
 from types import FrameType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil import tz
 
 from immich_job_daemon.base.worker import Worker
-
-WAKEUP_READ_SIZE: Final = 4096
-"""Bytes read from the wake-up socket at once. Each stands for a signal, a wake or a result."""
 
 _T = TypeVar("_T")
 
@@ -32,15 +29,12 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return the seconds of a clock that never goes backwards."""
-        ...
 
     def time(self) -> float:
         """Return the seconds since 1970. This clock may be set forward or back."""
-        ...
 
     def local(self) -> datetime:
         """Return the local time with the system's time zone."""
-        ...
 
     def wait(self, seconds: float) -> None:
         """Wait, but return early if the clock is woken.
@@ -48,21 +42,17 @@ class Clock(Protocol):
         Raises:
             StopRequested: the daemon was asked to stop, before or during the wait.
         """
-        ...
 
     def run_interruptibly(self, work: Callable[[], _T], *, grace: float = 0.0) -> _T:
-        """Run a blocking call, such as a request, and return its result.
+        """Run a blocking call, such as a request, in another thread and return its result.
 
-        Args:
-            work: runs in another thread.
-            grace: seconds that the call gets to finish after a stop was requested.
+        After a stop was requested, the call gets ``grace`` seconds to finish.
 
         Raises:
             StopRequested: the daemon was asked to stop, before or during the call. The call may go
                 on for a while, but it sends nothing more.
             Exception: any exception of the call.
         """
-        ...
 
 
 class SystemClock:
@@ -101,8 +91,7 @@ class SystemClock:
         self._worker.shut_down()
         signal.set_wakeup_fd(self._old_wakeup_fd)
         self._wakeup_writer.close()
-        while self._readers:
-            self._readers.pop().close()
+        self._readers.pop().close()
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type] # what signal() returned
 
@@ -160,7 +149,7 @@ class SystemClock:
         """Return after a signal, a wake or a result, or after so many seconds."""
         readable, _, _ = select.select(self._readers, [], [], seconds)
         for reader in readable:
-            reader.recv(WAKEUP_READ_SIZE)
+            reader.recv(4096)  # Each byte stands for a signal, a wake or a result.
 
     def _notify(self) -> None:
         """Wake the thread that waits."""
@@ -176,16 +165,12 @@ def local_zone(environment: Mapping[str, str] = os.environ) -> tzinfo:
     'Europe/Berlin'
     """
     name = environment.get("TZ", "").removeprefix(":")
-    try:
-        return ZoneInfo(name) if name else tz.tzlocal()
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return _zone_without_table(name)
-
-
-def _zone_without_table(name: str) -> tzinfo:
-    """Return the zone of a POSIX rule such as CET-1CEST, or of the path of a zone file."""
-    try:
-        return tz.gettz(name) or tz.tzlocal()
-    except (ValueError, OSError):
-        # The C library also ignores a name it cannot use.
+    if not name:
         return tz.tzlocal()
+    with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo(name)
+    # A POSIX rule such as CET-1CEST, or the path of a zone file.
+    with contextlib.suppress(ValueError, OSError):
+        return tz.gettz(name) or tz.tzlocal()
+    # The C library also ignores a name it cannot use.
+    return tz.tzlocal()

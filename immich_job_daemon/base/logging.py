@@ -32,12 +32,8 @@ def configure_logging(
 ) -> logging.Logger:
     """Let the package's logger write to a stream and return it. A second call replaces the first.
 
-    Args:
-        level: the lowest level that is written, one of LEVELS. Tracebacks are written only with
-            debug or trace.
-        stream: gets the lines. A closed or broken stream loses them without an error.
-        prefix: put before each text.
-        secrets: never written: the API key, passwords.
+    ``level`` is the lowest of LEVELS that is written; tracebacks are written only with debug or
+    trace. A closed or broken stream loses lines without an error.
     """
     logger = logging.getLogger("immich_job_daemon")
     for handler in [one for one in logger.handlers if isinstance(one, _LineHandler)]:

@@ -26,13 +26,9 @@ def is_call_awaited() -> bool:
 
 
 class Worker(Thread):
-    """A thread that runs calls one after the other.
+    """A thread that runs calls one after the other, and ``on_done`` after each of them.
 
-    Args:
-        on_done: called in this thread after each call.
-
-    Attributes:
-        is_abandoned: no caller waits any more, neither for the running call nor for a later one.
+    Once it is abandoned, no caller waits any more, neither for the running call nor a later one.
     """
 
     def __init__(self, on_done: Callable[[], None] = lambda: None) -> None:

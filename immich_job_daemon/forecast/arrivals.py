@@ -35,13 +35,10 @@ class Flow:
     """What happened between two polls, by queue. All numbers are jobs.
 
     Attributes:
-        completions: how many jobs completed.
-        arrivals: how many jobs arrived.
         counted: queues whose arrivals, and so completions, are known exactly.
         ambiguous: queues in which arrivals hide completions.
         cleared: queues that lost more jobs than they can have completed.
         refilled: queues that were empty and are not any more.
-        empty: queues that have no pending job now.
         blocked: queues that wait until other queues have no active job.
     """
 
@@ -63,17 +60,12 @@ def infer_flow(
 ) -> Flow:
     """Return what happened between two polls.
 
-    Args:
-        before: the snapshot of the first poll.
-        after: the snapshot of the second poll.
-        max_completions: how many jobs a queue can have completed in between.
-        follow_up_ratio: how many follow-ups a job of the first queue has in the second; None if
-            unknown.
+    ``max_completions`` returns how many jobs a queue can have completed in between, and
+    ``follow_up_ratio`` the follow-ups per job of the first queue in the second; None if unknown.
     """
     flow = Flow()
-    both = [name for name in after if name in before]
     pipeline = [name for name in PIPELINE_ORDER if name in after and name in before]
-    others = [name for name in both if name not in UPSTREAM]
+    others = [name for name in after if name in before and name not in UPSTREAM]
     for name in (*others, *reversed(pipeline)):
         is_blocked = _is_blocked(before, name), _is_blocked(after, name)
         if any(is_blocked):
@@ -103,13 +95,7 @@ def arrivals_by_origin(flow: Flow, name: str) -> dict[str, float]:
 
 
 def sample_follow_ups(flow: Flow, name: str, origin: str) -> Mapping[str, Sample]:
-    """Return what the completed jobs of a queue led to, by downstream queue, as far as known.
-
-    Args:
-        flow: what happened between two polls.
-        name: the queue.
-        origin: the origin of the completed jobs.
-    """
+    """Return what completed jobs of this origin led to, by downstream queue, as far as known."""
     completions = flow.completions.get(name, 0.0)
     if completions <= 0 or name in flow.cleared or name in flow.ambiguous:
         return {}

@@ -12,18 +12,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
-from immich_job_daemon.model.settings import rivals
-
 TIME_TOLERANCE: Final = 1e-6
 """Seconds by which two computed times may differ and still be the same."""
 
 
 class WindowSpans:
-    """When queues may run, as spans of time. Immutable.
+    """When queues may run: the start and end of each window, in order and without overlaps.
 
-    Args:
-        spans: start and end of each window, by queue, in order and without overlaps. A queue
-            without an entry may always run.
+    Immutable. A queue without an entry may always run.
     """
 
     def __init__(self, spans: Mapping[str, Sequence[tuple[float, float]]]) -> None:
@@ -51,10 +47,7 @@ class WindowSpans:
 class Constraints:
     """Windows and exclusive groups, with times in seconds from one moment.
 
-    Attributes:
-        windows: when queues may run.
-        groups: exclusive groups: only one queue of a group runs at a time.
-        now: the moment, on the clock of ``windows``.
+    That moment is ``now``, on the clock of ``windows``. Only one queue of a group runs at a time.
     """
 
     windows: WindowSpans = field(default_factory=lambda: WindowSpans({}))
@@ -69,10 +62,6 @@ class Constraints:
         """Return when a window next opens or closes later than ``after`` seconds from now."""
         edge = self.windows.next_edge(self.now + after + TIME_TOLERANCE)
         return None if edge is None else edge - self.now
-
-    def rivals(self, name: str) -> AbstractSet[str]:
-        """Return the queues that must not run together with this one."""
-        return rivals(self.groups, name)
 
 
 UNCONSTRAINED: Final = Constraints()

@@ -25,9 +25,8 @@ ACCEPTED_RANGE: Final = 2.0
 class Forecast:
     """When the jobs that are pending now will be done, in seconds from now; None if unknown.
 
-    Attributes:
-        queues: by queue, for queues with pending jobs.
-        total: for all queues that may run; also None if no queue may run.
+    ``queues`` has the queues with pending jobs. ``total`` is the time for all queues that may run;
+    it is also None if no queue may run.
     """
 
     queues: Mapping[str, float | None] = field(default_factory=dict)
@@ -44,17 +43,10 @@ def forecast(  # noqa: PLR0913, PLR0917 - all that a forecast depends on
 ) -> Forecast:
     """Return when the pending jobs and their follow-ups will be done.
 
-    Jobs that arrive later from outside and delayed jobs are not counted.
-
-    Args:
-        snapshot: every queue now.
-        rates: the measurements.
-        running: the queues that have a slot now.
-        waiting: the queues that get the next free slots, in this order. Include queues without
-            pending jobs, as they may receive follow-ups. A queue in neither list stays paused,
-            and so do the jobs that arrive in it.
-        limit: how many queues may run at once.
-        constraints: windows and exclusive groups.
+    Jobs that arrive later from outside and delayed jobs are not counted. The running queues have
+    the slots now, and the waiting ones get the next free slots, in this order; they include
+    queues without pending jobs, which may receive follow-ups. A queue in neither list stays paused,
+    and so do the jobs that arrive in it.
     """
     names = [name for name in dict.fromkeys((*running, *waiting)) if name in snapshot]
     pending = [name for name in names if snapshot[name].pending]

@@ -10,7 +10,7 @@ of one queue with the same origin. How many follow-ups its jobs have is predicte
 - if those differed, or there were none, only as a range.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf, sqrt
@@ -114,9 +114,6 @@ class Bounds(NamedTuple):
         return (self.lower + self.upper) / 2
 
 
-ZERO: Final = Bounds(0.0, 0.0)
-
-
 class Sample(NamedTuple):
     """Completed jobs of a batch, and the follow-ups that they had in one other queue."""
 
@@ -129,7 +126,6 @@ class Batch:
     """The jobs of one queue that have the same origin.
 
     Attributes:
-        pending: its pending jobs.
         samples: what its completed jobs led to, by downstream queue.
         earlier_ratios: follow-ups per job of earlier batches, by downstream queue.
         pending_at: when it last had a pending job, in seconds of the caller's clock.
@@ -163,7 +159,7 @@ def follow_up_ratio(batch: Batch, target: str, fan_out: FanOut) -> Bounds:
     earlier = batch.earlier_ratios.get(target)
     if completions < MIN_SAMPLE:
         if fan_out is FanOut.ALL_OR_NONE and _leads_nowhere(batch):
-            return ZERO
+            return Bounds(0.0, 0.0)
         if fan_out is FanOut.SOME:
             # The share of videos in one album says nothing about the next.
             return Bounds(0.0, earlier.upper if earlier else MAX_RATIO[fan_out])
@@ -186,35 +182,25 @@ def _leads_nowhere(batch: Batch) -> bool:
     return len(samples) > 1 and not any(sample.follow_ups for sample in samples)
 
 
-def split_pending(
-    batches: Mapping[str, Batch], pending: float
-) -> Iterator[tuple[str, Batch, float]]:
-    """Split the pending jobs of a queue into batches; yield origin, batch and jobs, oldest first.
-
-    Args:
-        batches: the queue's batches by origin, which may be one poll old.
-        pending: the pending jobs now.
+def split_pending(batches: Mapping[str, Batch], pending: float) -> dict[str, float]:
+    """Return the pending jobs of a queue by origin, oldest first. The batches may be one poll old.
 
     >>> batches = {OUTSIDE: Batch(pending=5), "ocr": Batch(pending=2)}
-    >>> [(origin, jobs) for origin, _, jobs in split_pending(batches, 4)]
-    [('outside', 2), ('ocr', 2)]
-    >>> [(origin, jobs) for origin, _, jobs in split_pending(batches, 9)]
-    [('outside', 5.0), ('ocr', 4.0)]
+    >>> split_pending(batches, 4), split_pending(batches, 9)
+    ({'outside': 2, 'ocr': 2}, {'outside': 5.0, 'ocr': 4.0})
     """
     completed = max(0.0, sum(batch.pending for batch in batches.values()) - pending)
-    split = []
+    split: dict[str, float] = {}
     for origin, batch in batches.items():
         completed_here = min(batch.pending, completed)
         completed -= completed_here
         if batch.pending - completed_here > EPSILON:
-            split.append((origin, batch, batch.pending - completed_here))
-    more = pending - sum(jobs for _, _, jobs in split)
+            split[origin] = batch.pending - completed_here
+    more = pending - sum(split.values())
     if more > EPSILON:
-        origin, batch, jobs = (
-            split.pop() if split else (UNKNOWN, batches.get(UNKNOWN, Batch()), 0.0)
-        )
-        split.append((origin, batch, jobs + more))
-    yield from split
+        newest = next(reversed(split), UNKNOWN)
+        split[newest] = split.get(newest, 0.0) + more
+    return split
 
 
 def current_batch(batches: Mapping[str, Batch]) -> tuple[str, Batch]:
@@ -230,11 +216,8 @@ def update_batches(
 ) -> dict[str, Batch]:
     """Return the batches of a queue after a poll, by origin.
 
-    Args:
-        batches: the batches before.
-        arrivals: the jobs that have arrived since, by origin.
-        pending: the jobs that are pending now; the others are completed, oldest first.
-        now: the time of the poll.
+    ``arrivals`` has the jobs by origin that arrived since the last poll. The jobs that are not
+    pending any more are completed, oldest first.
     """
     updated = dict(batches)
     # The largest group first: it arrived all at once, so before jobs that trickle in.
@@ -245,7 +228,7 @@ def update_batches(
                 updated.pop(origin, None)  # It moves behind the others.
                 batch = _next_batch(batch) if now - batch.pending_at >= BATCH_GAP else batch
             updated[origin] = replace(batch, pending=batch.pending + jobs)
-    split = {origin: jobs for origin, _, jobs in split_pending(updated, pending)}
+    split = split_pending(updated, pending)
     for origin in split:
         updated.setdefault(origin, Batch())
     return {

@@ -77,8 +77,7 @@ class Rates:
     """All measurements. All but the last two fields are stored in the ledger.
 
     Attributes:
-        queues: the rate of each queue that was observed working.
-        by_others: the same rates by number of other busy queues, as they all share one machine.
+        by_others: the rates by number of other busy queues, as they all share one machine.
         max_service_times: upper bounds of the seconds per job, for queues that were only
             observed to complete all their jobs between two polls.
         batches: the batches of the pending jobs, and of earlier ones.
@@ -95,14 +94,10 @@ class Rates:
 
 
 def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float) -> Rates:
-    """Return the measurements after one more poll.
+    """Return the measurements after one more poll, ``now`` in seconds of the caller's clock.
 
-    Args:
-        rates: the measurements before.
-        snapshot: the snapshot of the poll.
-        running: the queues that have been allowed to run since the last poll. Empty if unknown
-            because Immich was not reachable in between.
-        now: the time of the poll, in seconds of the caller's clock.
+    ``running`` are the queues that have been allowed to run since the last poll. It is empty if
+    they are unknown because Immich was not reachable in between.
     """
     if rates.snapshot is None or now <= rates.polled_at:
         batches = _initial_batches(rates, snapshot, now)
@@ -138,10 +133,7 @@ def observe(rates: Rates, snapshot: Snapshot, running: Iterable[str], now: float
 
 
 def service_times(rates: Rates, name: str) -> tuple[Bounds, ...] | None:
-    """Return the seconds that a queue takes per job; None if unknown.
-
-    Returns:
-        one range for each number of other busy queues, from 0 to ``MAX_OTHERS``.
+    """Return the seconds per job beside 0 to ``MAX_OTHERS`` other busy queues; None if unknown.
 
     >>> service_times(Rates(max_service_times={"ocr": 2.0}), "ocr")[0]
     Bounds(lower=0.0, upper=2.0)

@@ -9,6 +9,7 @@ again and again; there, time advances in steps, each a share of the time simulat
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from immich_job_daemon.forecast import pipeline
@@ -23,6 +24,7 @@ from immich_job_daemon.forecast.pipeline import (
 )
 from immich_job_daemon.forecast.rates import MAX_OTHERS, MAX_PER_SECOND, Rates, service_times
 from immich_job_daemon.model.queue import Snapshot
+from immich_job_daemon.model.settings import rivals
 
 HANDOVER: Final = 0.3
 """Seconds from the last job of a queue to the first job of the next (see docs/benchmark.md)."""
@@ -35,72 +37,47 @@ STEP_GROWTH: Final = 0.25
 
 
 class FollowUps(NamedTuple):
-    """The follow-ups that each job of a batch has in one downstream queue.
-
-    Attributes:
-        queue: the downstream queue.
-        ratio: follow-ups per job.
-        next: what the follow-ups lead to in turn.
-    """
+    """The follow-ups per job of a batch in one downstream queue, and what they lead to in turn."""
 
     queue: "ForecastQueue"
     ratio: float
     next: "Sequence[FollowUps]"
 
 
+@dataclass(slots=True, eq=False)
 class ForecastBatch:
     """Pending jobs of one origin, and the follow-ups that each of them has."""
 
-    __slots__ = ("follow_ups", "origin", "pending")
-
-    def __init__(self, origin: str, pending: float, follow_ups: Sequence[FollowUps]) -> None:
-        self.origin = origin
-        self.pending = pending
-        self.follow_ups = follow_ups
+    origin: str
+    pending: float
+    follow_ups: Sequence[FollowUps]
 
 
+@dataclass(slots=True, eq=False)
 class ForecastQueue:
     """A simulated queue. Times are seconds from now.
 
     Attributes:
-        name: its name.
         service_times: seconds per job, by number of other busy queues; None if unknown.
         service_time: the one that applies in the current step.
         batches: its pending jobs, oldest first.
-        pending: the number of its pending jobs.
         waits_for: the queues that must have no active job before it can go on.
-        has_slot: whether it has a slot.
         starts_at: when its first job in this slot starts.
         drained_at: when it was last drained.
         is_unknown: whether it cannot be known when it will be drained.
     """
 
-    __slots__ = (
-        "_arriving",
-        "batches",
-        "drained_at",
-        "has_slot",
-        "is_unknown",
-        "name",
-        "pending",
-        "service_time",
-        "service_times",
-        "starts_at",
-        "waits_for",
-    )
-
-    def __init__(self, name: str, service_times: Sequence[float] | None) -> None:
-        self.name = name
-        self.service_times = service_times
-        self.service_time = service_times[0] if service_times else 0.0
-        self.batches: list[ForecastBatch] = []
-        self.pending = 0.0
-        self.waits_for: list[ForecastQueue] = []
-        self.has_slot = False
-        self.starts_at = 0.0
-        self.drained_at = 0.0
-        self.is_unknown = False
-        self._arriving: dict[str, ForecastBatch] = {}
+    name: str
+    service_times: Sequence[float] | None
+    service_time: float
+    batches: list[ForecastBatch] = field(default_factory=list)
+    pending: float = 0.0
+    waits_for: "list[ForecastQueue]" = field(default_factory=list)
+    has_slot: bool = False
+    starts_at: float = 0.0
+    drained_at: float = 0.0
+    is_unknown: bool = False
+    _arriving: dict[str, ForecastBatch] = field(default_factory=dict)
 
     @property
     def can_work(self) -> bool:
@@ -147,15 +124,8 @@ class ForecastQueue:
 class Simulation:
     """The best or the worst case of what will happen until everything is drained.
 
-    Args:
-        snapshot: every queue now.
-        rates: the measurements.
-        names: the queues that may run, in the order in which they get slots.
-        running: the queues that have a slot now.
-        limit: how many queues may run at once.
-        constraints: windows and exclusive groups.
-        at_worst: whether service times and follow-up ratios are at their upper bounds; at their
-            lower bounds otherwise.
+    The queues get slots in the order of ``names``. Service times and follow-up ratios are at their
+    upper bounds if ``at_worst``, otherwise at their lower bounds.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a forecast depends on
@@ -180,7 +150,11 @@ class Simulation:
             if snapshot[name].pending:
                 queue = self._queue(name)
                 queue.has_slot = name in running
-                self._fill(queue, snapshot[name].pending)
+                batches = rates.batches.get(name, {})
+                for origin, jobs in pipeline.split_pending(batches, snapshot[name].pending).items():
+                    follow_ups = self._follow_ups_of(name, origin)
+                    queue.batches.append(ForecastBatch(origin, jobs, follow_ups))
+                    queue.pending += jobs
         self._by_priority = [self._queues[name] for name in names if name in self._queues]
         self._upstream_first = [self._queues[n] for n in PIPELINE_ORDER if n in self._queues]
         self._upstream_first += [q for n, q in self._queues.items() if n not in UPSTREAM]
@@ -206,32 +180,20 @@ class Simulation:
         if name not in self._queues:
             bounds = service_times(self._rates, name)
             times = [max(time[self._bound], 1 / MAX_PER_SECOND) for time in bounds or ()]
-            self._queues[name] = ForecastQueue(name, times or None)
+            self._queues[name] = ForecastQueue(name, times or None, times[0] if times else 0.0)
         return self._queues[name]
 
-    def _fill(self, queue: ForecastQueue, pending: int) -> None:
-        batches = self._rates.batches.get(queue.name, {})
-        for origin, batch, jobs in pipeline.split_pending(batches, pending):
-            follow_ups = self._follow_ups_of(queue.name, origin, batch)
-            queue.batches.append(ForecastBatch(origin, jobs, follow_ups))
-            queue.pending += jobs
-
-    def _follow_ups_of(
-        self, name: str, origin: str, batch: Batch | None = None
-    ) -> Sequence[FollowUps]:
+    def _follow_ups_of(self, name: str, origin: str) -> Sequence[FollowUps]:
         """Return the follow-ups of a queue's jobs of this origin."""
-        known = self._follow_ups.get((name, origin))
-        if known is not None:
-            return known
-        if batch is None:
+        if (name, origin) not in self._follow_ups:
             batch = self._rates.batches.get(name, {}).get(origin, Batch())
-        found = []
-        for target, fan_out in pipeline.downstream_of(name, origin).items():
-            ratio = pipeline.follow_up_ratio(batch, target, fan_out)[self._bound]
-            if target in self._names and ratio > 0:
-                following = self._follow_ups_of(target, name)
-                found.append(FollowUps(self._queue(target), ratio, following))
-        self._follow_ups[name, origin] = tuple(found)
+            found = []
+            for target, fan_out in pipeline.downstream_of(name, origin).items():
+                ratio = pipeline.follow_up_ratio(batch, target, fan_out)[self._bound]
+                if target in self._names and ratio > 0:
+                    following = self._follow_ups_of(target, name)
+                    found.append(FollowUps(self._queue(target), ratio, following))
+            self._follow_ups[name, origin] = tuple(found)
         return self._follow_ups[name, origin]
 
     # What happens, step by step.
@@ -264,11 +226,7 @@ class Simulation:
     def _flow(self) -> tuple[list[ForecastQueue], AbstractSet[ForecastQueue]]:
         """Return the queues that can work, and the queues that receive jobs from them."""
         working = [queue for queue in self._upstream_first if queue.can_work]
-        return working, self._receiving(working)
-
-    def _receiving(self, working: Sequence[ForecastQueue]) -> AbstractSet[ForecastQueue]:
-        """Return the queues in which jobs arrive while these queues work."""
-        found: set[ForecastQueue] = set()
+        receiving: set[ForecastQueue] = set()
         remaining = [
             follow_ups
             for queue in working
@@ -277,11 +235,11 @@ class Simulation:
         ]
         while remaining:
             follow_ups = remaining.pop()
-            if follow_ups.queue not in found:
-                found.add(follow_ups.queue)
+            if follow_ups.queue not in receiving:
+                receiving.add(follow_ups.queue)
                 if follow_ups.queue.can_work:
                     remaining += follow_ups.next
-        return found
+        return working, receiving
 
     def _hand_over_slots(self, receiving: AbstractSet[ForecastQueue], now: float) -> bool:
         """Give the slots of drained queues to waiting ones; return whether any slot changed."""
@@ -314,8 +272,9 @@ class Simulation:
         """Return the queues that get the free slots: the first ones without a running rival."""
         chosen: list[ForecastQueue] = []
         running = {queue.name for queue in self._by_priority if queue.has_slot}
+        groups = self._constraints.groups
         for queue in waiting:
-            if len(chosen) < free and not self._constraints.rivals(queue.name) & running:
+            if len(chosen) < free and not rivals(groups, queue.name) & running:
                 chosen.append(queue)
                 running.add(queue.name)
         return chosen

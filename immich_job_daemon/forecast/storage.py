@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import voluptuous as vol
 
@@ -14,8 +14,6 @@ MAX_PER_QUEUE: Final = 16
 """Most batches of a queue, and most downstream queues of a batch."""
 MAX_NUMBER: Final = 1e9
 _DIGITS: Final = 6
-
-_Key = TypeVar("_Key")
 
 
 def _name(value: object) -> str:
@@ -103,7 +101,7 @@ def to_json(rates: Rates) -> dict[str, Any]:
     return {
         "queues": _rates_to_json(rates.queues),
         "beside": {
-            name: {str(others): rate for others, rate in _rates_to_json(by_others).items()}
+            name: _rates_to_json(by_others)
             for name, by_others in islice(rates.by_others.items(), MAX_QUEUES)
         },
         "at_most": {
@@ -135,9 +133,9 @@ def from_json(found: object) -> Rates:
     )
 
 
-def _rates_to_json(rates: Mapping[_Key, Rate]) -> dict[_Key, list[float]]:
-    valid = ((name, rate) for name, rate in rates.items() if rate.jobs > 0 and rate.seconds > 0)
-    return {name: _pair(rate.jobs, rate.seconds) for name, rate in islice(valid, MAX_QUEUES)}
+def _rates_to_json(rates: Mapping[str, Rate] | Mapping[int, Rate]) -> dict[str, list[float]]:
+    valid = ((key, rate) for key, rate in rates.items() if rate.jobs > 0 and rate.seconds > 0)
+    return {str(key): _pair(rate.jobs, rate.seconds) for key, rate in islice(valid, MAX_QUEUES)}
 
 
 def _batch_to_json(batch: Batch) -> dict[str, Any]:

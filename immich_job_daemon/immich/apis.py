@@ -7,6 +7,7 @@ bodies, permissions and schemas are as seen on Immich 3.1.0.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -70,51 +71,32 @@ def _counts(value: object) -> dict[str, int]:
     return counts
 
 
-_QUEUE: Final = vol.Schema(
-    {
-        vol.Required("name"): _name,
-        vol.Required("isPaused"): _flag,
-        vol.Required("statistics"): _counts,
-    },
-    extra=vol.REMOVE_EXTRA,
-)
+# Makes the schema of a JSON object. Every field is required; others are removed.
+_object: Final = partial(vol.Schema, required=True, extra=vol.REMOVE_EXTRA)
+
+_QUEUE: Final = _object({"name": _name, "isPaused": _flag, "statistics": _counts})
 
 _QUEUES: Final = vol.Schema(vol.All(list, vol.Length(min=1, max=MAX_QUEUES), [_QUEUE]))
 
-_JOB: Final = vol.Schema(
-    {
-        vol.Required("queueStatus"): {vol.Required("isPaused"): _flag},
-        vol.Required("jobCounts"): _counts,
-    },
-    extra=vol.REMOVE_EXTRA,
-)
+_JOB: Final = _object({"queueStatus": {"isPaused": _flag}, "jobCounts": _counts})
 
 _JOBS: Final = vol.Schema(vol.All(dict, vol.Length(min=1, max=MAX_QUEUES), {str: _JOB}))
 
-_VERSION: Final = vol.Schema(
-    {vol.Required(part): _count for part in ("major", "minor", "patch")}, extra=vol.REMOVE_EXTRA
-)
+_VERSION: Final = _object(dict.fromkeys(("major", "minor", "patch"), _count))
 
 # Check the length first: voluptuous creates an error for every invalid item.
 _PERMISSIONS: Final = vol.All(list, vol.Length(max=_MAX_PERMISSIONS), [str])
 
-_API_KEY: Final = vol.Schema({vol.Required("permissions"): _PERMISSIONS}, extra=vol.REMOVE_EXTRA)
+_API_KEY: Final = _object({"permissions": _PERMISSIONS})
 
 
 @dataclass(frozen=True, slots=True)
 class QueueApi:
     """One of Immich's queue APIs.
 
-    Attributes:
-        name: for messages, such as ``queues API``.
-        path: path of the list of all queues. The path of a single queue is below it.
-        read_permission: needed to list the queues.
-        write_permission: needed to pause and resume a queue.
-        pause_payload: the request that pauses a queue.
-        resume_payload: the request that resumes a queue.
-        decode_queues: makes queues, in Immich's order, from the decoded JSON of the list. Raises
-            vol.Invalid.
-        decode_queue: makes the queue with the given name from its decoded JSON. Raises vol.Invalid.
+    The list of all queues is at ``path``. ``decode_queues`` makes the queues, in Immich's order,
+    from its decoded JSON, and ``decode_queue`` the queue with the given name from its own. Both
+    raise vol.Invalid.
     """
 
     name: str

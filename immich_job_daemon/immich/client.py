@@ -51,10 +51,7 @@ _LOG: Final = logging.getLogger(__name__)
 class Connection:
     """What is known about Immich after connecting.
 
-    Attributes:
-        version: such as ``3.1.0``.
-        api: the name of the API in use, ``queues API`` or ``jobs API``.
-        permissions: the key's permissions, possibly ``all``; None if Immich does not tell them.
+    The key's permissions may be ``all``; they are None if Immich does not tell them.
     """
 
     version: str
@@ -70,27 +67,21 @@ class ImmichServer(Protocol):
 
     def connect(self) -> Connection:
         """Check the server and the key, and choose an API."""
-        ...
 
     def fetch_version(self) -> str:
         """Return Immich's version, such as 3.1.0."""
-        ...
 
     def fetch_queues(self) -> Snapshot:
         """Return all queues."""
-        ...
 
     def pause(self, name: str) -> Queue:
         """Pause a queue and return its new state."""
-        ...
 
     def resume(self, name: str) -> Queue:
         """Resume a queue and return its new state."""
-        ...
 
     def start(self, name: str) -> Queue:
         """Let a queue scan for assets without its result, and return its new state."""
-        ...
 
     def resume_all(
         self, names: Iterable[str], *, within: float
@@ -100,20 +91,13 @@ class ImmichServer(Protocol):
         Returns:
             For each queue None if a response showed it resumed, otherwise the error.
         """
-        ...
 
 
 class ImmichClient:
-    """A client of one Immich server. Calling `connect` first is optional, but it checks more.
+    """A client of one Immich server. Calling `connect` first is optional, but it checks more."""
 
-    Args:
-        transport: sends the requests; `close` closes it.
-        log: gets a warning when one API fails and the other is used instead.
-    """
-
-    def __init__(self, transport: Transport, *, log: logging.Logger = _LOG) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._log = log
         self._api: QueueApi | None = None
         self._names: set[str] = set()
         self._warned: set[str] = set()
@@ -237,14 +221,8 @@ class ImmichClient:
     def resume_all(self, names: Iterable[str], *, within: float) -> dict[str, ImmichError | None]:
         """Resume several queues in parallel, each over its own connection.
 
-        Errors that may be temporary are retried until the time is over.
-
-        Args:
-            names: names of the queues.
-            within: seconds after which this returns, even without a response.
-
-        Returns:
-            For each queue None if a response showed it resumed in time, otherwise the error.
+        Errors that may be temporary are retried until ``within`` seconds are over. Then this
+        returns, even without a response; see `ImmichServer.resume_all`.
         """
         until = time.monotonic() + within
         results: dict[str, ImmichError | None] = {
@@ -309,10 +287,9 @@ class ImmichClient:
                 result = request(other)
             except ImmichError:
                 continue
-            was_in_use = self._api is api
-            self._api = other
-            if was_in_use:
+            if self._api is api:
                 self._warn_once(other, failure)
+            self._api = other
             return result
         raise failure
 
@@ -322,7 +299,7 @@ class ImmichClient:
             is_warned = api.name in self._warned
             self._warned.add(api.name)
         if not is_warned:
-            self._log.warning("Using Immich's %s because the other one fails: %s", api.name, reason)
+            _LOG.warning("Using Immich's %s because the other one fails: %s", api.name, reason)
 
     def _current_api(self) -> QueueApi:
         if self._api is None:

@@ -8,7 +8,7 @@ import errno
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from requests.exceptions import InvalidSchema, InvalidURL
@@ -43,85 +43,49 @@ _CLOSED_EARLY: Final = (
     "Immich's log"
 )
 
-_NO_FILE_DESCRIPTOR: Final = (
-    "no file descriptor is left for a connection to {url} ({cause.strerror}): raise the limit on "
-    "open files, or find out what keeps so many files open"
-)
-
-_NO_NAME_SERVER: Final = (
-    "no name server could look up the host name in {url}: check whether the name server (often the "
-    "router) is up, or use the IP address in IMMICH_URL"
-)
-
-# The first row with a class of any of the causes explains the failure.
-_EXPLANATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
-    (
-        (ssl.SSLCertVerificationError,),
-        (
-            "{url} shows a certificate that is not trusted ({cause.verify_message}): set "
-            "REQUESTS_CA_BUNDLE to the file of your own certificate authority, or correct "
-            "IMMICH_URL"
-        ),
+# The first entry with a class of any of the causes explains the failure.
+_EXPLANATIONS: Final[Mapping[type[BaseException] | tuple[type[BaseException], ...], str]] = {
+    ssl.SSLCertVerificationError: (
+        "{url} shows a certificate that is not trusted ({cause.verify_message}): set "
+        "REQUESTS_CA_BUNDLE to the file of your own certificate authority, or correct IMMICH_URL"
     ),
-    (
-        (socket.gaierror,),
-        "the host name in {url} is not found: correct IMMICH_URL, or use the IP address",
+    socket.gaierror: (
+        "the host name in {url} is not found: correct IMMICH_URL, or use the IP address"
     ),
-    (
-        (ConnectionRefusedError,),
-        "{url} refuses the connection: start Immich, or correct IMMICH_URL and its port",
+    ConnectionRefusedError: (
+        "{url} refuses the connection: start Immich, or correct IMMICH_URL and its port"
     ),
-    (
-        (ConnectTimeoutError,),
-        (
-            "{url} did not accept a connection within {connect:.2g} s: correct IMMICH_URL, or "
-            "check for a firewall in between"
-        ),
+    ConnectTimeoutError: (
+        "{url} did not accept a connection within {connect:.2g} s: correct IMMICH_URL, or check "
+        "for a firewall in between"
     ),
-    (
-        (ReadTimeoutError, TimeoutError),
-        (
-            "{url} sent no complete response within {timeout:.2g} s: if this continues, check "
-            "Immich's log"
-        ),
+    (ReadTimeoutError, TimeoutError): (
+        "{url} sent no complete response within {timeout:.2g} s: if this continues, check Immich's "
+        "log"
     ),
-    (
-        (*CONNECTION_CLOSED, http.client.IncompleteRead),
-        _CLOSED_EARLY,
+    (*CONNECTION_CLOSED, http.client.IncompleteRead): _CLOSED_EARLY,
+    ssl.SSLError: (
+        "TLS with {url} failed ({cause.reason}): if Immich has no certificate, IMMICH_URL must "
+        "start with http://"
     ),
-    (
-        (ssl.SSLError,),
-        (
-            "TLS with {url} failed ({cause.reason}): if Immich has no certificate, IMMICH_URL must "
-            "start with http://"
-        ),
+    DecodeError: (
+        "{url} sent a response that cannot be decompressed: check the proxy in front of Immich"
     ),
-    (
-        (DecodeError,),
-        "{url} sent a response that cannot be decompressed: check the proxy in front of Immich",
+    ResponseTooLargeError: (
+        "{url} sent a response of more than 1 MiB, larger than Immich's: correct IMMICH_URL"
     ),
-    (
-        (ResponseTooLargeError,),
-        "{url} sent a response of more than 1 MiB, larger than Immich's: correct IMMICH_URL",
-    ),
-    (
-        (http.client.HTTPException,),
-        "{url} does not speak HTTP: correct IMMICH_URL and its port",
-    ),
-    ((ProtocolError,), _CLOSED_EARLY),
-    ((InvalidSchema, InvalidURL, LocationValueError, UnicodeError), INVALID_URL),
-    ((OSError,), "{url} cannot be reached ({cause.strerror}): check IMMICH_URL and the network"),
-)
+    http.client.HTTPException: "{url} does not speak HTTP: correct IMMICH_URL and its port",
+    ProtocolError: _CLOSED_EARLY,
+    (InvalidSchema, InvalidURL, LocationValueError, UnicodeError): INVALID_URL,
+    OSError: "{url} cannot be reached ({cause.strerror}): check IMMICH_URL and the network",
+}
 
 
 def explain_failure(failure: Exception, *, url: str, connect: float, timeout: float) -> str:
     """Return a message that says what failed, where, and what to do next.
 
-    Args:
-        failure: an error of the requests library, urllib3 or the system.
-        url: the server's address, without a password.
-        connect: the connect timeout in seconds.
-        timeout: the timeout of the whole request in seconds.
+    The URL must not contain a password. Both timeouts are in seconds, ``timeout`` for the whole
+    request.
 
     >>> explain_failure(ConnectionRefusedError(), url="http://immich", connect=5, timeout=10)[:36]
     'http://immich refuses the connection'
@@ -131,15 +95,20 @@ def explain_failure(failure: Exception, *, url: str, connect: float, timeout: fl
     causes = [one for one in causes_of(failure) if not isinstance(one, NewConnectionError)]
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
-            return _NO_FILE_DESCRIPTOR.format(url=url, cause=cause)
+            return (
+                f"no file descriptor is left for a connection to {url} ({cause.strerror}): raise "
+                "the limit on open files, or find out what keeps so many files open"
+            )
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
-            return _NO_NAME_SERVER.format(url=url)
-    for kinds, text in _EXPLANATIONS:
+            return (
+                f"no name server could look up the host name in {url}: check whether the name "
+                "server (often the router) is up, or use the IP address in IMMICH_URL"
+            )
+    for kinds, text in _EXPLANATIONS.items():
         for cause in causes:
             # Exceptions of requests are OSErrors too, but have no strerror.
-            if isinstance(cause, kinds) and (
-                kinds != (OSError,) or getattr(cause, "strerror", None)
-            ):
+            has_text = kinds is not OSError or getattr(cause, "strerror", None)
+            if isinstance(cause, kinds) and has_text:
                 return text.format(url=url, cause=cause, connect=connect, timeout=timeout)
     kind = type(failure).__name__
     return f"the request to {url} failed ({kind}): check IMMICH_URL and the network"

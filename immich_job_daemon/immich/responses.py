@@ -31,10 +31,6 @@ _GATEWAY_ERRORS: Final = (
 )
 
 
-ALREADY_RUNNING: Final = "Job is already running"
-"""Message for a start request while the queue has active jobs (seen on 3.1.0)."""
-
-
 class NoSuchApiError(UnexpectedError):
     """Immich does not have this path (404): this version has another API."""
 
@@ -95,7 +91,7 @@ def _error_for(response: Response, method: str, path: str) -> ImmichError:
         error = _forbidden_error(summary)
     elif status == HTTPStatus.NOT_FOUND:
         error = NoSuchApiError(f"Immich has no {method} {path} ({summary}): check its version")
-    elif status == HTTPStatus.BAD_REQUEST and message == ALREADY_RUNNING:
+    elif status == HTTPStatus.BAD_REQUEST and message == "Job is already running":
         error = AlreadyRunningError(f"Immich refuses {method} {path}: {message}")
     elif status == HTTPStatus.BAD_REQUEST and message is not None:
         error = RefusedError(

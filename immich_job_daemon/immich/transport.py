@@ -1,5 +1,6 @@
 """Sends requests to Immich over HTTP, with the requests library, on one kept-alive connection."""
 
+import contextlib
 import errno
 import http.client
 import io
@@ -60,27 +61,20 @@ class Transport(Protocol):
     def send(
         self, method: str, path: str, body: bytes | None = None, *, timeout: float | None = None
     ) -> Response:
-        """Send one request and return the response with any status.
+        """Send one request, with a body of encoded JSON, and return the response with any status.
 
-        Args:
-            method: GET or PUT.
-            path: path below the server's address, such as ``/api/queues``.
-            body: encoded JSON, or None.
-            timeout: seconds for the whole request; None for the transport's default.
+        The timeout is in seconds, for the whole request; None stands for the transport's default.
 
         Raises:
             UnreachableError: there was no complete response.
             KeyRejectedError: the API key contains a character that is not valid in a header.
         """
-        ...
 
     def new_connection(self) -> "Transport":
         """Return a transport to the same server with its own connection, for another thread."""
-        ...
 
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""
-        ...
 
 
 class HttpTransport:
@@ -94,11 +88,8 @@ class HttpTransport:
     so name lookups run in a worker thread, and responses are read through `_BoundedStream`. A third
     one is the caller's: to leave a request before its timeout, run it in a `Worker` and abandon it.
 
-    Args:
-        url: the server's address, such as ``http://127.0.0.1:2283``.
-        key: the API key; it is sent to the server and shown nowhere.
-        connect_timeout: seconds for the name lookup, and again for each address of the server.
-        read_timeout: seconds for the whole request, up to the last byte of the response.
+    The connect timeout in seconds applies to the name lookup, and again to each address of the
+    server; the read timeout to the whole request, up to the last byte of the response.
     """
 
     def __init__(
@@ -321,11 +312,9 @@ def _without_password(url: str) -> str:
 
 
 def resolve(host: str, *, within: float) -> list[str]:
-    """Return the IP addresses of a host, the preferred one first.
+    """Return the IP addresses of a host name or address, the preferred one first.
 
-    Args:
-        host: a host name, or an IP address, which is returned.
-        within: the timeout in seconds. The system's own is several times longer.
+    The timeout ``within`` is in seconds. The system's own is several times longer.
 
     Raises:
         socket.gaierror: the name is unknown, or (EAI_AGAIN) no name server responded in time.
@@ -334,15 +323,10 @@ def resolve(host: str, *, within: float) -> list[str]:
     >>> resolve("[::1]", within=1.0)
     ['::1']
     """
-    bare = host.strip("[]")
-    try:
-        ipaddress.ip_address(bare)
-    except ValueError:
-        return _look_up(bare, within)
-    return [bare]
-
-
-def _look_up(name: str, within: float) -> list[str]:
+    name = host.strip("[]")
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return [name]
     worker = Worker()
     worker.start()
     future = worker.submit(
