@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from statistics import mean
 
 from benchmark.contenders import ALONE, DAEMON, IDEAL, SHELL, SHELL_EACH_SECOND, Contender
-from benchmark.features import YIELDING, FeatureResults
-from benchmark.forecasts import SMALLER, ForecastResult
+from benchmark.features import SMALLER, YIELDING, FeatureResults, ForecastResult
 from benchmark.process_cost import ProcessCost
 from benchmark.results import CONTENDERS, LIMITS, NO_LIMIT, Expectation, Results
-from benchmark.scenario import Outcome, percentile
-from benchmark.workloads import Workload
+from benchmark.scenario import Outcome, Workload, percentile
 
 
 def number(value: float | None) -> str:
