@@ -279,17 +279,13 @@ class Client(Thread):
     ``responses`` counts the responses by HTTP status.
     """
 
-    def __init__(self, number: int, ports: tuple[int, int], end: Event) -> None:
+    def __init__(self, number: int, targets: Sequence[tuple[int, str]], end: Event) -> None:
         super().__init__()
         self.requests = 0
         self.responses: Counter[int] = Counter()
         self._number = number
         self._end = end
-        status_port, page_port = ports
-        status_paths = ("/", "/queues", "/metrics", "/health")
-        self._targets = cycle(
-            [*((status_port, path) for path in status_paths), (page_port, "/now")]
-        )
+        self._targets = cycle(targets)
 
     def run(self) -> None:
         """Send a request every CLIENTS / RATE seconds, in turn with the other clients."""
@@ -313,8 +309,10 @@ class Client(Thread):
 @contextmanager
 def http_load(status_port: int, page_port: int) -> Iterator[list[Client]]:
     """Send RATE requests per second to both web servers of the daemon while the block runs."""
+    targets = [(status_port, path) for path in ("/", "/queues", "/metrics", "/health")]
+    targets.append((page_port, "/now"))
     end = Event()
-    clients = [Client(number, (status_port, page_port), end) for number in range(CLIENTS)]
+    clients = [Client(number, targets, end) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     try:

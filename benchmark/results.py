@@ -190,8 +190,9 @@ def _of_forecasts(result: ForecastResult) -> Expectation:
     worst = 100 * (result.worst_error or 0.0)
     if result.is_first:
         what = f"{what}, first time (unknown counts as 0)"
-        return Expectation(what, MAX_FORECAST_ERROR, worst, "%")
-    return Expectation(what, MAX_FORECAST_ERROR, inf if result.unknown else worst, "%")
+    elif result.unknown:
+        worst = inf
+    return Expectation(what, MAX_FORECAST_ERROR, worst, "%")
 
 
 def _of_features(results: Results) -> Iterator[Expectation]:

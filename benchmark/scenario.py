@@ -76,13 +76,9 @@ def one_photo(count: int) -> Workload:
 def album(runs: int) -> Workload:
     """Return 300 photos and 3 videos at once, in several runs at random times."""
     random = Random(2)
-    return Workload(
-        "album",
-        "300 photos and 3 videos at once",
-        tuple(
-            (Arrival(SETTLED + random.uniform(0, 30), photos=300, videos=3),) for _ in range(runs)
-        ),
-    )
+    times = [SETTLED + random.uniform(0, 30) for _ in range(runs)]
+    arrivals = tuple((Arrival(time, photos=300, videos=3),) for time in times)
+    return Workload("album", "300 photos and 3 videos at once", arrivals)
 
 
 def reindex(count: int) -> Workload:
@@ -97,9 +93,8 @@ def uploads(count: int) -> Workload:
     times = sorted(random.uniform(0, count * _SECONDS_EACH) for _ in range(_UPLOADS))
     new_photos = (Arrival(SETTLED + time, photos=1) for time in times)
     run = (Arrival(SETTLED, reindexed=count), *new_photos)
-    return Workload(
-        "uploads", f"{count:,} photos reindexed, and 200 new ones uploaded meanwhile", (run,)
-    )
+    title = f"{count:,} photos reindexed, and 200 new ones uploaded meanwhile"
+    return Workload("uploads", title, (run,))
 
 
 MANAGED: Final = tuple(name for name in QUEUES if name not in PROTECTED)
