@@ -1,16 +1,16 @@
 """The contenders: the ways to run Immich's queues that the benchmark compares."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Protocol, Unpack
+from typing import Final, Unpack
 
-from benchmark.scenario import MANAGED, Outcome, Scenario
-from benchmark.workloads import Workload
-from immich_job_daemon.base.clock import StopRequested
+from benchmark.scenario import MANAGED, Outcome, Scenario, Workload
+from immich_job_daemon.base.clock import Clock, StopRequested
 from immich_job_daemon.daemon.loop import Daemon
-from immich_job_daemon.model.queue import PRIORITY, Queue, Snapshot, by_priority
+from immich_job_daemon.immich.client import ImmichClient
+from immich_job_daemon.model.queue import PRIORITY, by_priority
 from immich_job_daemon.model.settings import OnExit
 from simulator.immich.engine import Engine, Event, EventKind
 from simulator.worlds.virtual_daemon import SettingOverrides, VirtualLedger, settings
@@ -29,30 +29,6 @@ ORDER: Final = (*PRIORITY, *(name for name in MANAGED if name not in PRIORITY))
 """The queues by priority: those in the default priority, then the others in Immich's order."""
 
 
-class ImmichServer(Protocol):
-    """The part of an Immich client that the shell daemon needs."""
-
-    def fetch_queues(self) -> Snapshot:
-        """Return the current state of all queues."""
-        ...
-
-    def pause(self, name: str) -> Queue:
-        """Pause a queue."""
-        ...
-
-    def resume(self, name: str) -> Queue:
-        """Resume a queue."""
-        ...
-
-
-class Clock(Protocol):
-    """The part of a clock that the shell daemon needs."""
-
-    def wait(self, seconds: float) -> None:
-        """Wait, or raise StopRequested."""
-        ...
-
-
 class ShellDaemon:
     """The algorithm of the shell daemon that people use today.
 
@@ -60,28 +36,21 @@ class ShellDaemon:
     continue; otherwise the first N queues with a backlog are resumed. All others are paused. A
     command is sent only if it differs from the last command of this daemon for the queue.
 
-    Args:
-        server: the Immich server.
-        clock: how to wait.
-        limit: how many queues may run at once.
-        interval: seconds from the end of a round to the next.
-        round_takes: seconds from the poll of a round to its commands.
+    ``interval`` is in seconds from the end of a round to the next.
     """
 
     def __init__(
         self,
-        server: ImmichServer,
+        server: ImmichClient,
         clock: Clock,
         limit: int,
         *,
         interval: float = SHELL_INTERVAL,
-        round_takes: float = SHELL_ROUND,
     ) -> None:
         self._server = server
         self._clock = clock
         self._limit = limit
         self._interval = interval
-        self._round_takes = round_takes
         self._is_open: dict[str, bool] = {}
 
     def run(self) -> None:
@@ -93,7 +62,7 @@ class ShellDaemon:
     def round(self) -> None:
         """Poll, choose the queues, and send the commands."""
         queues = by_priority(self._server.fetch_queues(), PRIORITY)
-        self._clock.wait(self._round_takes)
+        self._clock.wait(SHELL_ROUND)
         chosen = [queue.name for queue in queues if queue.is_busy]
         chosen = chosen or [queue.name for queue in queues if queue.backlog]
         chosen = chosen[: self._limit]
@@ -118,17 +87,12 @@ class Ideal:
 
     It reads the state of the engine directly instead of polling. A queue keeps its slot until it
     is drained. A free slot goes at once to the first queue by priority that has a backlog.
-
-    Args:
-        engine: the engine whose queues it runs; it pauses them all at once.
-        limit: how many queues may run at once.
-        order: the queues by priority, highest first.
     """
 
-    def __init__(self, engine: Engine, limit: int, order: Iterable[str] = ORDER) -> None:
+    def __init__(self, engine: Engine, limit: int) -> None:
         self._engine = engine
         self._limit = limit
-        self._queues = {name: engine.queues[name] for name in order}
+        self._queues = {name: engine.queues[name] for name in ORDER}
         self._slots: set[str] = set()
         for name in self._queues:
             engine.pause(name)
@@ -189,11 +153,10 @@ def run_daemon(scenario: Scenario, **overrides: Unpack[SettingOverrides]) -> Non
 
 
 def _run_shell_daemon(scenario: Scenario, interval: float = SHELL_INTERVAL) -> None:
+    # The shell daemon uses the jobs API, with which it can pause every queue.
+    client = scenario.client("jobs")
     with suppress(StopRequested):
-        # The shell daemon uses the jobs API, with which it can pause every queue.
-        ShellDaemon(
-            scenario.client("jobs"), scenario.clock, scenario.limit, interval=interval
-        ).run()
+        ShellDaemon(client, scenario.clock, scenario.limit, interval=interval).run()
 
 
 def _run_ideal(scenario: Scenario) -> None:

@@ -166,17 +166,14 @@ def draw_plot(results: Results, path: Path) -> None:
 
 
 def _timeline(axes: Axes, results: Results) -> None:
-    ends = []
     for row, contender in enumerate(_ROWS):
         run = results.of("album", contender, 1).runs[0]
         for name, colour in COLOURS.items():
             bars = [(s.start, s.end - s.start) for s in run.spans if s.queue == name]
             axes.broken_barh(bars, (row - 0.35, 0.7), facecolors=colour)
         axes.text(run.total + 2, row, f"{run.total:.0f} s", va="center")
-        ends.append(run.total)
-    axes.set_yticks(range(len(_ROWS)), [contender.title for contender in _ROWS])
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(ends) * 1.08)
+    slowest = max(results.of("album", contender, 1).runs[0].total for contender in _ROWS)
+    axes.set_xlim(0, slowest * 1.08)
     axes.set_xlabel("seconds since the upload; white: nothing ran although work waited")
     axes.set_title("300 photos and 3 videos, one queue at a time: which one ran when", loc="left")
     axes.legend(
@@ -188,7 +185,7 @@ def _timeline(axes: Axes, results: Results) -> None:
         handlelength=1.2,
         frameon=False,
     )
-    _bare(axes)
+    _name_rows(axes, _ROWS)
 
 
 def _bars(axes: Axes, results: Results) -> None:
@@ -199,14 +196,14 @@ def _bars(axes: Axes, results: Results) -> None:
         axes.barh(row, half, height=0.6, color=COLOURS["thumbnailGeneration"])
         axes.plot((half, most), (row, row), color="#222222", linewidth=1.2, marker="|")
         axes.text(most + 0.5, row, f"{number(half)} s, 99 %: {number(most)} s", va="center")
-    axes.set_yticks(range(len(_BARS)), [contender.title for contender in _BARS])
-    axes.invert_yaxis()
     axes.set_xlim(0, axes.get_xlim()[1] * 1.15)
     axes.set_xlabel("seconds from the upload to the thumbnail, median and 99th percentile")
     axes.set_title("One photo on an idle server", loc="left")
-    _bare(axes)
+    _name_rows(axes, _BARS)
 
 
-def _bare(axes: Axes) -> None:
+def _name_rows(axes: Axes, contenders: Sequence[Contender]) -> None:
+    axes.set_yticks(range(len(contenders)), [contender.title for contender in contenders])
+    axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)

@@ -1,23 +1,24 @@
 """The cost of the daemon's process and of its page, in real time over real HTTP. Linux only."""
 
 import json
-import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
+from itertools import cycle, pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from tempfile import TemporaryDirectory
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Final
 
+import psutil
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmark import http_load
-from benchmark.http_load import LoadResult
 from immich_job_daemon.immich.transport import Response
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
@@ -27,6 +28,13 @@ from simulator.immich.server import SimulatedServer
 from simulator.immich.virtual_time import LATENCY
 from simulator.worlds.browser import ARGUMENTS, CHROMIUM, serving_page
 from simulator.worlds.day import simulate_day
+
+RATE: Final = 200
+"""Requests per second of all clients together."""
+CLIENTS: Final = 8
+
+POLL_TIMEOUT: Final = 30.0
+"""Longest time in seconds to wait for each poll of the daemon."""
 
 START_TIMEOUT: Final = 30.0
 """Seconds from the start of the process within which it must poll Immich."""
@@ -59,6 +67,28 @@ class CostSizes:
 
 FULL: Final = CostSizes(starts=7, settle=10.0, idle=90.0, loaded=30)
 QUICK: Final = CostSizes(starts=3, settle=8.0, idle=18.0, loaded=5)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """Seconds between two polls of Immich by the same daemon, without and with load.
+
+    ``answered`` is the share of the requests due that had a successful response at the end, 0 to 1.
+    """
+
+    unloaded: tuple[float, ...]
+    loaded: tuple[float, ...]
+    answered: float
+
+    @property
+    def median_delay(self) -> float:
+        """Seconds by which load delays a poll, as a difference of medians; at least 0."""
+        return max(0.0, median(self.loaded) - median(self.unloaded))
+
+    @property
+    def tail_delay(self) -> float:
+        """Seconds from the longest interval without load to the 90th percentile with load, or 0."""
+        return max(0.0, quantiles(self.loaded, n=10)[-1] - max(self.unloaded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +155,7 @@ def measure(sizes: CostSizes) -> ProcessCost:
     # Poll every second, so that the delay of a poll becomes visible.
     with _daemon(POLL_INTERVAL=1) as daemon:
         sleep(sizes.settle)
-        load = http_load.measure(daemon.status_port, daemon.page_port, daemon.polls, sizes.loaded)
+        load = _measure_load(daemon, sizes.loaded)
     return ProcessCost(
         resident=memory["VmRSS"],
         peak=memory["VmHWM"],
@@ -137,10 +167,8 @@ def measure(sizes: CostSizes) -> ProcessCost:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time in seconds that a process has used."""
-    # The fields follow the program's name, which is in parentheses and may contain anything.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    user, system = fields[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def memory_sizes(pid: int) -> Mapping[str, float]:
@@ -243,3 +271,79 @@ def _load_page(browser: Browser, url: str) -> tuple[float, int]:
     size: int = page.evaluate(_BYTES)
     context.close()
     return paint, size
+
+
+class Client(Thread):
+    """Sends requests at fixed times over persistent connections until ``end`` is set.
+
+    ``responses`` counts the responses by HTTP status.
+    """
+
+    def __init__(self, number: int, targets: Sequence[tuple[int, str]], end: Event) -> None:
+        super().__init__()
+        self.requests = 0
+        self.responses: Counter[int] = Counter()
+        self._number = number
+        self._end = end
+        self._targets = cycle(targets)
+
+    def run(self) -> None:
+        """Send a request every CLIENTS / RATE seconds, in turn with the other clients."""
+        began = monotonic()
+        with ExitStack() as stack:
+            connections: dict[int, HTTPConnection] = {}
+            for number, (port, path) in enumerate(self._targets):
+                due = began + (self._number + number * CLIENTS) / RATE
+                if self._end.wait(max(0.0, due - monotonic())):
+                    return
+                if port not in connections:
+                    connections[port] = HTTPConnection("127.0.0.1", port, timeout=30)
+                    stack.callback(connections[port].close)
+                self.requests += 1
+                connections[port].request("GET", path)
+                response = connections[port].getresponse()
+                response.read()
+                self.responses[response.status] += 1
+
+
+@contextmanager
+def http_load(status_port: int, page_port: int) -> Iterator[list[Client]]:
+    """Send RATE requests per second to both web servers of the daemon while the block runs."""
+    targets = [(status_port, path) for path in ("/", "/queues", "/metrics", "/health")]
+    targets.append((page_port, "/now"))
+    end = Event()
+    clients = [Client(number, targets, end) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        end.set()
+        for client in clients:
+            client.join()
+
+
+def _measure_load(daemon: _RunningDaemon, count: int) -> LoadResult:
+    """Measure ``count`` intervals between a daemon's polls without load, then with load.
+
+    Raises:
+        RuntimeError: the daemon has stopped polling.
+    """
+    unloaded = _next_intervals(count, daemon.polls)
+    with http_load(daemon.status_port, daemon.page_port) as clients:
+        began = monotonic()
+        loaded = _next_intervals(count, daemon.polls)
+        answered = sum(client.responses[200] for client in clients)
+        due = (monotonic() - began) * RATE
+    return LoadResult(unloaded, loaded, answered=min(1.0, answered / due))
+
+
+def _next_intervals(count: int, polls: Sequence[float]) -> tuple[float, ...]:
+    """Wait for ``count`` more intervals between polls and return them."""
+    seen = len(polls)
+    end = monotonic() + POLL_TIMEOUT * (count + 1)
+    while len(polls) < seen + count + 1:
+        if monotonic() > end:
+            raise RuntimeError("the daemon does not poll Immich any more")
+        sleep(0.01)
+    return tuple(later - earlier for earlier, later in pairwise(polls[seen:]))

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from statistics import mean
 
 from benchmark.contenders import ALONE, DAEMON, IDEAL, SHELL, SHELL_EACH_SECOND, Contender
-from benchmark.features import YIELDING, FeatureResults
-from benchmark.forecasts import SMALLER, ForecastResult
+from benchmark.features import SMALLER, YIELDING, FeatureResults, ForecastResult
 from benchmark.process_cost import ProcessCost
 from benchmark.results import CONTENDERS, LIMITS, NO_LIMIT, Expectation, Results
-from benchmark.scenario import Outcome, percentile
-from benchmark.workloads import Workload
+from benchmark.scenario import Outcome, Workload, percentile
 
 
 def number(value: float | None) -> str:
@@ -47,9 +45,7 @@ class Table:
         """Return the table with its title for a terminal."""
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         lines = [
-            "  ".join(
-                [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])],
-            ).rstrip()
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
             for row in (self.header, *self.rows)
         ]
         return "\n".join([self.title, "-" * len(self.title), *lines])
@@ -98,8 +94,11 @@ def _lines(workload: Workload, results: Results) -> list[tuple[Contender, int, O
     ]
 
 
-def _percentile(values: Sequence[float], share: float) -> str:
-    return number(percentile(values, share) if values else None)
+def _percentiles(values: Sequence[float], high: float = 0.99) -> tuple[str, str]:
+    """Return the median and a high percentile."""
+    if not values:
+        return number(None), number(None)
+    return number(percentile(values, 0.5)), number(percentile(values, high))
 
 
 def _common(contender: Contender, outcome: Outcome, pieces: int) -> tuple[str, ...]:
@@ -108,12 +107,12 @@ def _common(contender: Contender, outcome: Outcome, pieces: int) -> tuple[str, .
     return (
         number(outcome.stalled * len(outcome.runs) / pieces),
         number(outcome.over / pieces if contender.has_limit else None),
-        _percentile(outcome.handovers, 0.5),
-        _percentile(outcome.handovers, 0.95),
+        *_percentiles(outcome.handovers, 0.95),
         number(outcome.requests_an_hour if is_polling else None),
     )
 
 
+_THUMBNAIL = ("thumbnail, median", "99th percentile")
 _COMMON = (
     "nothing ran",
     "over the limit",
@@ -127,23 +126,13 @@ def _one_photo(workload: Workload, results: Results) -> Table:
     count = len(workload.runs[0])
     return Table(
         f"{workload.title}, {count} times at random moments (seconds a photo)",
-        (
-            "",
-            "N",
-            "thumbnail, median",
-            "99th percentile",
-            "everything, median",
-            "99th percentile",
-            *_COMMON,
-        ),
+        ("", "N", *_THUMBNAIL, "everything, median", "99th percentile", *_COMMON),
         tuple(
             (
                 contender.title,
                 str(limit or number(None)),
-                _percentile(outcome.thumbnails, 0.5),
-                _percentile(outcome.thumbnails, 0.99),
-                _percentile(outcome.all_done, 0.5),
-                _percentile(outcome.all_done, 0.99),
+                *_percentiles(outcome.thumbnails),
+                *_percentiles(outcome.all_done),
                 *_common(contender, outcome, count),
             )
             for contender, limit, outcome in _lines(workload, results)
@@ -156,15 +145,7 @@ def _backlog(workload: Workload, results: Results) -> Table:
     times = f", {runs} times at random moments" if runs > 1 else ""
     return Table(
         f"{workload.title}{times} (seconds a run)",
-        (
-            "",
-            "N",
-            "total time",
-            "over the ideal",
-            "thumbnail, median",
-            "99th percentile",
-            *_COMMON,
-        ),
+        ("", "N", "total time", "over the ideal", *_THUMBNAIL, *_COMMON),
         tuple(
             (
                 contender.title,
@@ -173,8 +154,7 @@ def _backlog(workload: Workload, results: Results) -> Table:
                 f"{results.over_ideal(workload.key, contender, limit):.3f}"
                 if contender.has_limit
                 else number(None),
-                _percentile(outcome.thumbnails, 0.5),
-                _percentile(outcome.thumbnails, 0.99),
+                *_percentiles(outcome.thumbnails),
                 *_common(contender, outcome, runs),
             )
             for contender, limit, outcome in _lines(workload, results)
@@ -204,14 +184,13 @@ def _yield_table(features: FeatureResults) -> Table:
             (
                 contender.title,
                 number(outcome.total),
-                number(percentile(outcome.thumbnails, 0.5)),
-                number(percentile(outcome.thumbnails, 0.99)),
+                *_percentiles(outcome.thumbnails),
                 number(outcome.requests_an_hour),
             )
         )
     return Table(
         f"{features.sizes.indexed:,} photos indexed, a new one every ten minutes (seconds a run)",
-        ("", "total time", "thumbnail, median", "99th percentile", "requests an hour"),
+        ("", "total time", *_THUMBNAIL, "requests an hour"),
         tuple(rows),
     )
 
@@ -260,37 +239,28 @@ def _mean_forecast(result: ForecastResult) -> str:
 
 
 def _process(cost: ProcessCost) -> Table:
-    page = cost.page
-    page_rows = (
-        ()
-        if page is None
-        else (
+    delay = 1000 * cost.load.median_delay
+    rows = [
+        ("memory, resident", f"{number(cost.resident)} MiB"),
+        ("memory, peak", f"{number(cost.peak)} MiB"),
+        ("share of one core while idle", f"{number(100 * cost.cpu_share)} %"),
+        ("first poll of Immich after the start, median", f"{number(cost.first_poll)} s"),
+        ("median delay of a poll under 200 requests a second", f"{number(delay)} ms"),
+    ]
+    if (page := cost.page) is not None:
+        rows += [
             ("first paint of the page in Chromium, median", f"{number(page.median)} ms"),
             ("size of the page and all files it loads", f"{number(page.size / 1000)} kB"),
-        )
-    )
-    return Table(
-        "Cost of the process (real time, real HTTP, Immich idle)",
-        ("", "this daemon"),
-        (
-            ("memory, resident", f"{number(cost.resident)} MiB"),
-            ("memory, peak", f"{number(cost.peak)} MiB"),
-            ("share of one core while idle", f"{number(100 * cost.cpu_share)} %"),
-            ("first poll of Immich after the start, median", f"{number(cost.first_poll)} s"),
-            (
-                "median delay of a poll under 200 requests a second",
-                f"{number(1000 * cost.load.median_delay)} ms",
-            ),
-            *page_rows,
-        ),
-    )
+        ]
+    title = "Cost of the process (real time, real HTTP, Immich idle)"
+    return Table(title, ("", "this daemon"), tuple(rows))
 
 
 def _calibration(results: Results) -> Table:
     photo, slow = results.of("photo", ALONE, NO_LIMIT), results.of("photo", SHELL, 1)
     quick, ideal = results.of("photo", SHELL_EACH_SECOND, 1), results.of("album", IDEAL, 1)
+    alone, often = results.of("album", ALONE, NO_LIMIT), results.of("album", SHELL_EACH_SECOND, 1)
     album = results.of("album", SHELL, 1)
-    often = results.of("album", SHELL_EACH_SECOND, 1)
     shell, shell_1 = "shell daemon", "shell daemon, every second"
     return Table(
         "The simulator beside a real Immich 3.1.0 (seconds)",
@@ -302,11 +272,7 @@ def _calibration(results: Results) -> Table:
             (f"one photo, {shell}: everything", "83 to 90", _span(slow.all_done)),
             (f"one photo, {shell_1}: thumbnail", "7.1", _span(quick.thumbnails)),
             (f"one photo, {shell_1}: everything", "17.5 to 17.9", _span(quick.all_done)),
-            (
-                "300 photos and 3 videos, Immich alone",
-                "79.6",
-                number(results.of("album", ALONE, NO_LIMIT).total),
-            ),
+            ("300 photos and 3 videos, Immich alone", "79.6", number(alone.total)),
             ("300 photos and 3 videos, one queue at a time", "171 to 181", number(ideal.total)),
             (f"300 photos and 3 videos, {shell}", "249", number(album.total)),
             (f"the same, time in which nothing ran, {shell}", "77.3", number(album.stalled)),

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
-from benchmark import contenders, features, forecasts
+from benchmark import contenders, features
 from benchmark.contenders import (
     ALONE,
     DAEMON,
@@ -15,11 +15,18 @@ from benchmark.contenders import (
     UNRESTRICTED,
     Contender,
 )
-from benchmark.features import YIELDING, FeatureResults, FeatureSizes
-from benchmark.forecasts import ForecastResult
+from benchmark.features import YIELDING, FeatureResults, FeatureSizes, ForecastResult
 from benchmark.process_cost import ProcessCost
-from benchmark.scenario import Outcome, percentile
-from benchmark.workloads import Workload, album, idle, one_photo, reindex, uploads
+from benchmark.scenario import (
+    Outcome,
+    Workload,
+    album,
+    idle,
+    one_photo,
+    percentile,
+    reindex,
+    uploads,
+)
 
 LIMITS: Final = (1, 2)
 """How many queues may run at once."""
@@ -45,27 +52,18 @@ FULL: Final = Sizes(photos=300, albums=10, reindexed=85_000, idle_hours=3.0, fea
 QUICK: Final = Sizes(photos=8, albums=2, reindexed=1_500, idle_hours=0.25, features=features.QUICK)
 
 
-class Key(NamedTuple):
-    """Identifies an outcome."""
-
-    workload: str
-    contender: str
-    limit: int
-
-
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All outcomes. Workloads are in the order of the report."""
+    """Workloads in the order of the report, and outcomes by workload, contender and limit."""
 
     workloads: tuple[Workload, ...]
-    outcomes: Mapping[Key, Outcome]
+    outcomes: Mapping[tuple[str, str, int], Outcome]
     forecasts: tuple[ForecastResult, ...]
     features: FeatureResults
 
     def of(self, workload: str, contender: Contender, limit: int) -> Outcome:
         """Return one outcome. A contender without a limit has the same one for all limits."""
-        key = Key(workload, contender.key, limit if contender.has_limit else NO_LIMIT)
-        return self.outcomes[key]
+        return self.outcomes[workload, contender.key, limit if contender.has_limit else NO_LIMIT]
 
     def over_ideal(self, workload: str, contender: Contender, limit: int) -> float:
         """Return the total time as a multiple of the ideal's with the same limit."""
@@ -101,11 +99,12 @@ def measure_all(sizes: Sizes, progress: Callable[[str], None]) -> Results:
         for contender in CONTENDERS[workload.key]:
             progress(f"{workload.title}: {contender.title}")
             for limit in LIMITS if contender.has_limit else (NO_LIMIT,):
-                key = Key(workload.key, contender.key, limit)
-                outcomes[key] = contenders.measure(contender, workload, limit)
+                outcomes[workload.key, contender.key, limit] = contenders.measure(
+                    contender, workload, limit
+                )
     # Measured only for the comparison with a real server.
     for workload in (one_photo(min(sizes.photos, 100)), album(sizes.albums)):
-        key = Key(workload.key, SHELL_EACH_SECOND.key, 1)
+        key = workload.key, SHELL_EACH_SECOND.key, 1
         progress(f"{workload.title}: {SHELL_EACH_SECOND.title}")
         outcomes[key] = contenders.measure(SHELL_EACH_SECOND, workload, 1)
     forecast_results: list[ForecastResult] = []
@@ -113,8 +112,8 @@ def measure_all(sizes: Sizes, progress: Callable[[str], None]) -> Results:
         if workload.key in BACKLOGS:
             progress(f"{workload.title}: forecasts at half-time")
             for limit in LIMITS:
-                outcome = outcomes[Key(workload.key, DAEMON.key, limit)]
-                forecast_results += forecasts.measure(workload, limit, outcome)
+                outcome = outcomes[workload.key, DAEMON.key, limit]
+                forecast_results += features.measure_forecasts(workload, limit, outcome)
     progress("YIELD_AFTER with a long backlog, and SCHEDULE with a night window")
     return Results(workloads, outcomes, tuple(forecast_results), features.measure(sizes.features))
 
@@ -191,8 +190,9 @@ def _of_forecasts(result: ForecastResult) -> Expectation:
     worst = 100 * (result.worst_error or 0.0)
     if result.is_first:
         what = f"{what}, first time (unknown counts as 0)"
-        return Expectation(what, MAX_FORECAST_ERROR, worst, "%")
-    return Expectation(what, MAX_FORECAST_ERROR, inf if result.unknown else worst, "%")
+    elif result.unknown:
+        worst = inf
+    return Expectation(what, MAX_FORECAST_ERROR, worst, "%")
 
 
 def _of_features(results: Results) -> Iterator[Expectation]:

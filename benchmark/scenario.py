@@ -1,13 +1,12 @@
-"""One run of a workload on a simulated Immich, and the figures that come out of it."""
+"""The workloads, one run of a workload on a simulated Immich, and the figures of the run."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, exp, log
 from random import Random
 from typing import Final, NamedTuple
 
-from benchmark.workloads import Arrival
 from immich_job_daemon.model.queue import PROTECTED
 from simulator.immich import KEY
 from simulator.immich.api import Api, Key
@@ -15,6 +14,88 @@ from simulator.immich.engine import Engine, Event, EventKind
 from simulator.immich.pipeline import QUEUES
 from simulator.immich.virtual_time import VirtualTransport
 from simulator.worlds.virtual_daemon import VirtualClient, VirtualDaemonClock
+
+SETTLED: Final = 60.0
+"""Seconds before the first arrival, so that a contender's start is not measured."""
+
+REINDEXED: Final = ("thumbnailGeneration", "smartSearch")
+"""The queues of a reindex, as after a change of the model or of the thumbnail settings."""
+
+_APART: Final = (120.0, 150.0)
+"""Seconds between two single photos: all jobs of the first are long done by then."""
+
+_UPLOADS: Final = 200
+_SECONDS_EACH: Final = 0.12
+"""Shortest time of a reindex per asset, so that all uploads arrive during it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What arrives at one time: uploads, and a reindex of ``reindexed`` assets in ``queues``."""
+
+    time: float
+    photos: int = 0
+    videos: int = 0
+    reindexed: int = 0
+    queues: tuple[str, ...] = REINDEXED
+
+    def arrive(self, engine: Engine) -> None:
+        """Add the jobs to the engine now."""
+        for queue in self.queues if self.reindexed else ():
+            engine.reindex(queue, self.reindexed)
+        if self.photos or self.videos:
+            engine.upload(photos=self.photos, videos=self.videos)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The arrivals of each run; every run gets a fresh server and lasts ``quiet`` s at least."""
+
+    key: str
+    title: str
+    runs: tuple[tuple[Arrival, ...], ...]
+    quiet: float = 0.0
+
+
+def idle(hours: float) -> Workload:
+    """Return a workload without arrivals."""
+    return Workload("idle", "nothing to do", ((),), quiet=hours * 3600)
+
+
+def one_photo(count: int) -> Workload:
+    """Return single photos in sequence, each on an idle server at a random time."""
+    random = Random(1)
+    arrivals = []
+    time = SETTLED
+    for _ in range(count):
+        time += random.uniform(*_APART)
+        arrivals.append(Arrival(time, photos=1))
+    return Workload("photo", "One photo on an idle server", (tuple(arrivals),))
+
+
+def album(runs: int) -> Workload:
+    """Return 300 photos and 3 videos at once, in several runs at random times."""
+    random = Random(2)
+    times = [SETTLED + random.uniform(0, 30) for _ in range(runs)]
+    arrivals = tuple((Arrival(time, photos=300, videos=3),) for time in times)
+    return Workload("album", "300 photos and 3 videos at once", arrivals)
+
+
+def reindex(count: int) -> Workload:
+    """Return a reindex of ``count`` photos."""
+    run = (Arrival(SETTLED, reindexed=count),)
+    return Workload("reindex", f"{count:,} photos reindexed", (run,))
+
+
+def uploads(count: int) -> Workload:
+    """Return a reindex of ``count`` photos, and 200 single uploads at random times during it."""
+    random = Random(3)
+    times = sorted(random.uniform(0, count * _SECONDS_EACH) for _ in range(_UPLOADS))
+    new_photos = (Arrival(SETTLED + time, photos=1) for time in times)
+    run = (Arrival(SETTLED, reindexed=count), *new_photos)
+    title = f"{count:,} photos reindexed, and 200 new ones uploaded meanwhile"
+    return Workload("uploads", title, (run,))
+
 
 MANAGED: Final = tuple(name for name in QUEUES if name not in PROTECTED)
 """The queues that are measured: those that the daemon manages by default."""
@@ -47,21 +128,16 @@ class QueueRecorder:
         over: seconds in which more queues than the limit ran.
         handovers: seconds from the end of a drained queue to the first job of another queue that
             waited then; measured only while a slot was free.
-
-    Args:
-        engine: the engine to observe.
-        limit: how many queues may run at once.
-        managed: the queues to record.
     """
 
-    def __init__(self, engine: Engine, limit: int, managed: Collection[str] = MANAGED) -> None:
+    def __init__(self, engine: Engine, limit: int) -> None:
         self.spans: list[Span] = []
         self.stalled = 0.0
         self.over = 0.0
         self.handovers: list[float] = []
         self._engine = engine
         self._limit = limit
-        self._queues = {name: engine.queues[name] for name in managed}
+        self._queues = {name: engine.queues[name] for name in MANAGED}
         self._busy: dict[str, float] = {}
         self._stalled_since: float | None = None
         self._over_since: float | None = None
@@ -206,14 +282,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 class Scenario:
-    """One run of a workload: a fresh server, the arrivals, and a recorder.
-
-    Args:
-        arrivals: the arrivals, ordered by time.
-        limit: how many queues may run at once.
-        seed: seed of the server and of its response times.
-        quiet: shortest duration in seconds.
-    """
+    """One run of a workload: a fresh server, the arrivals ordered by time, and a recorder."""
 
     def __init__(
         self, arrivals: tuple[Arrival, ...], limit: int, *, seed: int, quiet: float = 0.0
@@ -234,11 +303,8 @@ class Scenario:
 
     def client(self, api: str) -> VirtualClient:
         """Return a client of a server that has only the API "queues" or "jobs"."""
-        serves = frozenset({api})
-        keys = {KEY: Key()}
-        self._transport = VirtualTransport(
-            self.engine, Api(self.engine, keys=keys, serves=serves), KEY, latency=self.latency
-        )
+        server = Api(self.engine, keys={KEY: Key()}, serves=frozenset({api}))
+        self._transport = VirtualTransport(self.engine, server, KEY, latency=self.latency)
         return VirtualClient(self._transport)
 
     def latency(self) -> float:

@@ -42,14 +42,8 @@ class Connection:
     """A connection with a client of its own; it is used once.
 
     A new client for each connection keeps no messages while the broker is away: an outage of hours
-    costs no memory, and afterwards only the current state is published.
-
-    Args:
-        broker: the broker and the credentials for it.
-        protocol: the version of MQTT.
-        hub: the source of the status and the receiver of changes.
-        topics: the topics of the daemon.
-        redact: removes secrets from a text.
+    costs no memory, and afterwards only the current state is published. ``redact`` removes secrets
+    from a text.
     """
 
     def __init__(
@@ -58,10 +52,9 @@ class Connection:
         protocol: MQTTProtocolVersion,
         hub: StatusHub,
         topics: Topics,
-        redact: Callable[[str], str] = str,
+        redact: Callable[[str], str],
     ) -> None:
         self._broker = broker
-        self._is_mqtt_5 = protocol is MQTTProtocolVersion.MQTTv5
         self._is_connected = False
         self._end_reason: str | None = None
         self._has_warned = False
@@ -86,10 +79,6 @@ class Connection:
 
     def run(self, stopping: Event, on_connected: Callable[[Broker], None]) -> str:
         """Connect, and run until the connection ends or the daemon stops.
-
-        Args:
-            stopping: set when the daemon stops.
-            on_connected: called once the broker has accepted the connection.
 
         Returns:
             The name of the MQTT reason code with which the connection ended.
@@ -121,7 +110,7 @@ class Connection:
 
     def _connect(self) -> None:
         properties = None
-        if self._is_mqtt_5:
+        if self._client.protocol is MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             # The broker does not forward longer messages to this client.
             properties.MaximumPacketSize = MAX_MESSAGE_BYTES

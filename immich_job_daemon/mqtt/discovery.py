@@ -131,13 +131,7 @@ _QUEUE_COMPONENTS: Final[Mapping[str, Component]] = {
 
 
 def build_components(topics: Topics, queues: Iterable[str], max_limit: int) -> dict[str, Component]:
-    """Return all components of the device by key.
-
-    Args:
-        topics: the topics of the daemon.
-        queues: names of the queues that get entities.
-        max_limit: the highest value of the limit of concurrent queues.
-    """
+    """Return all components of the device by key; ``queues`` are those that get entities."""
     components: dict[str, Component] = {}
     for key, component in _DAEMON_COMPONENTS.items():
         components[key] = _complete(topics, key, component)
@@ -165,11 +159,8 @@ def discovery_message(
 ) -> str:
     """Return the payload of the discovery message.
 
-    Args:
-        topics: the topics of the daemon.
-        components: the components of the device by key.
-        removed: the platforms, by key, of components that Home Assistant is to remove. Publish
-            the message without them afterwards, as the broker retains the last one.
+    ``removed`` has the platforms, by key, of components that Home Assistant is to remove. Publish
+    the message without them afterwards, as the broker retains the last one.
     """
     return json.dumps(
         {

@@ -12,13 +12,7 @@ PERIOD: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LogLimit:
-    """The lines logged in the current period.
-
-    Attributes:
-        began: when the period began, in seconds of the caller's clock.
-        logged: lines logged in the period.
-        suppressed: events in the period that got no line.
-    """
+    """The lines logged in the current period, which ``began`` at a time of the caller's clock."""
 
     began: float = float("-inf")
     logged: int = 0

@@ -8,7 +8,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
+
+from paho.mqtt.client import Client, MQTTMessageInfo
 
 from immich_job_daemon.mqtt import commands, discovery, state
 from immich_job_daemon.mqtt.commands import RejectedCommandError
@@ -29,35 +31,10 @@ MIN_STATE_INTERVAL: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class Delivery(Protocol):
-    """A message that is being delivered to the broker."""
-
-    def is_published(self) -> bool:
-        """Whether the broker has acknowledged the message."""
-        ...
-
-
-class Client(Protocol):
-    """The part of paho's MQTT client that is used here."""
-
-    def publish(self, topic: str, payload: str, qos: int, retain: bool) -> Delivery:  # noqa: FBT001 - paho's signature
-        """Queue a message for delivery."""
-        ...
-
-    def subscribe(self, topic: list[tuple[str, int]]) -> object:
-        """Subscribe to pairs of a topic filter and a QoS."""
-        ...
-
-
 class Publisher:
     """Publishes the status to the broker and submits received commands to the hub.
 
-    Args:
-        client: a connected MQTT client.
-        hub: the source of the status and the receiver of changes.
-        topics: the topics of the daemon.
-        redact: removes secrets from a text.
-        clock: returns the daemon's monotonic time.
+    ``redact`` removes secrets from a text.
     """
 
     def __init__(
@@ -67,13 +44,11 @@ class Publisher:
         topics: Topics,
         *,
         redact: Callable[[str], str] = str,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._hub = hub
         self._topics = topics
         self._redact = redact
-        self._clock = clock
         self._log_limit = LogLimit()
         # Calls left until retained messages have arrived; None before the SUBACK.
         self._wait: int | None = None
@@ -90,13 +65,8 @@ class Publisher:
     def subscribe(self) -> None:
         """Subscribe to commands, to Home Assistant's status and to retained discovery messages."""
         topics = self._topics
-        filters = (
-            *topics.command_filters,
-            topics.home_assistant_status,
-            topics.discovery,
-            topics.shared_discovery,
-        )
-        self._client.subscribe([(topic, 0) for topic in filters])
+        others = (topics.home_assistant_status, topics.discovery, topics.shared_discovery)
+        self._client.subscribe([(topic, 0) for topic in (*topics.command_filters, *others)])
 
     def on_subscribed(self) -> None:
         """Handle the SUBACK: retained messages arrive now, if there are any."""
@@ -105,10 +75,7 @@ class Publisher:
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Handle a message, which may be anything.
 
-        Args:
-            topic: its topic.
-            payload: its payload.
-            retained: whether the broker had stored it before the subscription.
+        ``retained`` means that the broker had stored it before the subscription.
         """
         topics = self._topics
         if topic == topics.home_assistant_status:
@@ -128,7 +95,7 @@ class Publisher:
 
     def publish_changes(self) -> None:
         """Publish what has changed since the last call. Call this several times a second."""
-        now = self._clock()
+        now = time.monotonic()
         self._log_limit, suppressed = self._log_limit.flush(now)
         if suppressed:
             log.warning("Rejected %d more MQTT commands within %.0f s.", suppressed, PERIOD)
@@ -144,11 +111,11 @@ class Publisher:
             queues = discovery.queues_with_components(self._announced)
         self._publish_device(status, queues)
         self._publish(self._topics.availability, ONLINE)
-        is_available = state.is_immich_available(status, now)
-        self._publish(self._topics.immich_availability, ONLINE if is_available else OFFLINE)
+        is_stale = status.is_stale(now)
+        self._publish(self._topics.immich_availability, OFFLINE if is_stale else ONLINE)
         self._publish_state(status, queues, now)
 
-    def go_offline(self) -> list[Delivery]:
+    def go_offline(self) -> list[MQTTMessageInfo]:
         """Publish that the daemon and Immich are offline; return the deliveries to wait for."""
         topics = (self._topics.availability, self._topics.immich_availability)
         return [self._client.publish(topic, OFFLINE, qos=1, retain=True) for topic in topics]
@@ -170,13 +137,13 @@ class Publisher:
         self._announced = {key: component["p"] for key, component in components.items()}
 
     def _publish_state(self, status: Status, queues: list[str], now: float) -> None:
-        is_available = state.is_immich_available(status, now)
+        is_stale = status.is_stale(now)
         # Compare the identity: every new status is a new object.
-        is_same = status is self._state_inputs[0] and is_available is self._state_inputs[1]
+        is_same = status is self._state_inputs[0] and is_stale is self._state_inputs[1]
         is_too_early = now - self._state_published_at < MIN_STATE_INTERVAL
         if self._topics.state in self._published and (is_same or is_too_early):
             return
-        self._state_inputs = (status, is_available)
+        self._state_inputs = (status, is_stale)
         self._completion = state.completion_times(status, self._completion)
         states = state.build_state(
             status, queues=queues, completion=self._completion, now=now, redact=self._redact
@@ -196,7 +163,7 @@ class Publisher:
         try:
             self._submit(topic, payload, retained=retained)
         except RejectedCommandError as error:
-            self._log_limit, should_log = self._log_limit.record(self._clock())
+            self._log_limit, should_log = self._log_limit.record(time.monotonic())
             if should_log:
                 log.warning("Rejected an MQTT command on %.100s: %s.", topic, error)
 

@@ -41,11 +41,6 @@ SUPERVISOR_RETRY: Final = 300.0
 STOP_TIMEOUT: Final = 2.0
 """Seconds that ``close`` waits for the thread."""
 
-_OTHER_PROTOCOL: Final = {
-    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
-    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
-}
-
 log = logging.getLogger(__name__)
 
 
@@ -58,11 +53,8 @@ def mqtt_service(
 ) -> Iterator["MqttService"]:
     """Run an MQTT service as long as the context lasts.
 
-    Args:
-        hub: the source of the status and the receiver of changes.
-        settings: ``mqtt_url`` is the broker; None: the one that the Supervisor knows.
-        token: the value of SUPERVISOR_TOKEN.
-        supervisor_url: the base URL of the Supervisor.
+    Without MQTT_URL in the settings it uses the broker that the Supervisor knows; ``token`` is the
+    value of SUPERVISOR_TOKEN.
     """
     broker = settings.mqtt_url
 
@@ -80,10 +72,8 @@ def mqtt_service(
 class MqttService:
     """Keeps a connection to the broker from ``start`` to ``close``.
 
-    Args:
-        find_broker: returns the broker or raises NoBrokerError; called before each connection.
-        hub: the source of the status and the receiver of changes.
-        redact: removes secrets from a text.
+    ``find_broker`` is called before each connection; it returns the broker or raises
+    NoBrokerError. ``redact`` removes secrets from a text.
     """
 
     def __init__(
@@ -151,9 +141,10 @@ class MqttService:
             return 0.0
         if end_reason in {errors.CLOSED_WITHOUT_REPLY, errors.UNSUPPORTED_VERSION}:
             # Some old brokers close the connection without saying that they do not know MQTT 5.
-            self._protocol = _OTHER_PROTOCOL[self._protocol]
-            if self._protocol is MQTTProtocolVersion.MQTTv311:
+            if self._protocol is MQTTProtocolVersion.MQTTv5:
+                self._protocol = MQTTProtocolVersion.MQTTv311
                 return 0.0
+            self._protocol = MQTTProtocolVersion.MQTTv5
         self._log_problem(f"The MQTT broker at {broker} {errors.describe_reason_code(end_reason)}")
         return CREDENTIALS_RETRY if end_reason in errors.BAD_CREDENTIALS else None
 

@@ -35,20 +35,11 @@ _MINUTE: Final = 60.0
 _NEAR: Final = 600.0
 
 
-def is_immich_available(status: Status, now: float) -> bool:
-    """Whether the job counts are current; ``now`` is the daemon's monotonic time."""
-    return not status.is_stale(now)
-
-
 def completion_times(status: Status, previous: Mapping[str, float]) -> dict[str, float]:
     """Return when each queue and all queues (``TOTAL``) will be done, in seconds since 1970.
 
     A time stays the same while it is about right: one that changed by a second with each poll
-    would flood Home Assistant's history.
-
-    Args:
-        status: contains the forecast.
-        previous: the return value of the last call.
+    would flood Home Assistant's history. ``previous`` is the return value of the last call.
     """
     if status.polled_at_unix is None:
         return {}
@@ -70,12 +61,8 @@ def build_state(
 ) -> dict[str, Any]:
     """Return the states of all entities as one JSON object; unknown values are None.
 
-    Args:
-        status: the status to publish.
-        queues: names of the queues that have entities.
-        completion: the return value of ``completion_times``.
-        now: the daemon's monotonic time.
-        redact: removes secrets from a text.
+    ``queues`` are those that have entities, ``completion`` comes from ``completion_times``,
+    ``now`` is the daemon's monotonic time, and ``redact`` removes secrets from a text.
     """
     all_queues = status.queues.values()
     is_known = status.polled_at is not None

@@ -16,20 +16,16 @@ TIMEOUT: Final = (5.0, 10.0)
 """Seconds to connect, and to wait for each part of the response."""
 
 _MAX_MESSAGE_LENGTH: Final = 100
-_PORT: Final = vol.All(vol.Coerce(int), vol.Range(min=1, max=65535))
 _TEXT: Final = vol.Any(str, vol.All(None, lambda _: ""))
 _RESPONSE: Final = vol.Schema(
     {
-        vol.Required("data"): vol.Schema(
-            {
-                vol.Required("host"): vol.All(str, vol.Length(min=1, max=255)),
-                vol.Required("port"): _PORT,
-                vol.Optional("ssl", default=False): bool,
-                vol.Optional("username", default=""): _TEXT,
-                vol.Optional("password", default=""): _TEXT,
-            },
-            extra=vol.REMOVE_EXTRA,
-        )
+        vol.Required("data"): {
+            vol.Required("host"): vol.All(str, vol.Length(min=1, max=255)),
+            vol.Required("port"): vol.All(vol.Coerce(int), vol.Range(min=1, max=65535)),
+            vol.Optional("ssl", default=False): bool,
+            vol.Optional("username", default=""): _TEXT,
+            vol.Optional("password", default=""): _TEXT,
+        }
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -40,11 +36,7 @@ class NoBrokerError(Exception):
 
 
 def find_broker(token: str, supervisor_url: str = SUPERVISOR_URL) -> Broker:
-    """Return the broker that the Supervisor knows.
-
-    Args:
-        token: the value of SUPERVISOR_TOKEN.
-        supervisor_url: the base URL of the Supervisor.
+    """Return the broker that the Supervisor knows; ``token`` is the value of SUPERVISOR_TOKEN.
 
     Raises:
         NoBrokerError: no broker is installed, which is normal, or the request failed.

@@ -9,12 +9,21 @@ import pytest
 
 from benchmark import __main__, page, process_cost, report
 from benchmark.contenders import DAEMON, IDEAL, ORDER, Ideal, ShellDaemon, measure
-from benchmark.forecasts import ForecastResult, HalftimeForecast, smaller
-from benchmark.http_load import LoadResult
+from benchmark.features import ForecastResult, HalftimeForecast, smaller
+from benchmark.process_cost import LoadResult
 from benchmark.report import Table
 from benchmark.results import QUICK, Expectation, Results, expectations, measure_all
-from benchmark.scenario import MANAGED, Outcome, QueueRecorder, Scenario, percentile
-from benchmark.workloads import Arrival, album, one_photo, uploads
+from benchmark.scenario import (
+    MANAGED,
+    Arrival,
+    Outcome,
+    QueueRecorder,
+    Scenario,
+    album,
+    one_photo,
+    percentile,
+    uploads,
+)
 from immich_job_daemon.base.clock import StopRequested
 from immich_job_daemon.model.queue import PRIORITY, PROTECTED
 from simulator.immich.engine import Engine, Event, EventKind

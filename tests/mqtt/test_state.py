@@ -19,7 +19,6 @@ from immich_job_daemon.mqtt.state import (
     TOTAL,
     build_state,
     completion_times,
-    is_immich_available,
 )
 from immich_job_daemon.status.status import Problem, ProblemKind, Status
 from tests.web.sample_statuses import AT, BUSY, LOST, NOTHING
@@ -87,7 +86,7 @@ def test_before_the_first_poll_values_are_unknown() -> None:
     unknown = ("pending", "active", "failed", "running", "done_at", "problem")
     assert [state[key] for key in unknown] == [None] * len(unknown)
     assert state["queues"] == {}
-    assert not is_immich_available(NOTHING, AT)
+    assert NOTHING.is_stale(AT)
 
 
 def test_while_immich_is_away_the_state_contains_the_problem() -> None:
@@ -100,25 +99,25 @@ def test_while_immich_is_away_the_state_contains_the_problem() -> None:
         "since": "2026-09-21T14:13:30+00:00",
     }
     assert state["done_at"] is None
-    assert not is_immich_available(LOST, AT)
+    assert LOST.is_stale(AT)
 
 
 def test_with_a_rejected_key_immich_is_connected_but_the_counts_are_stale() -> None:
     rejected = replace(BUSY, problem=Problem(ProblemKind.KEY_REJECTED, "make a new one", AT))
     assert state_of(rejected)["connected"]
     assert state_of(rejected)["state"] == "needs attention"
-    assert not is_immich_available(rejected, AT)
+    assert rejected.is_stale(AT)
 
 
 def test_after_a_refused_command_the_counts_are_current() -> None:
     refused = replace(BUSY, problem=Problem(ProblemKind.REFUSED, "no", BEGAN - 10))
     assert state_of(refused)["state"] == "needs attention"
-    assert is_immich_available(refused, AT)
+    assert not refused.is_stale(AT)
 
 
 def test_when_the_loop_is_stuck_the_counts_are_stale() -> None:
-    assert is_immich_available(BUSY, BUSY.next_due)
-    assert not is_immich_available(BUSY, BUSY.next_due + 1)
+    assert not BUSY.is_stale(BUSY.next_due)
+    assert BUSY.is_stale(BUSY.next_due + 1)
 
 
 def test_controls_and_overrides_are_shown() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from benchmark.http_load import CLIENTS, http_load
+from benchmark.process_cost import CLIENTS, http_load
 from tests.support.immich_server import simulated_immich_server
 from tests.support.waiting import wait_until
 from tests.web.daemon_process import real_daemon
