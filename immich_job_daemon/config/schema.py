@@ -152,9 +152,7 @@ def read_settings(
 ) -> tuple[Settings, list[str]]:
     """Return the settings, and one line for each value that has no effect.
 
-    Args:
-        environment: the environment variables of the process; others than settings are ignored.
-        options: the add-on's options. One that is set overrides the variable of the same name.
+    An option that is set overrides the environment variable of the same name.
 
     Raises:
         SettingsError: values are invalid; names all of them.
