@@ -120,14 +120,12 @@ SCHEMA: Final = vol.Schema(
 class Setting:
     """One setting of the schema; ``default`` is in the form that a user would enter."""
 
-    name: str
     default: str | int | bool | None
     expected: str
 
 
 SETTINGS: Final = {
     str(marker): Setting(
-        name=str(marker),
         default=None if isinstance(marker.default, vol.Undefined) else marker.default(),
         expected=marker.description,
     )
