@@ -41,10 +41,6 @@ def kind_of(error: ImmichError) -> ProblemKind:
     return next(found, ProblemKind.UNEXPECTED)
 
 
-def _is_well(status: Status) -> bool:
-    return status.problem is None or status.problem.kind is ProblemKind.CONTESTED
-
-
 class StatusBuilder:
     """Builds each status from the one before it."""
 
@@ -61,7 +57,8 @@ class StatusBuilder:
         """Count a poll that took ``took`` seconds; return the rates with what it shows."""
         self.counters = self.counters.answered(took)
         status = self.status
-        was_well = status.polled_at is not None and _is_well(status)
+        is_answering = status.problem is None or status.problem.kind is ProblemKind.CONTESTED
+        was_well = status.polled_at is not None and is_answering
         working = {queue.name for queue in status.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
         free_to_run = [
