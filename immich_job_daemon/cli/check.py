@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -32,7 +33,10 @@ def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
     try:
         connection = immich.connect()
     except ImmichError:
-        _write_permissions(_fetch_permissions(immich), out)
+        permissions: frozenset[str] | None = None
+        with suppress(ImmichError):
+            permissions = immich.fetch_permissions()
+        _write_permissions(permissions, out)
         raise
     out.write(f"Immich       {connection.version}, through its {connection.api}\n")
     _write_permissions(connection.permissions, out)
@@ -53,14 +57,6 @@ def check(settings: Settings, immich: ImmichClient, out: TextIO) -> bool:
     )
     out.write(f"\n{verdict}\n")
     return is_writable
-
-
-def _fetch_permissions(immich: ImmichClient) -> frozenset[str] | None:
-    """Return the permissions of the key after a failed connection, or None if they are unknown."""
-    try:
-        return immich.fetch_permissions()
-    except ImmichError:
-        return None
 
 
 def _write_permissions(permissions: frozenset[str] | None, out: TextIO) -> None:

@@ -24,7 +24,7 @@ from immich_job_daemon.daemon.dry_run import DryRunServer, ReadOnlyStore
 from immich_job_daemon.daemon.ledger import Ledger, StateStore
 from immich_job_daemon.daemon.loop import LIVENESS_SLACK, Daemon, load_state
 from immich_job_daemon.daemon.state import DaemonState
-from immich_job_daemon.immich.client import ImmichClient, ImmichServer
+from immich_job_daemon.immich.client import ImmichClient
 from immich_job_daemon.immich.transport import HttpTransport
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.status.hub import StatusHub
@@ -117,16 +117,6 @@ def _create_client(settings: Settings) -> ImmichClient:
     return ImmichClient(HttpTransport(settings.immich_url, settings.api_key.reveal()))
 
 
-def _with_url(settings: Settings) -> Settings:
-    """Return the settings with a URL of Immich.
-
-    Raises:
-        NotImmichError: IMMICH_URL is empty and the search finds no Immich.
-    """
-    url = settings.immich_url or find_server.find(settings.data_dir)
-    return replace(settings, immich_url=url)
-
-
 def _log_failure(error: ImmichError) -> int:
     """Log an error that ends the command; return the exit code for it."""
     log.critical("%s", error)
@@ -183,7 +173,9 @@ def _publish_over_mqtt(hub: StatusHub, settings: Settings) -> AbstractContextMan
 
 def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
     """Find Immich and run its queues until the daemon is stopped."""
-    ledger = _create_store(settings)
+    ledger: StateStore = Ledger(settings.data_dir)
+    if settings.dry_run:
+        ledger = ReadOnlyStore(ledger)
     state = load_state(ledger, settings)
     hub.publish(replace(hub.status, instance=state.instance))
 
@@ -206,7 +198,7 @@ def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
     try:
         Daemon(
             settings,
-            _wrap_client(settings, immich),
+            DryRunServer(immich) if settings.dry_run else immich,
             ledger,
             clock,
             publish=hub.publish,
@@ -219,17 +211,6 @@ def _run_daemon(settings: Settings, clock: SystemClock, hub: StatusHub) -> int:
         immich.close()
     log.info("Stopped.")
     return OK
-
-
-def _create_store(settings: Settings) -> StateStore:
-    """Return the store for the daemon's state. A dry run does not write to it."""
-    ledger = Ledger(settings.data_dir)
-    return ReadOnlyStore(ledger) if settings.dry_run else ledger
-
-
-def _wrap_client(settings: Settings, immich: ImmichClient) -> ImmichServer:
-    """Return the server for the daemon. A dry run sends no commands to it."""
-    return DryRunServer(immich) if settings.dry_run else immich
 
 
 def _resume_paused_queues(
@@ -249,27 +230,28 @@ def _resume_paused_queues(
 def _check(arguments: argparse.Namespace) -> int:
     from immich_job_daemon.cli.check import check  # noqa: PLC0415 - not needed by `run`
 
-    settings = _load_settings(arguments)
-    if settings is None:
-        return MISCONFIGURED
-    try:
-        settings = _with_url(settings)
-        return OK if check(settings, _create_client(settings), sys.stdout) else FAILED
-    except ImmichError as error:
-        return _log_failure(error)
+    return _run_once(arguments, lambda settings, immich: check(settings, immich, sys.stdout))
 
 
 def _release(arguments: argparse.Namespace) -> int:
     from immich_job_daemon.cli.release import release  # noqa: PLC0415 - not needed by `run`
 
+    def command(settings: Settings, immich: ImmichClient) -> bool:
+        return release(immich, Ledger(settings.data_dir), sys.stdout, every=arguments.all)
+
+    return _run_once(arguments, command)
+
+
+def _run_once(
+    arguments: argparse.Namespace, command: Callable[[Settings, ImmichClient], bool]
+) -> int:
+    """Find Immich and run a command that returns whether it succeeded; return the exit code."""
     settings = _load_settings(arguments)
     if settings is None:
         return MISCONFIGURED
     try:
-        ledger = Ledger(settings.data_dir)
-        is_done = release(
-            _create_client(_with_url(settings)), ledger, sys.stdout, every=arguments.all
-        )
+        url = settings.immich_url or find_server.find(settings.data_dir)
+        settings = replace(settings, immich_url=url)
+        return OK if command(settings, _create_client(settings)) else FAILED
     except ImmichError as error:
         return _log_failure(error)
-    return OK if is_done else FAILED

@@ -13,13 +13,7 @@ RELEASE_WITHIN: Final = 15.0
 
 
 def release(immich: ImmichClient, ledger: StateStore, out: TextIO, *, every: bool) -> bool:
-    """Resume the queues that the ledger lists as paused by the daemon, or all paused queues.
-
-    Args:
-        immich: the server.
-        ledger: the state that the daemon left.
-        out: gets one line per queue.
-        every: resume all paused queues, no matter what paused them.
+    """Resume the queues that the ledger lists as paused by the daemon, or ``every`` paused queue.
 
     Returns:
         Whether every queue was resumed.

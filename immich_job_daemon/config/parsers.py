@@ -95,12 +95,8 @@ def whole_number(value: object) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if (
-        isinstance(value, str)
-        and len(value) <= _MAX_NUMBER_LENGTH
-        and _WHOLE_NUMBER.fullmatch(value.strip())
-    ):
-        return int(value.strip().partition(".")[0])
+    if match := _match(_WHOLE_NUMBER, value):
+        return int(match[0].partition(".")[0])
     raise vol.Invalid("is not a whole number")
 
 
@@ -118,16 +114,13 @@ def seconds(value: object) -> float:
     >>> seconds(10), seconds("0.5"), seconds("1m30s"), seconds("1 minute, 1 second")
     (10.0, 0.5, 90.0, 61.0)
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # An integer in JSON may be too large for a float.
-        number = float(min(max(value, -_MAX_NUMBER), _MAX_NUMBER))
+    number = _number(value)
+    if number is not None:
         if math.isnan(number):
             raise vol.Invalid("is not a number of seconds")
         return number
     if isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH:
         words = " ".join(value.split())
-        if _NUMBER.fullmatch(words):
-            return float(words)
         # tempora 5.8 alone would ignore a sign and read "1,5s" as 6 s and "14:00" as 14 hours.
         if _DURATION.fullmatch(words):
             return _duration(words)
@@ -156,16 +149,9 @@ def optional_load(value: object) -> float | None:
     """
     if value == "":
         return None
-    if (
-        isinstance(value, str)
-        and len(value) <= _MAX_NUMBER_LENGTH
-        and _NUMBER.fullmatch(value.strip())
-    ):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = _number(value)
+    if number is None:
         raise vol.Invalid("is not a number")
-    # An integer in JSON may be too large for a float.
-    number = float(min(max(value, -_MAX_NUMBER), _MAX_NUMBER))
     if not number >= 0.1:  # noqa: PLR2004 - below the load of any machine; true for NaN as well
         raise vol.Invalid("is too small")
     return number
@@ -186,6 +172,21 @@ def boolean(value: object) -> bool:
     raise vol.Invalid("is neither true nor false")
 
 
+def _number(value: object) -> float | None:
+    """Return the number in a number or a text, which may be NaN, or None if there is none."""
+    if match := _match(_NUMBER, value):
+        value = float(match[0])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # An integer in JSON may be too large for a float.
+    return float(min(max(value, -_MAX_NUMBER), _MAX_NUMBER))
+
+
+def _match(pattern: re.Pattern[str], value: object) -> re.Match[str] | None:
+    is_short = isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH
+    return pattern.fullmatch(str(value).strip()) if is_short else None
+
+
 def _duration(words: str) -> float:
     try:
         return float(tempora.parse_timedelta(words).total_seconds())
@@ -199,13 +200,11 @@ def queue_names(value: object) -> tuple[str, ...]:
     >>> queue_names("sidecar, ocr,"), queue_names(["sidecar", ""])
     (('sidecar', 'ocr'), ('sidecar',))
     """
-    names: list[str] = []
-    invalid: list[object] = []
-    for item in _items(value):
-        if isinstance(item, str) and is_queue_name(item.strip()):
-            names.append(item.strip())
-        else:
-            invalid.append(item)
+    items = _items(value)
+    names = [item.strip() for item in items if isinstance(item, str)]
+    invalid = [
+        item for item in items if not isinstance(item, str) or not is_queue_name(item.strip())
+    ]
     if invalid:
         raise ItemsInvalid("contains an invalid queue name", invalid)
     duplicates = [name for name in dict.fromkeys(names) if names.count(name) > 1]

@@ -72,9 +72,7 @@ def scan(value: object) -> Scan | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         value = time_of_day(value).isoformat("minutes")
-    if not isinstance(value, str):
-        raise vol.Invalid("is neither a time of day nor a window")
-    match = _SCAN.fullmatch(value.strip())
+    match = _SCAN.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise vol.Invalid("is neither a time of day nor a window")
     opens = time_of_day(match[1])

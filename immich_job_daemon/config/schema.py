@@ -120,14 +120,12 @@ SCHEMA: Final = vol.Schema(
 class Setting:
     """One setting of the schema; ``default`` is in the form that a user would enter."""
 
-    name: str
     default: str | int | bool | None
     expected: str
 
 
 SETTINGS: Final = {
     str(marker): Setting(
-        name=str(marker),
         default=None if isinstance(marker.default, vol.Undefined) else marker.default(),
         expected=marker.description,
     )
@@ -152,9 +150,7 @@ def read_settings(
 ) -> tuple[Settings, list[str]]:
     """Return the settings, and one line for each value that has no effect.
 
-    Args:
-        environment: the environment variables of the process; others than settings are ignored.
-        options: the add-on's options. One that is set overrides the variable of the same name.
+    An option that is set overrides the environment variable of the same name.
 
     Raises:
         SettingsError: values are invalid; names all of them.

@@ -16,9 +16,7 @@ class SecretScanner:
     """Finds the key and the passwords of the user in other values.
 
     People paste the key into the wrong field. The message about that field must not show it.
-
-    Args:
-        sources: raw settings by name. A secret that a source overrides counts as well.
+    A secret that another source overrides counts as well.
     """
 
     def __init__(self, *sources: Mapping[str, object]) -> None:

@@ -80,13 +80,7 @@ def find_passwords(url: str) -> Iterator[str]:
 
 
 def _split(url: str, schemes: tuple[str, str], *, allow_credentials: bool) -> SplitResult:
-    """Return the parts of a URL whose scheme and host are valid.
-
-    Args:
-        url: the first of the schemes is assumed if it has none.
-        schemes: the unencrypted and the encrypted one.
-        allow_credentials: whether the URL may contain a username and a password.
-    """
+    """Return the parts of a valid URL. The first of the schemes is assumed if it has none."""
     if len(url) > _MAX_LENGTH:
         raise vol.Invalid("is too long")
     if not url.isprintable() or " " in url or "\\" in url:

@@ -19,11 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class DryRunServer:
-    """A server that is polled but never changed.
-
-    Args:
-        server: the real one.
-    """
+    """A server that is polled but never changed."""
 
     def __init__(self, server: ImmichServer) -> None:
         self._server = server
@@ -70,11 +66,7 @@ class DryRunServer:
 
 
 class ReadOnlyStore:
-    """A store that is only read: the next real run must not take a simulated state for true.
-
-    Args:
-        store: the real one.
-    """
+    """A store that is only read: the next real run must not take a simulated state for true."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store

@@ -39,15 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Sends the commands of one decision.
-
-    Args:
-        server: the Immich server.
-        clock: the time.
-        status_builder: counts responses and failures.
-        snapshot: what the decision was based on.
-        state: the state that the decision returned.
-        answered: called after each response with the current time.
+    """Sends the commands of one decision, and calls ``answered`` with the time of each response.
 
     Attributes:
         snapshot: the snapshot with the responses so far in it.
@@ -88,15 +80,12 @@ class Executor:
             except UnreachableError as error:
                 unsent = [command.queue for command in commands[sent:]]
                 self.state = after_unsent(self.state, unsent, self.snapshot)
-                self._failed(error)
+                self.failure = self.failure or error
                 return
             except ImmichError as error:
                 self._refused(command, error)
             else:
                 self.snapshot = {**self.snapshot, queue.name: queue}
-
-    def _failed(self, error: ImmichError) -> None:
-        self.failure = self.failure or error
 
     def _refused(self, command: Command, error: ImmichError) -> None:
         is_refusal = isinstance(error, RefusedError | PermissionMissingError | NoSuchApiError)
@@ -106,7 +95,7 @@ class Executor:
             log.warning("Immich refuses to pause %s, so it is left alone: %s", command.queue, error)
             self.state = after_refused_pause(self.state, command.queue)
         else:
-            self._failed(error)
+            self.failure = self.failure or error
 
     def _scan_refused(self, name: str, error: ImmichError) -> None:
         is_running = isinstance(error, AlreadyRunningError)

@@ -71,10 +71,7 @@ def find(
 ) -> str:
     """Return the URL of the first server that is an Immich, and save it for the next start.
 
-    Args:
-        data_dir: where the last URL is saved. It is probed before the candidates.
-        candidates: URLs in the order in which to probe them.
-        is_immich: probes one URL.
+    The last URL in ``data_dir`` is probed before the candidates.
 
     Raises:
         NotImmichError: Immich answers at none of the URLs. The message lists them.
@@ -103,11 +100,7 @@ def wait_for(
 ) -> str:
     """Search until Immich is found, however long that takes; return its URL.
 
-    Args:
-        data_dir: passed to ``search``.
-        clock: waits between two searches.
-        search: searches once.
-        on_failure: called after each failed search, with the reason and the seconds until the next.
+    ``on_failure`` gets the reason of each failed search and the seconds until the next.
 
     Raises:
         StopRequested: the daemon was stopped meanwhile.

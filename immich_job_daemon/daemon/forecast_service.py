@@ -24,11 +24,7 @@ DAYS_AHEAD: Final = 62
 
 
 class ForecastService:
-    """Makes the forecast of each round.
-
-    Args:
-        settings: the limit, the windows and the groups.
-    """
+    """Makes the forecast of each round."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -50,30 +46,15 @@ class ForecastService:
     ) -> Forecast:
         """Return the forecast, up to two seconds old if no reason has changed since.
 
-        Args:
-            snapshot: every queue.
-            order: the names of the queues, highest priority first.
-            reasons: why each queue is in its state.
-            state: the state after the round.
-            local: the local time, None if no setting needs it.
-            now: the daemon's clock.
+        ``order`` starts with the highest priority; ``local`` is None if no setting needs it.
         """
-        if now - self._computed_at >= INTERVAL or reasons != self._reasons:
-            self._computed_at, self._reasons = now, reasons
-            self._latest = self._compute(snapshot, order, reasons, state, local)
-        return self._latest
-
-    def _compute(
-        self,
-        snapshot: Snapshot,
-        order: Sequence[str],
-        reasons: Mapping[str, Reason],
-        state: DaemonState,
-        local: datetime | None,
-    ) -> Forecast:
+        if now - self._computed_at < INTERVAL and reasons == self._reasons:
+            return self._latest
+        self._computed_at, self._reasons = now, reasons
         if Reason.HIGH_LOAD in reasons.values():
             # Nothing tells how long the machine will be busy.
-            return Forecast()
+            self._latest = Forecast()
+            return self._latest
         scheduler = state.scheduler
         running = [n for n in order if reasons.get(n) in MAY_START and snapshot[n].pending]
         may_run = [name for name in order if _may_run(name, reasons, scheduler)]
@@ -82,7 +63,10 @@ class ForecastService:
         if Reason.UNRESTRICTED in reasons.values():
             limit = len(snapshot)
         constraints = self._constraints(order, scheduler, local)
-        return estimate.forecast(snapshot, state.rates, running, waiting, limit, constraints)
+        self._latest = estimate.forecast(
+            snapshot, state.rates, running, waiting, limit, constraints
+        )
+        return self._latest
 
     def _constraints(
         self, order: Sequence[str], scheduler: SchedulerState, local: datetime | None

@@ -62,17 +62,21 @@ def _rates(found: object) -> Rates:
         return Rates()
 
 
-_NAMES = [vol.All(str, vol.Length(min=1))]
+_LIST = [vol.All(str, vol.Length(min=1))]
+_NAMES = vol.All(_LIST, vol.Coerce(frozenset))
 _SCHEMA = vol.Schema(
     {
         vol.Required("version"): vol.All(int, VERSION),
         vol.Required("paused_by_daemon"): _NAMES,
         vol.Required("paused_by_others"): _NAMES,
-        vol.Required("slots"): _NAMES,
+        vol.Required("slots"): vol.All(_LIST, dict.fromkeys, vol.Coerce(tuple)),
         vol.Required("is_limited"): bool,
         # The first ledgers had none of the following, and were written after the first poll only.
         vol.Optional("taken_over", default=True): bool,
-        vol.Optional("unconfirmed_pauses", default=list): _NAMES,
+        # The times were those of the previous run's clock; `restored` sets new ones.
+        vol.Optional("unconfirmed_pauses", default=list): vol.All(
+            _LIST, lambda names: dict.fromkeys(names, 0.0)
+        ),
         vol.Optional("wanted", default=list): _NAMES,
         vol.Optional("mode", default=str(Mode.AUTOMATIC)): vol.Coerce(Mode),
         vol.Optional("limit", default=None): _limit,
@@ -87,7 +91,7 @@ _SCHEMA = vol.Schema(
             vol.Optional("latest", default=None): vol.Maybe(str),
         },
     },
-    extra=vol.ALLOW_EXTRA,
+    extra=vol.REMOVE_EXTRA,
 )
 
 log = logging.getLogger(__name__)
@@ -155,26 +159,12 @@ def decode(text: str) -> DaemonState:
         fields = _SCHEMA(_upgraded(json.loads(text)))
     except (vol.Invalid, RecursionError) as error:
         raise ValueError(str(error)) from error
-    scan = fields["scan"]
-    scheduler = SchedulerState(
-        taken_over=fields["taken_over"],
-        is_limited=fields["is_limited"],
-        paused_by_daemon=frozenset(fields["paused_by_daemon"]),
-        paused_by_others=frozenset(fields["paused_by_others"]),
-        slots=tuple(dict.fromkeys(fields["slots"])),
-        # The times were those of the previous run's clock; `restored` sets new ones.
-        unconfirmed_pauses=dict.fromkeys(fields["unconfirmed_pauses"], 0.0),
-        wanted=frozenset(fields["wanted"]),
-        controls=Controls(fields["mode"], fields["limit"], frozenset(fields["held_by_user"])),
-        scan=ScanProgress(scan["began"], frozenset(scan["asked"]), scan["latest"]),
-    )
-    return DaemonState(
-        scheduler=scheduler,
-        instance=fields["instance"],
-        configured_limit=fields["configured_limit"],
-        undo=fields["undo"],
-        rates=fields["rates"],
-    )
+    del fields["version"]
+    controls = Controls(fields.pop("mode"), fields.pop("limit"), fields.pop("held_by_user"))
+    scan = ScanProgress(**fields.pop("scan"))
+    others = {name: fields.pop(name) for name in ("instance", "configured_limit", "undo", "rates")}
+    # The fields that are left are the scheduler's, by the same names.
+    return DaemonState(SchedulerState(**fields, controls=controls, scan=scan), **others)
 
 
 def _upgraded(found: object) -> object:

@@ -25,13 +25,7 @@ RELEASE_SHARE: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load measured so far.
-
-    Attributes:
-        level: the smoothed load per core, None before the first measurement.
-        at: the time of the last measurement.
-        is_high: whether it is too high.
-    """
+    """The smoothed load per core; ``level`` is None before the first measurement."""
 
     level: float | None = None
     at: float = 0.0
@@ -39,13 +33,9 @@ class Load:
 
 
 def observe(load: Load, measured: float, *, limit: float, now: float) -> Load:
-    """Return the load after one more measurement.
+    """Return the load after one more measurement at ``now``, in seconds of the caller's clock.
 
-    Args:
-        load: the load before it.
-        measured: the load per core.
-        limit: PAUSE_ABOVE_LOAD.
-        now: the time in seconds of the caller's clock.
+    ``measured`` and ``limit``, which is PAUSE_ABOVE_LOAD, are per core.
     """
     if load.level is None:
         level = measured

@@ -70,16 +70,8 @@ def load_state(store: StateStore, settings: Settings) -> DaemonState:
 class Daemon:
     """Runs the queues of one Immich server until it is stopped.
 
-    Args:
-        settings: the user's settings.
-        server: the Immich server.
-        store: where the state survives a restart.
-        clock: the time, and how to wait.
-        publish: called with each new status.
-        take_changes: returns the changes that users have made since the last call.
-        measure_load: returns the machine's load average per core.
-        state: what ``load_state`` returned, if the caller needed it earlier; otherwise it is
-            loaded at the start.
+    ``take_changes`` returns the changes that users have made since the last call. ``state`` is what
+    ``load_state`` returned, if the caller needed it earlier; otherwise it is loaded at the start.
     """
 
     def __init__(  # noqa: PLR0913 - each is one of the things that the loop connects
@@ -303,10 +295,6 @@ class Daemon:
             # Many commands and a slow server: the round takes long, but the loop is alive.
             self._publish(self.status, 0)
 
-    @property
-    def _limit(self) -> int:
-        return self.state.scheduler.controls.limit or self.settings.max_concurrent_jobs
-
     def _next_poll(self, snapshot: Snapshot, decision: Decision, took: float, now: float) -> float:
         working = [
             snapshot[name]
@@ -314,13 +302,14 @@ class Daemon:
             if reason in WORKING and snapshot[name].pending
         ]
         is_unlimited = Reason.UNRESTRICTED in decision.reasons.values()
+        limit = self.state.scheduler.controls.limit or self.settings.max_concurrent_jobs
         self.poll_stats = polling.observe(
             self.poll_stats, working, is_pending=bool(working), took=took, now=now
         )
         return polling.next_poll(
             self.poll_stats,
             # Without a limit, too, new work must be noticed: it may bring the limit back.
-            is_slot_free=is_unlimited or len(working) < self._limit,
+            is_slot_free=is_unlimited or len(working) < limit,
             poll_interval=self.settings.poll_interval,
             now=now,
             wake_at=decision.wake_at,
@@ -329,12 +318,7 @@ class Daemon:
         )
 
     def _failed(self, error: ImmichError, status: Status) -> float:
-        """Report an error, once; return the seconds until the next try.
-
-        Args:
-            error: what went wrong.
-            status: what is known in spite of it.
-        """
+        """Report an error, once; return the seconds until the next try."""
         self._update_scheduler(after_failure(self.state.scheduler))
         delay = float(next(self._retry))
         if self._failing_since is None:

@@ -58,10 +58,8 @@ class QueueProgress:
 class PollStats:
     """What the polls have shown so far; times in seconds of the caller's clock.
 
-    Attributes:
-        cost: smoothed response time of a poll in seconds, None before the first.
-        progress: progress of each running queue.
-        worked_at: when a pending job was last seen, None if there was none yet.
+    ``cost`` is the smoothed response time of a poll in seconds, None before the first.
+    ``worked_at`` is when a pending job was last seen, None if there was none yet.
     """
 
     cost: float | None = None
@@ -72,14 +70,9 @@ class PollStats:
 def observe(
     stats: PollStats, running: Iterable[Queue], *, is_pending: bool, took: float, now: float
 ) -> PollStats:
-    """Return the statistics after one more poll.
+    """Return the statistics after one more poll, which took ``took`` seconds.
 
-    Args:
-        stats: the statistics before it.
-        running: the queues that run or drain.
-        is_pending: whether a job runs, or is ready in a queue that may run.
-        took: the response time of the poll in seconds.
-        now: the time of the poll.
+    A job is pending if it runs, or is ready in a queue that may run.
 
     >>> before, after = Queue("ocr", False, 1, 99), Queue("ocr", False, 1, 79)
     >>> first = observe(PollStats(), [before], is_pending=True, took=0.01, now=0)
@@ -110,14 +103,8 @@ def next_poll(  # noqa: PLR0913 - each is a reason to poll sooner or later
 ) -> float:
     """Return the seconds until the next poll.
 
-    Args:
-        stats: the statistics, including the poll that just ended.
-        is_slot_free: whether a slot is free for new work.
-        poll_interval: the longest wait in seconds.
-        now: the current time.
-        wake_at: a time at which a poll is needed in any case.
-        may_yield: whether a running queue may have to let another go first.
-        is_yielding: whether one does at present.
+    At ``wake_at`` a poll is needed in any case. ``may_yield`` says whether a running queue may have
+    to let another go first, ``is_yielding`` whether one does at present.
     """
     cost = stats.cost or 0.0
     minimum = BUSY_MINIMUM if is_yielding else max(BUSY_MINIMUM, BUSY_COST_FACTOR * cost)

@@ -13,12 +13,9 @@ class DaemonState:
     """The state of one daemon. All but the load is written to the ledger.
 
     Attributes:
-        scheduler: what the scheduler reads and returns.
         instance: identifies this daemon for good; empty before the very first start.
         configured_limit: MAX_CONCURRENT_JOBS of the run that wrote this, 0 if unknown.
         undo: the change that takes the last one back, None if there is none.
-        rates: how fast each queue is drained.
-        load: how busy the machine is.
     """
 
     scheduler: SchedulerState = field(default_factory=SchedulerState)

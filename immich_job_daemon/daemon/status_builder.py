@@ -41,16 +41,8 @@ def kind_of(error: ImmichError) -> ProblemKind:
     return next(found, ProblemKind.UNEXPECTED)
 
 
-def _is_well(status: Status) -> bool:
-    return status.problem is None or status.problem.kind is ProblemKind.CONTESTED
-
-
 class StatusBuilder:
-    """Builds each status from the one before it.
-
-    Args:
-        settings: the limit, the priority and the windows.
-    """
+    """Builds each status from the one before it."""
 
     def __init__(self, settings: Settings) -> None:
         self._priority = settings.queue_priority
@@ -62,17 +54,11 @@ class StatusBuilder:
         self.counters = Counters()
 
     def polled(self, before: Rates, snapshot: Snapshot, took: float, now: float) -> Rates:
-        """Count a poll; return the rates with what it shows.
-
-        Args:
-            before: the rates measured so far.
-            snapshot: what the poll returned.
-            took: its response time in seconds.
-            now: the time of the response.
-        """
+        """Count a poll that took ``took`` seconds; return the rates with what it shows."""
         self.counters = self.counters.answered(took)
         status = self.status
-        was_well = status.polled_at is not None and _is_well(status)
+        is_answering = status.problem is None or status.problem.kind is ProblemKind.CONTESTED
+        was_well = status.polled_at is not None and is_answering
         working = {queue.name for queue in status.running} if was_well else set()
         self._drained = sum(name in snapshot and snapshot[name].is_drained for name in working)
         free_to_run = [
@@ -86,14 +72,7 @@ class StatusBuilder:
         return rates.observe(before, snapshot, free_to_run, now)
 
     def answered(self, action: Action, took: float, now: float, *, has_work: bool) -> None:
-        """Count a command that Immich carried out.
-
-        Args:
-            action: the command.
-            took: seconds until the response.
-            now: the time of the response.
-            has_work: whether the queue has jobs to do.
-        """
+        """Count a command that Immich carried out in ``took`` seconds."""
         self.counters = self.counters.answered(took).commanded(str(action))
         if action is Action.RESUME and has_work and self._drained and self._polled_at is not None:
             self._drained -= 1
@@ -115,13 +94,8 @@ class StatusBuilder:
     ) -> Status:
         """Return the status after a round without an error.
 
-        Args:
-            snapshot: every queue, as the last responses showed it.
-            decision: the last decision of the round.
-            state: the state after it.
-            now: the daemon's clock.
-            time: the same moment in seconds since 1970.
-            local: the same as local time, None if no setting needs it.
+        The same moment is ``now`` on the daemon's clock, ``time`` in seconds since 1970, and
+        ``local`` as local time, None if no setting needs it.
         """
         self._polled_at = now
         order = tuple(queue.name for queue in by_priority(snapshot, self._priority))
@@ -146,14 +120,9 @@ class StatusBuilder:
     def with_problem(
         self, error: ImmichError, status: Status, state: DaemonState, *, now: float, time: float
     ) -> Status:
-        """Return ``status`` with an error in it.
+        """Return ``status``, which is what is known in spite of the error, with the error in it.
 
-        Args:
-            error: what went wrong.
-            status: what is known in spite of it.
-            state: the daemon's state.
-            now: the daemon's clock.
-            time: the same moment in seconds since 1970.
+        The same moment is ``now`` on the daemon's clock and ``time`` in seconds since 1970.
         """
         kind = kind_of(error)
         # Without an answer it is unknown which queues run and how many jobs are left.

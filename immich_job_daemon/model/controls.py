@@ -37,13 +37,7 @@ class Override(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What users have set.
-
-    Attributes:
-        mode: what applies to all managed queues.
-        limit: how many queues may run at once, None for MAX_CONCURRENT_JOBS.
-        held_by_user: the queues in which nothing may start.
-    """
+    """What users have set; a ``limit`` of None stands for MAX_CONCURRENT_JOBS."""
 
     mode: Mode = Mode.AUTOMATIC
     limit: int | None = None

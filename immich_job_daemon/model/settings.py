@@ -26,12 +26,8 @@ class OnExit(Enum):
 class Broker:
     """An MQTT broker and the credentials for it.
 
-    Attributes:
-        host: a name or an IP address.
-        port: the TCP port.
-        username: empty to connect anonymously.
-        password: the password of ``username``.
-        is_encrypted: whether to use TLS; the broker's certificate is verified then.
+    An empty ``username`` connects anonymously. If the connection is encrypted, the broker's
+    certificate is verified.
     """
 
     host: str
@@ -49,9 +45,7 @@ class Broker:
 class Scan:
     """When Immich is asked to look for missing thumbnails, faces and so on.
 
-    Attributes:
-        window: the window in which a scan begins.
-        ends_with_window: whether no further queue is asked once the window has closed.
+    A scan begins in the window. With ``ends_with_window`` no further queue is asked after it.
     """
 
     window: Window

@@ -22,13 +22,10 @@ _AHEAD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A daily or weekly span of time in which queues may run.
+    """A daily or weekly span of local time in which ``queues``, or all if None, may run.
 
-    Attributes:
-        queues: their names, None for all.
-        start: the local time at which it opens.
-        end: the local time at which it closes; on the next day if it is not later than ``start``.
-        days: the weekdays on which it opens, 0 is Monday.
+    It opens on ``days``, where 0 is Monday, and closes on the next day if ``end`` is not later than
+    ``start``.
     """
 
     queues: frozenset[str] | None
