@@ -187,7 +187,7 @@ def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
             engine.add("ocr", lasting(3600))
         with daemon(server, tmp_path) as process:
             wait_until(lambda: is_under_control(server, but="ocr"))
-            wait_until(lambda: "ocr runs" in (tmp_path / "log.txt").read_text())
+            wait_until(lambda: "ocr is running" in (tmp_path / "log.txt").read_text())
             process.kill()
             process.wait()
         assert is_under_control(server, but="ocr")
@@ -195,7 +195,7 @@ def test_after_a_kill_the_daemon_continues_where_it_was(tmp_path: Path) -> None:
             engine.add("metadataExtraction", lasting(1))
             engine.pause("library", by="user")
         with daemon(server, tmp_path) as process:
-            wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr runs") == 2)
+            wait_until(lambda: (tmp_path / "log.txt").read_text().count("ocr is running") == 2)
             assert "ocr" not in paused(server)
             assert "metadataExtraction" in paused(server)
             stop(process)

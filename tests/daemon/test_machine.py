@@ -52,10 +52,13 @@ def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
         subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
 
 
+FULL: Final = "cannot be written (No space left on device)"
+
+
 def fill(folder: Path) -> Path:
     """Fill the file system; return the file that does so."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
+    with filler.open("ab", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))
@@ -76,9 +79,16 @@ def test_a_full_disk_is_logged_once_and_the_daemon_keeps_working(tmp_path: Path)
         observed = ObservedProcess(process.pid, tmp_path)
         wait_until(lambda: is_under_control(server))
         filler = fill(tmp_path / "data")
-        assert_still_working(server)
+
+        def is_logged() -> bool:
+            # A write that was going on meanwhile leaves the space of the file it replaced.
+            fill(tmp_path / "data")
+            assert_still_working(server)
+            return FULL in observed.log
+
+        wait_until(is_logged)
         assert_still_working(server, "library")
-        assert observed.log.count("cannot be written (No space left on device)") == 1
+        assert observed.log.count(FULL) == 1
         filler.unlink()
         wait_until(lambda: "can be written again" in observed.log)
         wait_until(lambda: paused_in_ledger(tmp_path / "data") >= paused(server))

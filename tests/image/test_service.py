@@ -332,7 +332,7 @@ def test_corrupt_options_stop_the_container(image: Path, tmp_path: Path) -> None
     (folder / "options.json").write_text('{"API_KEY": ')
     with container(image, tmp_path) as running:
         assert running.process.wait(TIMEOUT) == 2
-        assert "is not JSON" in running.log
+        assert "is not valid JSON" in running.log
 
 
 # With plain Docker
