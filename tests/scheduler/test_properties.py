@@ -1,102 +1,41 @@
 """Properties of every decision: for any snapshot, state and settings, and any responses."""
 
 import math
+import re
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, time
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from immich_job_daemon.model.controls import Controls, Mode
+from immich_job_daemon.model.controls import Mode
 from immich_job_daemon.model.queue import Queue, Snapshot, by_priority
 from immich_job_daemon.model.reason import Action, Reason
 from immich_job_daemon.model.settings import Settings
 from immich_job_daemon.model.windows import Window, closed_until
+from immich_job_daemon.scheduler.attribution import CONFLICT_BACKOFF
 from immich_job_daemon.scheduler.decide import decide
 from immich_job_daemon.scheduler.decision import Conditions, Decision
 from immich_job_daemon.scheduler.state import SchedulerState
-from tests.support.settings import settings_with
-
-NAMES = ("metadataExtraction", "thumbnailGeneration", "smartSearch", "ocr", "library", "newOne")
-PROTECTED_NAMES = ("backgroundTask", "backupDatabase")
-
-
-zones = st.sampled_from([ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), UTC])
-counts = st.sampled_from([0, 0, 0, 1, 2, 500])
-names = st.sampled_from(NAMES)
-
-
-@st.composite
-def queues(draw: st.DrawFn, name: str) -> Queue:
-    return Queue(
-        name,
-        is_paused=draw(st.booleans()),
-        active=draw(counts),
-        waiting=draw(counts),
-        paused=draw(counts),
-        delayed=draw(counts),
-    )
-
-
-snapshots = st.tuples(*(queues(name) for name in (*NAMES, *PROTECTED_NAMES))).map(
-    lambda snapshot: {queue.name: queue for queue in snapshot}
+from tests.scheduler.strategies import (
+    NAMES,
+    NOW,
+    PROTECTED_NAMES,
+    SETTINGS,
+    STATE,
+    all_options,
+    automatic_states,
+    conditions_drawn,
+    conditions_with_time,
+    options,
+    snapshots,
+    states,
 )
-MODELS = frozenset({"smartSearch", "ocr"})
-windows = st.builds(
-    Window,
-    st.none() | st.frozensets(names, min_size=1),
-    st.builds(time, st.integers(0, 11)),
-    st.builds(time, st.integers(12, 23)),
-    st.frozensets(st.integers(0, 6), min_size=1),
-)
-options = st.builds(settings_with, st.integers(1, 4))
-all_options = st.builds(
-    settings_with,
-    st.integers(1, 4),
-    unrestricted_below=st.sampled_from([0, 0, 0, 5]),
-    exclusive=st.sampled_from([(), (), (MODELS,), (MODELS, frozenset({"ocr", "library"}))]),
-    schedule=st.lists(windows, max_size=2).map(tuple),
-    yield_after=st.sampled_from([None, None, 1.0, 500.0]),
-    max_wait=st.sampled_from([None, None, 60.0, 1000.0]),
-)
-local_times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=zones)  # noqa: DTZ001 - the zone is drawn separately
-is_loaded = st.sampled_from([False, False, False, True])
-conditions_drawn = st.builds(Conditions, st.none() | local_times, is_loaded)
-conditions_with_time = st.builds(Conditions, local_times, is_loaded)
-states = st.builds(
-    SchedulerState,
-    taken_over=st.booleans(),
-    paused_by_daemon=st.frozensets(st.sampled_from((*NAMES, "gone"))),
-    paused_by_others=st.frozensets(names),
-    slots=st.lists(names, max_size=4, unique=True).map(tuple),
-    wanted=st.frozensets(names),
-    controls=st.builds(
-        Controls,
-        st.sampled_from((*[Mode.AUTOMATIC] * 4, Mode.OPEN, Mode.HELD)),
-        st.none() | st.integers(1, 4),
-        st.frozensets(names, max_size=2),
-    ),
-    unpausable=st.frozensets(names, max_size=1),
-    lent=st.dictionaries(names, st.floats(0, 1000), max_size=3),
-    last_open=st.dictionaries(names, st.floats(0, 1000)),
-    slot_since=st.dictionaries(names, st.floats(0, 1000)),
-    waiting_since=st.dictionaries(names, st.floats(0, 1000)),
-    yielded=st.frozensets(names, max_size=2),
-    unconfirmed_pauses=st.dictionaries(names, st.floats(0, 2000), max_size=2),
-    had_failure=st.booleans(),
-).map(
-    lambda state: replace(
-        state,
-        paused_by_daemon=state.paused_by_daemon - state.unpausable,
-        lent={n: since for n, since in state.lent.items() if n not in state.slots},
-    )
-)
-automatic_states = states.map(
-    lambda state: replace(state, controls=replace(state.controls, mode=Mode.AUTOMATIC))
-)
-NOW = 1000.0
+
+SCHEDULER = Path(decide.__code__.co_filename).parent
 STEPS_PER_WEEK = 7 * 24 * 2
 """A step is half an hour."""
 
@@ -127,6 +66,12 @@ def held(state: SchedulerState) -> frozenset[str]:
     }[state.controls.mode]
 
 
+def backing_off(before: SchedulerState, decision: Decision) -> set[str]:
+    """Return the queues in conflict to which no command may be sent yet (rule 21)."""
+    sent = before.last_commands
+    return {n for n in decision.conflicts if NOW - sent.get(n, -math.inf) < CONFLICT_BACKOFF}
+
+
 def round_of(
     snapshot: Snapshot,
     state: SchedulerState,
@@ -143,12 +88,21 @@ def round_of(
             return
         for command in decision.commands:
             queue = snapshot[command.queue]
+            if command.action is Action.START:
+                continue
             arrived = new_jobs.draw(
                 st.sampled_from([0, 0, 0, 1, 30]), label=f"new jobs in {queue.name}"
             )
             is_paused = command.action is Action.PAUSE
             active = queue.active + arrived if is_paused and not queue.is_paused else queue.active
             snapshot = {**snapshot, queue.name: replace(queue, is_paused=is_paused, active=active)}
+
+
+def test_the_strategies_draw_everything_that_a_decision_reads() -> None:
+    assert STATE.keys() == {field.name for field in fields(SchedulerState)}
+    sources = [path.read_text() for path in SCHEDULER.glob("*.py")]
+    read = {name for text in sources for name in re.findall(r"settings\.([a-z_]+)", text)}
+    assert SETTINGS.keys() == read & {field.name for field in fields(Settings)}
 
 
 @given(snapshots, states, options, st.data())
@@ -199,11 +153,13 @@ def test_no_slot_is_lost(
     snapshot: Snapshot, state: SchedulerState, options: Settings, data: st.DataObject
 ) -> None:
     """At the end of a round no queue waits while a slot is free."""
-    *_, (after, _, decision) = round_of(snapshot, state, options, data)
+    *_, (after, before, decision) = round_of(snapshot, state, options, data)
     assume(not decision.commands)  # Jobs arrived until the end; the next poll continues.
+    contested = backing_off(before, decision)
     queues = managed(after, decision.state, options)
     free = limit_of(decision.state, options) - sum(q.is_busy or not q.is_paused for q in queues)
     waiting = [q.name for q in queues if decision.reasons[q.name] is Reason.WAITING]
+    waiting = [name for name in waiting if name not in contested]
     assert free <= 0 or not waiting
     lent = [q.name for q in queues if decision.reasons[q.name] is Reason.LENT]
     assert not (waiting and lent)
@@ -255,6 +211,20 @@ def test_every_pause_is_attributed(
         assert not decision.state.paused_by_daemon & decision.state.paused_by_others
 
 
+@given(snapshots, states, all_options, conditions_drawn, st.data())
+@settings(max_examples=200)
+def test_a_queue_in_conflict_gets_one_command_a_minute(
+    snapshot: Snapshot,
+    state: SchedulerState,
+    options: Settings,
+    conditions: Conditions,
+    data: st.DataObject,
+) -> None:
+    for _, before, decision in round_of(snapshot, state, options, data, conditions):
+        sent = {c.queue for c in decision.commands if c.action is not Action.START}
+        assert not sent & backing_off(before, decision)
+
+
 @given(snapshots, states, options)
 @settings(max_examples=200)
 def test_every_queue_has_a_reason(
@@ -274,7 +244,8 @@ def test_a_queue_held_by_the_user_is_never_resumed(
         # Resuming a queue in Immich clears the hold, so those are not in the new state.
         still_held = held(decision.state) - before.unpausable
         assert not resumed & still_held
-        assert {name for name in still_held if not current[name].is_paused} <= paused
+        is_open = {name for name in still_held if not current[name].is_paused}
+        assert is_open - backing_off(before, decision) <= paused
 
 
 @given(snapshots, automatic_states, all_options, conditions_drawn, st.data())
@@ -313,9 +284,12 @@ def test_a_queue_that_may_not_start_is_paused(
     data: st.DataObject,
 ) -> None:
     assert conditions.local is not None
-    *_, (after, _, decision) = round_of(snapshot, state, options, data, conditions)
+    *_, (after, before, decision) = round_of(snapshot, state, options, data, conditions)
     assume(not decision.commands)
+    contested = backing_off(before, decision)
     for queue in managed(after, decision.state, options):
+        if queue.name in contested:
+            continue
         closed = closed_until(options.schedule, queue.name, conditions.local) is not None
         if closed or conditions.is_loaded:
             assert queue.is_paused, queue.name
@@ -342,6 +316,8 @@ def test_with_any_settings_every_queue_is_drained_in_the_end(
             decision = decide(snapshot, state, options, now, conditions)
             state = decision.state
             for command in decision.commands:
+                if command.action is Action.START:
+                    continue
                 is_paused = command.action is Action.PAUSE
                 queue = snapshot[command.queue]
                 snapshot = {**snapshot, queue.name: replace(queue, is_paused=is_paused)}
