@@ -36,7 +36,8 @@ def load(_name: str, view: View, _: Attribution) -> Reason | None:
 
 
 GATES: Final[tuple[Gate, ...]] = (pause_everything, hold, window, load)
-"""In this order: what a user decided is the reason to show, before the time and the load."""
+"""In this order: what a user decided is the reason to show, before the time and the load. The order
+of the first two is free, since they show the same reason."""
 
 
 def closed_gates(view: View, attribution: Attribution) -> Mapping[str, Reason]:

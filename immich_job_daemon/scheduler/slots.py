@@ -367,6 +367,9 @@ def lend(slots: Slots, ranking: Ranking) -> Slots:
     return slots
 
 
+# The order of the first three is free, because each of them only takes slots away that the others
+# would leave alone or take away as well; so is that of revoke_lent and keep_reservations, since one
+# changes lent slots only and the other reservations only.
 KEEP: Final[tuple[Step, ...]] = (
     release_gated,
     release_contested,
