@@ -19,7 +19,7 @@ YIELDS_AGAIN_WITHIN: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Who has a slot.
+    """Which queues have a slot, their own or a lent one, and what that depends on.
 
     Attributes:
         own: the queues with a slot of their own, in the order they got it.
@@ -74,18 +74,22 @@ def occupied(slots: Slots, ranking: Ranking) -> set[str]:
     return {*slots.own, *slots.lent, *draining(slots, ranking)}
 
 
-def waiting(slots: Slots, ranking: Ranking) -> list[Queue]:
-    """Return the paused queues that wait for a slot, in the order in which they get one."""
-    found = (
-        queue
-        for name, queue in ranking.view.managed.items()
-        if queue.is_paused
-        and queue.backlog
-        and name in ranking.attribution.paused_by_daemon
+def _may_get_slot(queue: Queue, slots: Slots, ranking: Ranking) -> bool:
+    """Whether a queue could use a slot: it is the daemon's to resume, now, and has none."""
+    name, attribution = queue.name, ranking.attribution
+    return (
+        queue.is_paused
+        and name in attribution.paused_by_daemon
         and name not in slots.own
         and name not in ranking.gated
-        and name not in ranking.attribution.backing_off
+        and name not in attribution.backing_off
     )
+
+
+def waiting(slots: Slots, ranking: Ranking) -> list[Queue]:
+    """Return the paused queues that wait for a slot, in the order in which they get one."""
+    managed = ranking.view.managed.values()
+    found = [queue for queue in managed if queue.backlog and _may_get_slot(queue, slots, ranking)]
     return sorted(found, key=ranking.key(slots.wanted))
 
 
@@ -117,13 +121,9 @@ def can_borrow(name: str, slots: Slots, ranking: Ranking) -> bool:
     queue = ranking.view.managed.get(name)
     return (
         queue is not None
-        and queue.is_paused
         and queue.is_drained
-        and name in ranking.attribution.paused_by_daemon
-        and name not in slots.own
         and name not in slots.lent
-        and name not in ranking.gated
-        and name not in ranking.attribution.backing_off
+        and _may_get_slot(queue, slots, ranking)
     )
 
 
