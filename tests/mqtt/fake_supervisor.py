@@ -1,9 +1,9 @@
-"""A fake of Home Assistant's Supervisor: an HTTP server with one fixed response."""
+"""Fakes of Home Assistant's Supervisor: HTTP servers with one fixed response, or with none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
 TOKEN: Final = "token-of-the-supervisor"
@@ -19,7 +19,7 @@ def fake_supervisor(status: int, body: bytes, requests: list[str] | None = None)
         requests: receives the path of each request.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_QuietHandler):
         def do_GET(self) -> None:
             if requests is not None:
                 requests.append(self.path)
@@ -31,10 +31,34 @@ def fake_supervisor(status: int, body: bytes, requests: list[str] | None = None)
             if is_valid:
                 self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            pass
+    with _serving(Handler) as url:
+        yield url
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+@contextmanager
+def hanging_supervisor() -> Iterator[str]:
+    """Yield the base URL of a Supervisor that accepts requests and never responds."""
+    ended = Event()
+
+    class Handler(_QuietHandler):
+        def do_GET(self) -> None:
+            ended.wait()
+
+    with _serving(Handler) as url:
+        try:
+            yield url
+        finally:
+            ended.set()
+
+
+class _QuietHandler(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

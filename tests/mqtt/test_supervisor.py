@@ -1,10 +1,6 @@
 """Ask a fake Supervisor for the broker, over real HTTP."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
 from typing import Any, Final
 
 import pytest
@@ -14,7 +10,7 @@ from immich_job_daemon.model.settings import Broker
 from immich_job_daemon.mqtt import supervisor
 from immich_job_daemon.mqtt.supervisor import NoBrokerError, find_broker
 from simulator.immich.ports import free_port
-from tests.mqtt.fake_supervisor import TOKEN, fake_supervisor
+from tests.mqtt.fake_supervisor import TOKEN, fake_supervisor, hanging_supervisor
 
 SERVICE: Final[dict[str, Any]] = {
     "addon": "core_mosquitto",
@@ -88,30 +84,6 @@ def test_a_token_that_is_invalid_in_a_header_is_not_in_the_error(token: str) -> 
 def test_an_unreachable_supervisor_raises_an_error() -> None:
     with pytest.raises(NoBrokerError, match="did not respond"):
         find_broker(TOKEN, f"http://127.0.0.1:{free_port()}")
-
-
-@contextmanager
-def hanging_supervisor() -> Iterator[str]:
-    """Yield the URL of a Supervisor that accepts requests and never responds."""
-    ended = Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            ended.wait()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        ended.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_a_hanging_supervisor_causes_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
