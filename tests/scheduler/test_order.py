@@ -107,7 +107,7 @@ CASES: Final[dict[Pair, Case]] = {
         settings_with(1),
         Conditions(),
     ),
-    # A slot that was reserved for a queue without jobs is free: nobody has to yield for it.
+    # A slot reserved for a queue without jobs is free, so no other queue has to yield.
     (slots.keep_reservations, slots.yield_slots): (
         [waiting("smartSearch"), paused_and_empty("library"), working("ocr")],
         replace(

@@ -58,7 +58,7 @@ def limit_of(state: SchedulerState, options: Settings) -> int:
 
 
 def held(state: SchedulerState) -> frozenset[str]:
-    """Return the queues in which the user lets nothing start."""
+    """Return the queues that the user has put on hold."""
     return {
         Mode.AUTOMATIC: state.controls.held_by_user,
         Mode.OPEN: frozenset[str](),

@@ -13,7 +13,7 @@ MODE_ICONS: Final = {Mode.AUTOMATIC: "auto", Mode.OPEN: "play", Mode.HELD: "paus
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One of several buttons of which one is pressed; ``value`` is what a click sets."""
+    """A button of a group in which one is pressed; ``value`` is what clicking it sets."""
 
     value: str
     icon: str
