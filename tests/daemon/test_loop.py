@@ -18,7 +18,7 @@ import pytest
 
 from immich_job_daemon.base.clock import StopRequested, SystemClock
 from immich_job_daemon.base.errors import KeyRejectedError, PermissionMissingError
-from immich_job_daemon.base.logging import LEVELS, TRACE
+from immich_job_daemon.base.logging import TRACE
 from immich_job_daemon.daemon import loop
 from immich_job_daemon.daemon.executor import RESPONSE_GRACE
 from immich_job_daemon.daemon.ledger import Ledger, encode
@@ -57,26 +57,6 @@ from tests.support.signals import signal_at
 
 LIMIT = 90.0
 """Real seconds after which a test gives up, even on a slow machine."""
-
-
-@pytest.fixture
-def log_text(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
-    """Return a function that returns the log, one ``LEVEL text`` a line, of all levels or some."""
-    monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
-    caplog.set_level(logging.DEBUG, logger="immich_job_daemon")
-
-    names = {number: name.upper() for name, number in LEVELS.items()}
-
-    def lines(*levels: str) -> str:
-        return "\n".join(
-            f"{names[record.levelno]} {record.getMessage()}"
-            for record in caplog.records
-            if not levels or names[record.levelno] in levels
-        )
-
-    return lines
 
 
 LogText = Callable[..., str]

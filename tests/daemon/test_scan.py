@@ -1,6 +1,5 @@
 """SCAN: each queue is scanned once a day, whatever happens to the request."""
 
-import logging
 from collections.abc import Callable
 from datetime import time
 
@@ -22,16 +21,6 @@ DAY = 86400.0
 SCAN = Scan(Window(None, time(11, 10), time(12, 10)))
 SCAN_START = 200.0
 ORDER = [f"start {name}" for name in SCANNED]
-
-
-@pytest.fixture
-def log_text(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], str]:
-    """Return a function that returns the log so far, one ``LEVEL text`` a line."""
-    monkeypatch.setattr(logging.getLogger("immich_job_daemon"), "propagate", True)
-    caplog.set_level(logging.DEBUG, logger="immich_job_daemon")
-    return lambda: "\n".join(f"{r.levelname} {r.getMessage()}" for r in caplog.records)
 
 
 def scanned(scenario: Scenario) -> list[str]:
